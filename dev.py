@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One command each for the demo, the tests, the checks and the extension's zip.
+
+    python dev.py demo                    segment a mesh in headless Blender; writes demo_output/
+    python dev.py test                    all checks and tests; --only backend|blender|window|lint
+    python dev.py test -- -k granularity  arguments after -- go to pytest
+    python dev.py lint                    ruff and mypy only
+    python dev.py build                   build/partsam-VERSION.zip, to be installed in Blender
+
+Needs nothing but Python 3.11: each command makes the virtual environments it uses, or reuses them
+until their requirement files change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ARTIFACTS = ROOT / "test_artifacts"
+SUITE_TIMEOUT = 900.0  # seconds; a suite takes minutes, a hanging one must not take the night
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment in the repository and the file that says what belongs in it."""
+
+    folder: str
+    requirements: str
+
+    @property
+    def python(self) -> Path:
+        inside = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+        return ROOT.joinpath(self.folder, *inside)
+
+    def ready(self) -> Path:
+        """Make, update or reuse the environment; its Python."""
+        stamp = ROOT / self.folder / ".requirements-sha256"
+        wanted = hashlib.sha256(b"".join(_requirement_texts(ROOT / self.requirements))).hexdigest()
+        works = self.python.exists() and subprocess.run([self.python, "-c", ""]).returncode == 0
+        if works and stamp.is_file() and stamp.read_text() == wanted:
+            return self.python
+        if not works:
+            run([_python_311(), "-m", "venv", "--clear", self.folder], check=True)
+        # --no-compile: Python compiles what it imports; compiling all of torch costs half a minute.
+        run([self.python, "-m", "pip", "install", "-q", "--no-compile", "-r", self.requirements], check=True)
+        stamp.write_text(wanted)
+        return self.python
+
+
+BACKEND = Environment(".venv", "tests/requirements.txt")
+BLENDER = {
+    "4.5": Environment(".venv-bpy45", "tests/requirements-bpy45.txt"),
+    "4.2": Environment(".venv-bpy42", "tests/requirements-bpy42.txt"),
+    "5.0": Environment(".venv-bpy50", "tests/requirements-bpy50.txt"),
+}
+KINDS = ("lint", "backend", "blender", "window")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check or a test suite came to."""
+
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+def run(command: Sequence[str | Path], *, check: bool = False, timeout: float | None = None) -> int:
+    """Run a command in the repository's root with its output shown; the exit status, 124 after `timeout`."""
+    print("$", shlex.join(str(part) for part in command), flush=True)
+    try:
+        return subprocess.run(command, cwd=ROOT, check=check, timeout=timeout).returncode
+    except subprocess.TimeoutExpired:
+        print(f"stopped after {timeout:.0f} s", file=sys.stderr)
+        return 124
+
+
+def _requirement_texts(path: Path) -> Iterator[bytes]:
+    """The file's text, and that of each file which it includes by `-r`."""
+    text = path.read_bytes()
+    yield text
+    for line in text.decode().splitlines():
+        if line.startswith("-r "):
+            yield from _requirement_texts(path.parent / line.removeprefix("-r ").strip())
+
+
+def _python_311() -> str:
+    """A Python 3.11: Blender's module exists for no other."""
+    if sys.version_info[:2] == (3, 11):
+        return sys.executable
+    found = shutil.which("python3.11")
+    if found is None:
+        raise SystemExit("Python 3.11 is needed: the bpy wheels exist for no other")
+    return found
+
+
+def _check(name: str, command: Sequence[str | Path]) -> Outcome:
+    start = time.monotonic()
+    ok = run(command, timeout=SUITE_TIMEOUT) == 0
+    return Outcome(name, int(ok), int(not ok), 0, time.monotonic() - start)
+
+
+def _pytest(name: str, environment: Environment, arguments: Sequence[str]) -> Outcome:
+    """Run pytest in the environment and count from its report; a suite that broke off counts as failed."""
+    python = environment.ready()
+    ARTIFACTS.mkdir(exist_ok=True)
+    report = ARTIFACTS / f"{name.replace(' ', '-')}.xml"
+    report.unlink(missing_ok=True)
+    start = time.monotonic()
+    status = run(
+        [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments], timeout=SUITE_TIMEOUT
+    )
+    seconds = time.monotonic() - start
+    if not report.is_file():
+        return Outcome(name, 0, 1, 0, seconds)
+    suites = ElementTree.parse(report).getroot().findall("testsuite")
+    keys = ("tests", "failures", "errors", "skipped")
+    tests, failures, errors, skipped = (sum(int(suite.get(key, "0")) for suite in suites) for key in keys)
+    failed = failures + errors
+    # pytest: 0 all passed, 1 some failed. All else (a crash at exit, nothing collected) is a failure too.
+    broke = int(status != 0 and failed == 0)
+    return Outcome(name, max(tests - failed - skipped, 0), failed + broke, skipped, seconds)
+
+
+def _lint() -> list[Outcome]:
+    python = BACKEND.ready()
+    with tempfile.TemporaryDirectory() as folder:
+        # The repository is the package that Blender imports, whatever the name of its folder: mypy
+        # needs to see it under a name that is valid in Python.
+        package = ROOT if ROOT.name.isidentifier() else Path(folder, "partsam")
+        if package != ROOT:
+            package.symlink_to(ROOT, target_is_directory=True)
+        sources = [package / name for name in ("backend", "partsam_addon", "dev.py", "docs/demo")]
+        return [
+            _check("ruff check", [python, "-m", "ruff", "check", "."]),
+            _check("ruff format", [python, "-m", "ruff", "format", "--check", "."]),
+            _check("mypy", [python, "-m", "mypy", *sources]),
+        ]
+
+
+def _report(outcomes: Sequence[Outcome], *, seconds: float) -> int:
+    """Print a table and the closing line; 0 if nothing failed."""
+    print()
+    for outcome in outcomes:
+        verdict = "FAILED" if outcome.failed else "ok"
+        counts = f"{outcome.passed:5} passed {outcome.failed:3} failed {outcome.skipped:3} skipped"
+        print(f"{outcome.name:14} {counts} {outcome.seconds:7.1f} s  {verdict}")
+    passed, failed, skipped = (
+        sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped")
+    )
+    print(f"{passed} passed, {failed} failed, {skipped} skipped in {seconds:.1f}s")
+    return int(failed > 0)
+
+
+def command_test(options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    extra = options.pytest_arguments
+    outcomes: list[Outcome] = []
+    if "lint" in options.only:
+        outcomes += _lint()
+    if "backend" in options.only:
+        outcomes.append(_pytest("backend", BACKEND, ["-m", "not blender and not window", *extra]))
+    if "blender" in options.only:
+        for version in options.blender:
+            outcomes.append(_pytest(f"blender {version}", BLENDER[version], ["-m", "blender", *extra]))
+    if "window" in options.only:
+        build()
+        outcomes.append(_pytest("window", BACKEND, ["-m", "window", *extra]))
+    return _report(outcomes, seconds=time.monotonic() - start)
+
+
+def command_lint(_options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    return _report(_lint(), seconds=time.monotonic() - start)
+
+
+def build() -> Path:
+    """Build the extension's zip with Blender's own tool, which also validates the manifest; its path."""
+    python = BLENDER["4.5"].ready()
+    tool = next((ROOT / BLENDER["4.5"].folder).glob("**/site-packages/bpy/4.5/**/bl_pkg/cli/blender_ext.py"))
+    output = ROOT / "build"
+    output.mkdir(exist_ok=True)
+    for old in output.glob("partsam-*.zip"):
+        old.unlink()
+    run([python, tool, "build", "--source-dir", ROOT, "--output-dir", output], check=True)
+    return next(output.glob("partsam-*.zip"))
+
+
+def command_build(_options: argparse.Namespace) -> int:
+    path = build()
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
+def command_demo(options: argparse.Namespace) -> int:
+    backend = BACKEND.ready()
+    extension = build()
+    script: list[str | Path] = ["docs/demo/demo.py", "--extension", extension, "--backend-python", backend]
+    return run([BLENDER["4.5"].python, *script, *options.arguments])
+
+
+def parse_arguments() -> argparse.Namespace:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="segment a mesh in headless Blender; writes demo_output/")
+    demo.set_defaults(run=command_demo)
+    demo.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="arguments for docs/demo/demo.py")
+    test = commands.add_parser("test", help="run all checks and tests")
+    test.set_defaults(run=command_test)
+    test.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="default: all")
+    test.add_argument("--blender", nargs="+", choices=[*BLENDER], default=[*BLENDER], help="default: all")
+    test.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENT", help="arguments for pytest")
+    commands.add_parser("lint", help="run ruff and mypy").set_defaults(run=command_lint)
+    commands.add_parser("build", help="build the extension's zip").set_defaults(run=command_build)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_arguments()
+    try:
+        return int(options.run(options))
+    except subprocess.CalledProcessError as error:
+        print(f"{Path(str(error.cmd[0])).name} ended with status {error.returncode}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

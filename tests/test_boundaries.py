@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The architecture's rules, read off the source: who may import what, and what a tracked file must be."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLENDER_MODULES = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "addon_utils", "bpy_extras"}
+FRONT_ENDS = ("backend/commands/", "backend/__main__.py", "dev.py", "tests/", "docs/demo/")
+MAX_TRACKED_BYTES = 45 * 2**20
+# What Blender's own Python imports of the backend.
+SHARED = ("backend/geometry/", "backend/errors.py", "backend/service/protocol.py")
+
+
+def tracked_files() -> list[Path]:
+    """Files of the repository relative to its root: those that git tracks or would track."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    result = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True)
+    names = [name for name in result.stdout.decode().split("\0") if name]
+    return [Path(name) for name in names if (ROOT / name).is_file()]
+
+
+def python_files(prefix: str = "") -> list[str]:
+    return sorted(
+        p.as_posix() for p in tracked_files() if p.suffix == ".py" and p.as_posix().startswith(prefix)
+    )
+
+
+def parse(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), filename=name)
+
+
+def imported_modules(name: str) -> Iterator[str]:
+    """Full dotted names that a file imports; relative ones resolved against the repository's root."""
+    package = Path(name).parent.parts
+    for node in ast.walk(parse(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            stem = [*base, *((node.module or "").split(".") if node.module else [])]
+            yield ".".join(["", *stem])
+            yield from (".".join(["", *stem, alias.name]) for alias in node.names)
+
+
+def third_party(name: str) -> set[str]:
+    """Top-level names of the modules that are neither ours (relative) nor the standard library's."""
+    tops = {module.split(".")[0] for module in imported_modules(name)} - {""}
+    return tops - set(sys.stdlib_module_names)
+
+
+def is_shared(name: str) -> bool:
+    return name.startswith(SHARED)
+
+
+def test_backend_never_imports_blender() -> None:
+    guilty = {name: third_party(name) & BLENDER_MODULES for name in python_files("backend/")}
+    assert not {name: found for name, found in guilty.items() if found}
+
+
+def test_addon_imports_only_blender_numpy_and_the_shared_modules() -> None:
+    for name in python_files("partsam_addon/"):
+        assert third_party(name) <= BLENDER_MODULES | {"numpy"}, name
+        from_backend = [m[1:].replace(".", "/") for m in imported_modules(name) if m.startswith(".backend")]
+        for module in from_backend:
+            wanted = (module + "/", module + ".py", module.rsplit("/", 1)[0] + ".py")
+            allowed = module in ("backend", "backend/service") or any(map(is_shared, wanted))
+            assert allowed, f"{name} imports {module}"
+
+
+def test_shared_modules_need_only_numpy() -> None:
+    for name in filter(is_shared, python_files("backend/")):
+        assert third_party(name) <= {"numpy"}, name
+
+
+def test_importing_the_shared_modules_loads_no_torch() -> None:
+    """The packages' `__init__` run as well, so the imports are followed for real."""
+    code = (
+        "import sys; import backend.geometry, backend.errors, backend.service.protocol;"
+        "print(*{m.split('.')[0] for m in sys.modules} & {'torch', 'scipy', 'trimesh', 'maxflow'})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []
+
+
+def test_imports_between_our_packages_are_relative() -> None:
+    """Inside Blender the top package is called `bl_ext.<repository>.partsam`."""
+    for name in python_files("backend/") + python_files("partsam_addon/"):
+        assert not third_party(name) & {"backend", "partsam_addon", "partsam"}, name
+
+
+def test_only_front_ends_print() -> None:
+    for name in python_files():
+        if not name.startswith(FRONT_ENDS):
+            calls = (node for node in ast.walk(parse(name)) if isinstance(node, ast.Call))
+            prints = [
+                call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"
+            ]
+            assert not prints, f"{name}: {prints}"
+
+
+def names_cuda(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.fullmatch(r"cuda(:\d+)?", node.value) is not None
+    return isinstance(node, ast.Attribute) and node.attr == "cuda"
+
+
+def test_cuda_is_named_in_one_module_only() -> None:
+    files = python_files("backend/") + python_files("partsam_addon/")
+    assert len([name for name in files if any(map(names_cuda, ast.walk(parse(name))))]) <= 1
+
+
+def test_every_python_file_has_the_licence_header() -> None:
+    header = "# SPDX-License-Identifier: GPL-3.0-or-later"
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in python_files()}
+    assert not [name for name, text in texts.items() if header not in text.splitlines()[:2]]
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
+def test_documents_name_files_that_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    code = re.findall(r"`([\w./-]+\.(?:py|md|toml|sh|txt|glb|png))`", text)
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
+    known = [path.as_posix() for path in tracked_files()]
+    made_by_commands = ("demo_output/", "build/", "runs/")
+    missing = [
+        name
+        for name in {*code, *links}
+        if not name.startswith(made_by_commands)
+        and not (ROOT / name).exists()
+        and not any(path.endswith("/" + name) for path in known)
+    ]
+    assert not missing
+
+
+def test_tracked_files_stay_small() -> None:
+    assert sum((ROOT / path).stat().st_size for path in tracked_files()) < MAX_TRACKED_BYTES
+
+
+def test_no_file_names_this_home_folder() -> None:
+    home = os.fsencode(Path.home()) + b"/"
+    assert not [path for path in tracked_files() if home in (ROOT / path).read_bytes()]
