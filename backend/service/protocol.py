@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages on the pipes between Blender and the backend. Standard library and numpy only; both sides import this.
+"""Messages on the pipes between Blender and the backend.
+
+Both sides import this, so it needs the standard library and numpy only.
 
 A message on the wire, all integers little-endian:
 
@@ -147,7 +149,7 @@ def _sendable(name: str, array: NDArray) -> NDArray:
 
 def _bytes_of(array: NDArray) -> memoryview:
     """The memory of a non-empty contiguous array as bytes, without a copy."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _encode_header(message: Message, arrays: Arrays) -> bytes:

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests that the backend answers, as values to pass to `BackendProcess.send`.
+
+Each function names the fields and arrays of its result. All arrays are numpy; F counts triangles,
+N sample points, P parts, C candidate masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...backend.service.protocol import content_hash
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to ask of the backend.
+
+    arrays_on_demand: send `arrays` only if the backend says that it does not hold them yet
+    """
+
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray] = field(default_factory=dict)
+    arrays_on_demand: bool = False
+
+
+def hello() -> Request:
+    """Ask for versions, device and models.
+
+    Result fields: protocol, backend, python, torch, device ("cuda", "mps", "cpu"), device_name,
+    memory_free and memory_total (bytes of the device; None where unknown), models (list of names), pid.
+    """
+    return Request("hello")
+
+
+def load_model(model: str = "small", *, device: str = "auto") -> Request:
+    """Load a model before it is needed. Result fields: model, device, points (wanted sample points)."""
+    return Request("load_model", {"model": model, "device": device})
+
+
+def encode(
+    arrays: Mapping[str, NDArray], *, model: str = "small", device: str = "auto", seed: int = 0
+) -> Request:
+    """Encode a shape. Unchanged shapes are neither sent nor encoded again.
+
+    arrays: "vertices" float [V, 3] and "triangles" int32 [F, 3]; optionally a sample drawn by the caller:
+        "points" float [N, 3], "normals" float32 [N, 3], "colors" float32 [N, 3] (RGB in [0, 1]) and
+        "point_faces" int32 [N]. Without the sample the backend draws its own. They must not be changed
+        until the job is final.
+    Result fields: shape (its id for the other requests), points, faces, model, device, seconds,
+    reused (bool: it was encoded before).
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    fields = {"content": content_hash(arrays), "model": model, "device": device, "seed": seed}
+    return Request("encode", fields, arrays, arrays_on_demand=True)
+
+
+def segment_every_part(shape: str, *, prompts: int = 512, granularity: float = 0.5) -> Request:
+    """Find all parts of an encoded shape. Progress stages stream.
+
+    Result fields: parts (id for `face_labels` and `refine`), part_count; arrays as for `face_labels`.
+    """
+    return Request("segment_every_part", {"shape": shape, "prompts": prompts, "granularity": granularity})
+
+
+def predict(shape: str, points: ArrayLike, labels: ArrayLike, *, previous: str | None = None) -> Request:
+    """Predict the part under the clicks.
+
+    points: float [K, 3], in the units of the encoded arrays; labels: int [K], 1 part of it, 0 not
+    previous: the `prediction` of the reply before, which this one refines
+    Result fields: prediction (id), best (index into C); arrays: scores float32 [C] (predicted IoU),
+    face_logits float32 [C, F] (> 0: inside the part).
+    """
+    arrays = {
+        "points": np.asarray(points, dtype=np.float64).reshape(-1, 3),
+        "labels": np.asarray(labels, dtype=np.int32).reshape(-1),
+    }
+    return Request("predict", {"shape": shape, "previous": previous}, arrays)
+
+
+def face_labels(parts: str, *, granularity: float = 0.5) -> Request:
+    """Cut the part tree at `granularity` in [0, 1]; no inference.
+
+    Result fields: part_count; arrays: labels int32 [F] (0..P-1), confidence float32 [P].
+    """
+    return Request("face_labels", {"parts": parts, "granularity": granularity})
+
+
+def refine(parts: str, *, granularity: float = 0.5, strength: float = 1.0) -> Request:
+    """As `face_labels`, with borders moved to the creases by graph cut. Result as for `face_labels`."""
+    return Request("refine", {"parts": parts, "granularity": granularity, "strength": strength})
+
+
+def refine_prediction(prediction: str, *, candidate: int, strength: float = 1.0) -> Request:
+    """Refine one candidate mask of `predict`. Result arrays: labels int32 [F], 1 inside the part, else 0."""
+    return Request(
+        "refine_prediction", {"prediction": prediction, "candidate": candidate, "strength": strength}
+    )
+
+
+def release(*, model: bool = False) -> Request:
+    """Forget all shapes, parts and predictions; with `model` also the network. Frees (video) memory."""
+    return Request("release", {"model": model})
