@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which vertices are the same place.
+
+UV seams, hard normals and file formats split one place into several vertices. Adjacency must not see that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..geometry.mesh import FloatArray, IntArray
+
+_SMALLEST_TOLERANCE = 2.0**-22
+"""Below this share of the diagonal three cell numbers no longer fit one 64-bit key; then only equal places weld."""
+
+
+def weld_vertices(vertices: FloatArray, *, tolerance: float) -> tuple[IntArray, FloatArray]:
+    """Group vertices by position.
+
+    vertices: float64 [V, 3], finite
+    tolerance: vertices nearer than this share of the bounding box's diagonal always weld, those
+        further apart than seven times that never directly; 0 welds equal positions only
+
+    Returns the group of each vertex, int64 [V], and one position per group, float64 [G, 3].
+
+    Memory is linear in V, however many vertices fall together: instead of looking for pairs, four
+    grids of cell size 4 x tolerance, each shifted by one tolerance along the cube's diagonal, put
+    vertices into cells. Each axis separates two near vertices in at most one of the four, so that at
+    least one grid holds both in one cell.
+    """
+    low = vertices.min(axis=0)
+    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    if tolerance < _SMALLEST_TOLERANCE or diagonal == 0:
+        group_of = _group_equal_rows(vertices)
+    else:
+        scaled = (vertices - low) / (4 * tolerance * diagonal)
+        side = int(1 / (4 * tolerance)) + 3
+        group_of = _join([_cell_keys(scaled + shift / 4, side) for shift in range(4)])
+    positions = np.zeros((int(group_of.max()) + 1, 3))
+    positions[group_of[::-1]] = vertices[::-1]  # the first vertex of a group gives its position
+    return group_of, positions
+
+
+def _cell_keys(scaled: FloatArray, side: int) -> IntArray:
+    cells = scaled.astype(np.int64)
+    return (cells[:, 0] * side + cells[:, 1]) * side + cells[:, 2]
+
+
+def _join(keys: list[IntArray]) -> IntArray:
+    """Components of "equal in any of the keys"."""
+    count = len(keys[0])
+    pairs = []
+    for key in keys:
+        order = np.argsort(key)
+        same = key[order[1:]] == key[order[:-1]]
+        pairs.append(np.stack([order[:-1][same], order[1:][same]]))
+    rows, columns = np.concatenate(pairs, axis=1)
+    if len(rows) == 0:
+        return np.arange(count)
+    matrix = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
+    return connected_components(matrix, directed=False)[1].astype(np.int64)
+
+
+def _group_equal_rows(vertices: FloatArray) -> IntArray:
+    rows = vertices + 0.0  # -0.0 and 0.0 are one place
+    order = np.lexsort(rows.T)
+    starts = np.ones(len(rows), dtype=bool)
+    starts[1:] = (rows[order[1:]] != rows[order[:-1]]).any(axis=1)
+    group_of = np.zeros(len(rows), dtype=np.int64)
+    group_of[order] = np.cumsum(starts) - 1
+    return group_of

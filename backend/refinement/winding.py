@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which side of a face is outside, and signed dihedral angles that survive careless winding."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..geometry.mesh import FloatArray, IntArray
+
+_CLEAR_VOLUME = 1e-3
+"""A component whose signed volume is below this x area^1.5 (a ball has 0.094) has no clear inside."""
+
+_SLIVER_HEIGHT = 1e-5
+"""A face lower than this share of its longest side has no trustworthy normal of its own."""
+
+
+def outward_signs(
+    pairs: IntArray, agrees: np.ndarray, area_vectors: FloatArray, centroids: FloatArray
+) -> FloatArray:
+    """+1 for faces whose winding can stay, -1 for those that must be turned round, float64 [F].
+
+    pairs: int [M, 2], faces that share a manifold edge
+    agrees: bool [M], whether both wind the same way round
+    area_vectors: float64 [F, 3], normal x area; centroids: float64 [F, 3]
+
+    Each component is made consistent, if it can be (a Moebius strip stays as it is), and turned so that
+    its signed volume is positive. Without a clear volume the winding of the larger area stays.
+    """
+    count = len(centroids)
+    component, flipped = _consistent_flips(pairs, agrees, count)
+    areas = np.linalg.norm(area_vectors, axis=1)
+    sizes = np.bincount(component, areas)
+    signs = np.where(flipped, -1.0, 1.0)
+    balance = np.bincount(component, areas * signs)
+
+    safe = np.where(sizes > 0, sizes, 1.0)
+    centers = np.stack([np.bincount(component, areas * axis) for axis in centroids.T], axis=1) / safe[:, None]
+    heights = ((centroids - centers[component]) * area_vectors).sum(axis=1)
+    volume = np.bincount(component, signs * heights) / 3
+    clear = np.abs(volume) > _CLEAR_VOLUME * sizes**1.5
+    turn = np.where(clear, volume < 0, balance < 0)
+    return np.where(turn[component], -signs, signs)
+
+
+def _consistent_flips(pairs: IntArray, agrees: np.ndarray, count: int) -> tuple[IntArray, np.ndarray]:
+    """Component of each face, and whether it must flip to wind like its component's first face.
+
+    Solved on the double cover: face f as it is (f) and turned (f + count). An edge whose faces agree
+    joins equal states, any other joins opposite ones; components of the cover are consistent windings.
+    """
+    component = _components(pairs, count)
+    if agrees.all():
+        return component, np.zeros(count, dtype=bool)
+    first, second = pairs[:, 0], pairs[:, 1]
+    crossing = np.where(agrees, 0, count)
+    cover = np.concatenate(
+        [
+            np.stack([first, second + crossing], axis=1),
+            np.stack([first + count, second + count - crossing], axis=1),
+        ]
+    )
+    state = _components(cover, 2 * count)
+    representative = np.zeros(int(component.max()) + 1, dtype=np.int64)
+    representative[component[::-1]] = np.arange(count)[::-1]
+    orientable = state[:count] != state[count:]
+    return component, orientable & (state[:count] != state[representative[component]])
+
+
+def _components(pairs: IntArray, count: int) -> IntArray:
+    matrix = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(matrix, directed=False)[1]
+
+
+def trusted_normals(corners: FloatArray, area_vectors: FloatArray) -> FloatArray:
+    """Unit normals, float64 [F, 3]; zero for slivers and collapsed faces."""
+    doubled = 2 * np.linalg.norm(area_vectors, axis=1)
+    longest = np.max([((corners[:, i] - corners[:, i - 1]) ** 2).sum(axis=1) for i in range(3)], axis=0)
+    trusted = (doubled > _SLIVER_HEIGHT * longest) & (doubled > 0)
+    normals = np.zeros_like(area_vectors)
+    normals[trusted] = 2 * area_vectors[trusted] / doubled[trusted, None]
+    return normals
+
+
+def borrow_normals(normals: FloatArray, pairs: IntArray, lengths: FloatArray, *, rounds: int = 3) -> FloatArray:
+    """Give faces without a normal that of the neighbour across their longest edge.
+
+    So a sliver between two faces passes their crease on instead of hiding it. Chains of slivers
+    fill from their ends, one face a round.
+    """
+    missing = ~normals.any(axis=1)
+    if not missing.any():
+        return normals
+    normals = normals.copy()
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both_lengths = np.concatenate([lengths, lengths])
+    relevant = missing[both[:, 0]]
+    both, both_lengths = both[relevant], both_lengths[relevant]
+    both = both[np.argsort(both_lengths, kind="stable")]  # the longest comes last and wins
+    for _ in range(rounds):
+        fillable = missing[both[:, 0]] & ~missing[both[:, 1]]
+        if not fillable.any():
+            break
+        normals[both[fillable, 0]] = normals[both[fillable, 1]]
+        missing = ~normals.any(axis=1)
+    return normals
+
+
+def signed_dihedrals(
+    normals: FloatArray, pairs: IntArray, directions: FloatArray, agrees: np.ndarray
+) -> FloatArray:
+    """Signed angle between the normals of two faces at their common edge, radians, float64 [M].
+
+    normals: float64 [F, 3], outward, zero where unknown (gives angle 0)
+    directions: float64 [M, 3], the edge as the first face runs along it (any length)
+    agrees: bool [M], whether both wind the same way round; where not, the second normal is turned
+
+    0 is flat, positive a ridge (convex), negative a valley (concave).
+    """
+    first = normals[pairs[:, 0]]
+    second = normals[pairs[:, 1]] * np.where(agrees, 1.0, -1.0)[:, None]
+    lengths = np.linalg.norm(directions, axis=1)
+    sine = (np.cross(first, second) * directions).sum(axis=1)
+    sine = np.divide(sine, lengths, out=np.zeros_like(sine), where=lengths > 0)
+    return np.arctan2(sine, (first * second).sum(axis=1))
