@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
 from typing import BinaryIO, cast
 
 from ...backend.errors import PartSAMError, ProtocolError
@@ -80,7 +81,7 @@ class Connection:
             return None
 
     def close(self, *, grace: float) -> int | None:
-        """End the process: close its input, after `grace` seconds terminate, then kill. Returns its exit code.
+        """End the process: close its input, after `grace` seconds terminate, then kill; its exit code.
 
         Takes at most `grace` plus about 3 seconds.
         """
@@ -98,7 +99,7 @@ class Connection:
         return self.process.poll()
 
     def _write_pipe(self) -> None:
-        stdin = cast(BinaryIO, self.process.stdin)
+        stdin = cast(FileIO, self.process.stdin)
         # Closing the pipe is what tells the backend to end, so it is done on every way out.
         try:
             while (message := self._outbox.get()) is not None:
@@ -112,7 +113,7 @@ class Connection:
             _close_quietly(stdin)
 
     def _read_pipe(self) -> None:
-        stdout = cast(BinaryIO, self.process.stdout)
+        stdout = cast(FileIO, self.process.stdout)
         error: str | None = None
         try:
             while (message := read_message(stdout)) is not None:
@@ -137,7 +138,7 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def _close_quietly(stream: BinaryIO) -> None:
+def _close_quietly(stream: FileIO) -> None:
     try:
         stream.close()
     except OSError as error:

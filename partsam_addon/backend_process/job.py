@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -66,31 +66,56 @@ class Result:
     notices: tuple[str, ...] = ()
 
 
-@dataclass(eq=False)
 class Job:
-    """A request that was sent. Only `BackendProcess.pump` and `wait` change it.
+    """A request that was sent. Only `BackendProcess.pump` and `wait` move it on.
 
-    stage, fraction: the latest progress, e.g. "encode" and 0..1 (0.0 before the first event)
-    result: set when DONE
+    stage, fraction: the latest progress, e.g. "encode" and 0..1 ("" and 0.0 before the first event)
     error: set when FAILED (RequestFailed or BackendDied) or CANCELLED (Cancelled)
-    on_progress, on_done: called from `pump` with the job; an exception in them is logged, not raised
+    confirmed: whether the backend itself has ended it; a cancelled job may be final before that
+    on_progress, on_done: called with the job, from `pump`; an exception in them is logged, not raised
     """
 
-    id: int
-    request: Request
-    on_progress: Callable[[Job], None] | None = None
-    on_done: Callable[[Job], None] | None = None
-    state: JobState = JobState.WAITING
-    stage: str = ""
-    fraction: float = 0.0
-    result: Result | None = None
-    error: PartSAMError | None = None
-    confirmed: bool = field(default=False, init=False)
-    """The backend itself has ended the request; a cancelled job may be final before that."""
+    def __init__(
+        self,
+        job_id: int,
+        request: Request,
+        *,
+        cancel: Callable[[Job], None],
+        on_progress: Callable[[Job], None] | None = None,
+        on_done: Callable[[Job], None] | None = None,
+    ) -> None:
+        self.id = job_id
+        self.request = request
+        self.on_progress = on_progress
+        self.on_done = on_done
+        self.state = JobState.WAITING
+        self.stage = ""
+        self.fraction = 0.0
+        self.error: PartSAMError | None = None
+        self.confirmed = False
+        self._cancel = cancel
+        self._result: Result | None = None
 
-    @property
-    def is_final(self) -> bool:
+    def poll(self) -> bool:
+        """Whether the job has ended, in whatever way. Never waits."""
         return self.state in FINAL_STATES
+
+    def result(self) -> Result:
+        """The reply; raises `error` where there is none. Call it when `poll` says that the job has ended."""
+        if self.error is not None:
+            raise self.error
+        if self._result is None:
+            raise RuntimeError(f"the {self.request.kind} job has not ended")
+        return self._result
+
+    def cancel(self) -> None:
+        """Ask to stop: CANCELLED when the backend confirms, at the latest half a second later.
+
+        What the backend still returns for it is dropped. No effect on a job that has ended.
+        """
+        if self.state is JobState.WAITING:
+            self.state = JobState.CANCELLING
+            self._cancel(self)
 
     def advance(self, stage: str, fraction: float) -> None:
         """Record a progress event."""
@@ -106,8 +131,7 @@ class Job:
 
     def fail(self, error: PartSAMError) -> None:
         """End as FAILED, or as CANCELLED where that was asked for."""
-        cancelled = self.state is JobState.CANCELLING or isinstance(error, Cancelled)
-        if cancelled:
+        if self.state is JobState.CANCELLING or isinstance(error, Cancelled):
             self._end(JobState.CANCELLED, error=Cancelled())
         else:
             self._end(JobState.FAILED, error=error)
@@ -115,9 +139,9 @@ class Job:
     def _end(
         self, state: JobState, *, result: Result | None = None, error: PartSAMError | None = None
     ) -> None:
-        if self.is_final:
+        if self.poll():
             return
-        self.state, self.result, self.error = state, result, error
+        self.state, self._result, self.error = state, result, error
         # A finished job that is kept for its result must not keep a large mesh alive.
         self.request = dataclasses.replace(self.request, arrays={})
         self._notify(self.on_done)

@@ -144,17 +144,6 @@ class BackendProcess:
             self.start()
         return self._submit(request, on_progress=on_progress, on_done=on_done)
 
-    def cancel(self, job: Job) -> None:
-        """Ask to stop `job`. It is CANCELLED when the backend confirms, at the latest half a second later.
-
-        What the backend still returns for it is dropped.
-        """
-        if job.state is not JobState.WAITING or self._connection is None:
-            return
-        job.state = JobState.CANCELLING
-        self._cancelled_at[job.id] = time.monotonic()
-        self._connection.send(Message("cancel", job.id))
-
     def pump(self) -> int:
         """Handle all events that have come; returns their number. Calls the jobs' callbacks. Never waits."""
         count = 0
@@ -170,7 +159,7 @@ class BackendProcess:
         timeout: seconds; TimeoutError when they have passed (the job goes on)
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not job.is_final:
+        while not job.poll():
             remaining = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
             if remaining <= 0:
                 raise TimeoutError(f"no answer to {job.request.kind!r} within {timeout} s")
@@ -179,13 +168,10 @@ class BackendProcess:
                 if event is not None:
                     self._handle(event)
             self.pump()
-        if job.error is not None:
-            raise job.error
-        assert job.result is not None
-        return job.result
+        return job.result()
 
     def shutdown(self, *, grace: float = SHUTDOWN_GRACE_SECONDS) -> None:
-        """End the process: ask, then terminate, then kill; bounded by `grace` + 4 seconds. Jobs are cancelled."""
+        """End the process: ask, then terminate, then kill; within `grace` + 4 seconds. Cancels all jobs."""
         atexit.unregister(self.shutdown)
         connection, self._connection = self._connection, None
         self.info, self.crash = None, None
@@ -209,13 +195,24 @@ class BackendProcess:
             f"--idle-release={self.settings.idle_release_seconds}",
         ]
 
-    def _submit(self, request: Request, **callbacks: Callable[[Job], None] | None) -> Job:
+    def _submit(
+        self,
+        request: Request,
+        *,
+        on_progress: Callable[[Job], None] | None = None,
+        on_done: Callable[[Job], None] | None = None,
+    ) -> Job:
         assert self._connection is not None
-        job = Job(next(self._ids), request, **callbacks)
+        job = Job(next(self._ids), request, cancel=self._cancel, on_progress=on_progress, on_done=on_done)
         self._jobs[job.id] = job
         arrays = {} if request.arrays_on_demand else request.arrays
         self._connection.send(Message(request.kind, job.id, request.fields, arrays))
         return job
+
+    def _cancel(self, job: Job) -> None:
+        if self._connection is not None:
+            self._cancelled_at[job.id] = time.monotonic()
+            self._connection.send(Message("cancel", job.id))
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Closed):
