@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training batches: which shapes, which labeling, which target parts. Fixed shapes, no waiting for the device.
+
+The rules, in order:
+
+1. A shape is drawn with weight n^-p, n = shapes of its repository (p = 0: every shape alike; p = 1:
+   every repository alike). Named repositories can be given a fixed share of all draws instead.
+2. One of its labelings is drawn evenly. Labelings disagree about granularity, as people do.
+3. A share of the shapes is composed of two, and a share keeps only what is visible from outside.
+4. Target parts are drawn without repetition, weighted by (points of the part)^-q, so that small parts
+   count. Never a target: unlabelled faces, parts of too few points, parts that are nearly everything.
+   A shape with fewer parts than targets repeats them (the clicks will differ).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, keep_visible
+from .mesh_store import MeshStore
+
+MAX_PARTS = 64
+"""Part ids of one labeling are below this."""
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Sizes and rules of a batch; see the module's text.
+
+    shapes, points, masks: B, N and M
+    repository_power: p; repository_shares: (name, share of all draws) pairs
+    part_power: q; min_part_points, max_part_share: limits of a target part
+    composed, fused: shares of the shapes; oversampling: points per kept point when testing visibility
+    """
+
+    shapes: int = 16
+    points: int = 10_000
+    masks: int = 10
+    repository_power: float = 0.5
+    repository_shares: tuple[tuple[str, float], ...] = ()
+    part_power: float = 0.25
+    min_part_points: int = 16
+    max_part_share: float = 0.9
+    composed: float = 0.15
+    fused: float = 0.35
+    oversampling: int = 4
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.shapes, self.points, self.masks, self.oversampling) < 1:
+            raise DataError("shapes, points, masks and oversampling of a batch must be positive")
+        if self.masks > 2 * MAX_PARTS:
+            raise DataError(f"at most {2 * MAX_PARTS} masks per shape, not {self.masks}")
+        if not all(0 <= share <= 1 for share in (self.composed, self.fused, self.max_part_share)):
+            raise DataError("composed, fused and max_part_share are shares between 0 and 1")
+        if sum(share for _, share in self.repository_shares) > 1:
+            raise DataError("repository_shares add up to more than 1")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    points: float32 [B, N, 3] in the network's cube; normals: [B, N, 3], unit; colors: [B, N, 3] in [0, 1]
+    part_ids: int64 [B, N], -1 = unlabelled
+    target_ids: int64 [B, M]; target_masks: bool [B, M, N]
+    valid: bool [B, M], False where a shape has no part that can be a target
+    """
+
+    points: Tensor
+    normals: Tensor
+    colors: Tensor
+    part_ids: Tensor
+    target_ids: Tensor
+    target_masks: Tensor
+    valid: Tensor
+
+
+class BatchSampler:
+    """Draws batches from a store. Immutable after construction; randomness is torch's default generator."""
+
+    def __init__(self, store: MeshStore, config: BatchConfig) -> None:
+        self.store = store
+        self.config = config
+        self._cumulative_weight = torch.cumsum(shape_weights(store, config), dim=0)
+
+    def __call__(self) -> Batch:
+        """One batch, on the store's device."""
+        sample = augment(self._draw_points(), self.config.augmentation)
+        target_ids, valid = choose_targets(sample.part_ids, self.config)
+        return Batch(
+            points=sample.points,
+            normals=sample.normals,
+            colors=sample.colors,
+            part_ids=sample.part_ids,
+            target_ids=target_ids,
+            target_masks=(sample.part_ids[:, None] == target_ids[:, :, None]) & valid[:, :, None],
+            valid=valid,
+        )
+
+    def draw_shapes(self, count: int) -> Tensor:
+        """Random shape ids by weight, int64 [count]."""
+        draw = torch.rand(count, device=self.store.device, dtype=torch.float64) * self._cumulative_weight[-1]
+        return torch.searchsorted(self._cumulative_weight, draw, right=True).clamp(max=len(self.store) - 1)
+
+    def _draw_points(self) -> LabelledPoints:
+        """B sets of N points. Slots of a batch are exchangeable, so each kind has a fixed number of them."""
+        config = self.config
+        many = config.points * config.oversampling
+        composed, fused, both = _slots(config)
+        plain = config.shapes - composed - fused - both
+        groups = []
+        if plain:
+            groups.append(self._draw_single(plain, config.points))
+        if composed:
+            groups.append(self._draw_composed(composed, config.points))
+        if fused:
+            groups.append(keep_visible(self._draw_single(fused, many), config.points))
+        if both:
+            groups.append(keep_visible(self._draw_composed(both, many), config.points))
+        return LabelledPoints(
+            points=torch.cat([g.points for g in groups]),
+            normals=torch.cat([g.normals for g in groups]),
+            colors=torch.cat([g.colors for g in groups]),
+            part_ids=torch.cat([g.part_ids for g in groups]),
+        )
+
+    def _draw_single(self, sets: int, count: int) -> LabelledPoints:
+        return self._surface(self.draw_shapes(sets), count)
+
+    def _draw_composed(self, sets: int, count: int) -> LabelledPoints:
+        ids = self.draw_shapes(2 * sets).view(2, sets)
+        areas = self.store.shape_areas(ids).float().t()
+        first, second = self._surface(ids[0], count), self._surface(ids[1], count)
+        return compose(first, second, areas, label_offset=MAX_PARTS)
+
+    def _surface(self, ids: Tensor, count: int) -> LabelledPoints:
+        surface = self.store.sample_points(ids, count)
+        labelings = self.store.labeling_counts[ids]
+        draw = (torch.rand(len(ids), device=self.store.device) * labelings).long()
+        part_ids = self.store.part_ids(ids, surface.faces, torch.minimum(draw, labelings - 1))
+        return LabelledPoints(surface.points, surface.normals, surface.colors, part_ids)
+
+
+def shape_weights(store: MeshStore, config: BatchConfig) -> Tensor:
+    """Probability of drawing each shape, float64 [S]; rule 1 of the module's text."""
+    counts = torch.bincount(store.repository, minlength=len(store.repositories)).double()
+    share = counts ** (1 - config.repository_power)
+    fixed = torch.zeros(len(counts), dtype=torch.bool, device=counts.device)
+    shares = dict(config.repository_shares)
+    unknown = set(shares) - set(store.repositories)
+    if unknown:
+        raise DataError(f"repository_shares names {sorted(unknown)}, which no shape comes from")
+    for index, name in enumerate(store.repositories):
+        if name in shares:
+            fixed[index] = True
+            share[index] = shares[name]
+    free = torch.where(fixed, 0.0, share)
+    left = 1 - sum(shares.values())
+    share = torch.where(fixed, share, free * (left / free.sum().clamp(min=1e-12)))
+    return (share / counts)[store.repository]
+
+
+def choose_targets(part_ids: Tensor, config: BatchConfig) -> tuple[Tensor, Tensor]:
+    """Target parts of each shape: ids int64 [B, M] and validity bool [B, M]; rule 4 of the module's text.
+
+    part_ids: int64 [B, N] below 2 * MAX_PARTS, -1 = unlabelled
+    """
+    sets, points = part_ids.shape
+    counts = torch.zeros(sets, 2 * MAX_PARTS + 1, device=part_ids.device)
+    counts.scatter_add_(1, part_ids + 1, torch.ones((), device=part_ids.device).expand(sets, points))
+    counts = counts[:, 1:]
+    allowed = (counts >= config.min_part_points) & (counts <= config.max_part_share * points)
+    # Weighted draw without repetition: the largest keys log(weight) + Gumbel noise.
+    gumbel = -torch.log(-torch.log(torch.rand_like(counts).clamp(1e-10, 1 - 1e-7)))
+    keys = torch.where(allowed, gumbel - config.part_power * counts.clamp(min=1).log(), -torch.inf)
+    order = keys.argsort(dim=1, descending=True)
+    available = allowed.sum(dim=1, keepdim=True)
+    slot = torch.arange(config.masks, device=part_ids.device)[None] % available.clamp(min=1)
+    return order.gather(1, slot), (available > 0).expand(sets, config.masks)
+
+
+def _slots(config: BatchConfig) -> tuple[int, int, int]:
+    """Numbers of shapes that are only composed, only fused, and both."""
+    composed = round(config.shapes * config.composed)
+    fused = round(config.shapes * config.fused)
+    both = max(round(config.shapes * config.composed * config.fused), composed + fused - config.shapes)
+    return composed - both, fused - both, both

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All training shapes as tensors on one device, and area-uniform points drawn from any of them at once.
+
+Triangles are kept as a soup of corners, so that a point costs one gather. Cumulative areas run over
+all faces of all shapes in float64; a shape is an interval of them, and one `searchsorted` serves a
+whole batch whatever its shapes. Nothing here waits for the device, and every output has a fixed shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..geometry.mesh import NEUTRAL_GREY
+from .shards import POSITION_SCALE, UNKNOWN_COLOR, UNLABELLED, ShapeSet
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points of a batch of shapes.
+
+    points: float32 [B, N, 3] in the stored cube [-1, 1]; normals: float32 [B, N, 3], unit
+    colors: float32 [B, N, 3] in [0, 1]; faces: int64 [B, N], index into the store's faces
+    """
+
+    points: Tensor
+    normals: Tensor
+    colors: Tensor
+    faces: Tensor
+
+
+@dataclass(frozen=True)
+class MeshStore:
+    """Shapes concatenated in shape order.
+
+    corners: int16 [F, 9], triangle corners (stored position - 32768)
+    colors: uint8 [F, 3]; labels: uint8 [sum F * L]
+    cumulative_area: float64 [F], inclusive, over all shapes
+    face_starts: int64 [S + 1]; label_starts: int64 [S]; labeling_counts: int64 [S]
+    repository: int64 [S], index of each shape's source; repositories: their names
+    """
+
+    corners: Tensor
+    colors: Tensor
+    labels: Tensor
+    cumulative_area: Tensor
+    face_starts: Tensor
+    label_starts: Tensor
+    labeling_counts: Tensor
+    repository: Tensor
+    repositories: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labeling_counts)
+
+    @classmethod
+    def from_shapes(cls, shapes: ShapeSet, *, device: torch.device | str = "cpu") -> MeshStore:
+        """Build the tensors and move them to `device`; shapes without area are left out.
+
+        Raises DataError if no shape has area.
+        """
+        shapes = _with_area(shapes, device)
+        names = sorted({str(line.get("repo", "")) for line in shapes.info})
+        number = {name: index for index, name in enumerate(names)}
+        corners = _corner_soup(shapes).to(device)
+        store = cls(
+            corners=corners,
+            colors=_neutral_unknown(torch.from_numpy(shapes.colors)).to(device),
+            labels=torch.from_numpy(shapes.labels).to(device),
+            cumulative_area=torch.cumsum(_areas(corners), dim=0),
+            face_starts=torch.from_numpy(shapes.face_starts).to(device),
+            label_starts=torch.from_numpy(shapes.label_starts[:-1].copy()).to(device),
+            labeling_counts=torch.from_numpy(shapes.labeling_counts).to(device),
+            repository=torch.tensor([number[str(line.get("repo", ""))] for line in shapes.info], device=device),
+            repositories=tuple(names),
+        )
+        return store
+
+    @property
+    def device(self) -> torch.device:
+        return self.corners.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return sum(t.nbytes for t in tensors if isinstance(t, Tensor))
+
+    def sample_points(self, shape_ids: Tensor, count: int) -> SurfacePoints:
+        """`count` area-uniform points from each of the shapes `shape_ids` [B], in random order.
+
+        Stratified over each shape's area (one draw in each of `count` equal strata), as at inference,
+        and shuffled, so that any prefix is a sample, too.
+        """
+        faces = self._draw_faces(shape_ids, count)
+        corner = (self.corners[faces].float() + 32768) / POSITION_SCALE - 1
+        first, second, third = corner.view(*faces.shape, 3, 3).unbind(dim=-2)
+        u, v = torch.rand((2, *faces.shape, 1), device=self.device).unbind(0)
+        fold = (u + v > 1).float()
+        u, v = torch.lerp(u, 1 - u, fold), torch.lerp(v, 1 - v, fold)
+        edge_u, edge_v = second - first, third - first
+        normals = torch.nn.functional.normalize(torch.linalg.cross(edge_u, edge_v), dim=-1, eps=1e-20)
+        return SurfacePoints(
+            points=first + u * edge_u + v * edge_v,
+            normals=normals,
+            colors=self.colors[faces].float() / 255,
+            faces=faces,
+        )
+
+    def shape_areas(self, shape_ids: Tensor) -> Tensor:
+        """Surface area of each shape in the stored cube, float64, in the shape of `shape_ids`."""
+        _, base, top = self._area_interval(shape_ids)
+        return top - base
+
+    def part_ids(self, shape_ids: Tensor, faces: Tensor, labeling: Tensor) -> Tensor:
+        """Part of each face under its shape's labeling number `labeling` [B]: int64 [B, N], -1 = unlabelled.
+
+        shape_ids: int64 [B]; faces: int64 [B, N], indices into the store's faces
+        """
+        start = self.face_starts[shape_ids]
+        face_count = self.face_starts[shape_ids + 1] - start
+        row = self.label_starts[shape_ids] + labeling * face_count
+        label = self.labels[row[:, None] + faces - start[:, None]].long()
+        return torch.where(label == UNLABELLED, -1, label)
+
+    def _draw_faces(self, shape_ids: Tensor, count: int) -> Tensor:
+        start, base, top = self._area_interval(shape_ids)
+        end = self.face_starts[shape_ids + 1]
+        shape = (len(shape_ids), count)
+        order = torch.rand(shape, device=self.device).argsort(dim=1)
+        stratum = (order + torch.rand(shape, device=self.device, dtype=torch.float64)) / count
+        area = base[:, None] + stratum * (top - base)[:, None]
+        faces = torch.searchsorted(self.cumulative_area, area, right=True)
+        return torch.minimum(torch.maximum(faces, start[:, None]), end[:, None] - 1)
+
+    def _area_interval(self, shape_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """First face, and cumulative area before it and at the end, of each shape."""
+        start = self.face_starts[shape_ids]
+        base = torch.where(start > 0, self.cumulative_area[(start - 1).clamp(min=0)], 0.0)
+        return start, base, self.cumulative_area[self.face_starts[shape_ids + 1] - 1]
+
+
+def _corner_soup(shapes: ShapeSet) -> Tensor:
+    """Corner positions, int16 [F, 9]."""
+    shift = np.repeat(shapes.vertex_starts[:-1], shapes.face_counts)
+    corners = shapes.vertices[shapes.faces.astype(np.int64) + shift[:, None]].reshape(-1, 9)
+    return torch.from_numpy((corners.astype(np.int32) - 32768).astype(np.int16))
+
+
+def _areas(corners: Tensor, *, rows: int = 1 << 20) -> Tensor:
+    """Face areas in float64 [F], in blocks that bound the memory."""
+    areas = []
+    for block in corners.split(rows):
+        first, second, third = (block.double() / POSITION_SCALE).view(-1, 3, 3).unbind(dim=1)
+        areas.append(torch.linalg.cross(second - first, third - first).norm(dim=1) / 2)
+    return torch.cat(areas)
+
+
+def _neutral_unknown(colors: Tensor) -> Tensor:
+    """The network's neutral grey where the shards say that the colour is unknown."""
+    unknown = (colors == UNKNOWN_COLOR).all(dim=1, keepdim=True)
+    return torch.where(unknown, round(NEUTRAL_GREY * 255), colors.int()).to(torch.uint8)
+
+
+def _with_area(shapes: ShapeSet, device: torch.device | str) -> ShapeSet:
+    """`shapes` without those that have no surface area."""
+    areas = _areas(_corner_soup(shapes).to(device)).cpu().numpy()
+    total = np.add.reduceat(areas, shapes.face_starts[:-1]) if len(shapes) else np.zeros(0)
+    keep = np.flatnonzero(total > 1e-10)
+    if not len(keep):
+        raise DataError("no shape has surface area; check the shards")
+    return shapes if len(keep) == len(shapes) else shapes.subset(keep)
