@@ -97,7 +97,9 @@ def transform(points: Tensor, normals: Tensor, matrices: Tensor) -> tuple[Tensor
     """Apply linear maps [B, 3, 3] to points, and to normals as normals transform; both [B, N, 3]."""
     # Cofactors instead of the inverse transpose: no factorisation, and a mirror keeps normals outward.
     columns = matrices.unbind(dim=2)
-    cofactors = torch.stack([torch.linalg.cross(columns[(i + 1) % 3], columns[(i + 2) % 3]) for i in range(3)], 2)
+    cofactors = torch.stack(
+        [torch.linalg.cross(columns[(i + 1) % 3], columns[(i + 2) % 3]) for i in range(3)], 2
+    )
     sign = (columns[0] * cofactors[:, :, 0]).sum(dim=1).sign()[:, None, None]
     moved = points @ matrices.transpose(1, 2)
     return moved, normalize(normals @ (sign * cofactors).transpose(1, 2), dim=-1, eps=1e-12)
@@ -110,7 +112,9 @@ def random_transforms(like: Tensor, config: AugmentationConfig) -> Tensor:
     mirror = 1 - 2 * _chance(batch, 3, probability=config.flip, device=device)
     upright = axis_turns(batch, device=device, free=config.spin)
     swap = _chance(batch, 1, 1, probability=config.axis_swap, device=device)
-    swapped = torch.lerp(torch.eye(3, device=device).expand(batch, 3, 3), random_axis_frames(batch, device), swap)
+    swapped = torch.lerp(
+        torch.eye(3, device=device).expand(batch, 3, 3), random_axis_frames(batch, device), swap
+    )
     free = _chance(batch, 1, 1, probability=config.any_rotation, device=device)
     turn = torch.lerp(swapped @ upright, random_rotations(batch, device), free)
     return turn * (scale * mirror)[:, None, :]
@@ -174,7 +178,9 @@ def drop_regions(batch: LabelledPoints, config: AugmentationConfig) -> LabelledP
     return batch.take(resample_kept(distance >= threshold, count))
 
 
-def compose(first: LabelledPoints, second: LabelledPoints, areas: Tensor, *, label_offset: int) -> LabelledPoints:
+def compose(
+    first: LabelledPoints, second: LabelledPoints, areas: Tensor, *, label_offset: int
+) -> LabelledPoints:
     """One shape out of two: the second, turned and scaled, is stuck onto a random point of the first.
 
     first, second: [B, N] points, each in random order

@@ -75,7 +75,9 @@ class MeshStore:
             face_starts=torch.from_numpy(shapes.face_starts).to(device),
             label_starts=torch.from_numpy(shapes.label_starts[:-1].copy()).to(device),
             labeling_counts=torch.from_numpy(shapes.labeling_counts).to(device),
-            repository=torch.tensor([number[str(line.get("repo", ""))] for line in shapes.info], device=device),
+            repository=torch.tensor(
+                [number[str(line.get("repo", ""))] for line in shapes.info], device=device
+            ),
             repositories=tuple(names),
         )
         return store

@@ -81,7 +81,9 @@ def pack_store(
             archive.writestr(f"chunk_{index:03d}.npz.xz", data)
     size = buffer.getbuffer().nbytes
     if max_bytes is not None and size > max_bytes:
-        raise DataError(f"the packed set takes {size} bytes, more than {max_bytes}; keep fewer shapes or bits")
+        raise DataError(
+            f"the packed set takes {size} bytes, more than {max_bytes}; keep fewer shapes or bits"
+        )
     write_atomically(Path(out), buffer.getvalue())
     log.info("packed %d of %d shapes into %d bytes", len(shapes), given, size)
     return PackReport(shapes=len(shapes), given=given, faces=int(shapes.face_counts.sum()), bytes=size)
@@ -95,7 +97,9 @@ def read_packed(path: Path | str, *, workers: int | None = None) -> ShapeSet:
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is truncated or no packed training set ({error})") from error
     return ShapeSet.concatenate(
-        map_threads(lambda chunk: decode_shapes(load_arrays(chunk[1], chunk[0]), chunk[0]), chunks, workers=workers)
+        map_threads(
+            lambda chunk: decode_shapes(load_arrays(chunk[1], chunk[0]), chunk[0]), chunks, workers=workers
+        )
     )
 
 
