@@ -94,7 +94,7 @@ def _face_cross(mesh: Mesh) -> FloatArray:
 
 
 def _as_rows(array: object, dtype: type, name: str) -> NDArray:
-    rows = np.ascontiguousarray(array, dtype=dtype)
+    rows: NDArray = np.ascontiguousarray(array, dtype=dtype)
     if rows.size == 0:
         rows = rows.reshape(0, 3)
     if rows.ndim != 2 or rows.shape[1] != 3:

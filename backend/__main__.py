@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m backend COMMAND`: segment meshes, measure, serve Blender, curate, train, evaluate.
+
+Exit codes: 0 done, 1 an error that the user can act on (one line on stderr), 2 wrong usage,
+130 interrupted. Only the module of the chosen command is imported, and none of them imports torch
+before it needs it: help and errors about a mesh come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import Cancelled, PartSAMError
+
+COMMANDS = ("segment", "benchmark", "serve", "curate", "train", "evaluate")
+"""Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (sys.argv[1:] unless given) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    args = _parser(chosen).parse_args(arguments)
+    try:
+        return args.run(args)
+    except (KeyboardInterrupt, Cancelled):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except PartSAMError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output left (`| head`). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; only that of the `chosen` one knows its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend", description="PartSAM: meshes into their parts."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in filter(_is_there, COMMANDS):
+        summary = _summary(name)
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(f".commands.{name}", __package__)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _summary(name: str) -> str:
+    """First line of the docstring of a command's module, without importing what the module imports."""
+    docstring = ast.get_docstring(ast.parse(_source(name).read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def _is_there(name: str) -> bool:
+    return _source(name).is_file()
+
+
+def _source(name: str) -> Path:
+    return Path(__file__).with_name("commands") / f"{name}.py"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Split a mesh into its parts and write them as named nodes of a GLB file, or as face labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MeshFileError
+from ..geometry import Mesh, face_areas
+from .stage_times import ProgressBar, StageTimes
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
+
+_MOST_ROWS = 24
+"""Parts listed in the table; a longer list scrolls everything else away."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `segment`."""
+    parser.add_argument("mesh", type=Path, metavar="IN", help="mesh file: .glb .gltf .obj .ply .stl .off")
+    parser.add_argument(
+        "-o", "--output", type=_glb_path, metavar="OUT.glb",
+        help="write one node per part, with the materials, UVs and textures of the input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=_npy_path, metavar="OUT.npy",
+        help="write the part number of each triangle, int32, in the file's face order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", default="small", metavar="small|FILE", help="network weights (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--granularity", type=_fraction, default=0.5, metavar="0..1",
+        help="0: few large parts, 1: many small ones (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prompts", type=_positive, default=512, metavar="N",
+        help="points from which parts are proposed (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
+    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
+    parser.add_argument(
+        "--part-colors", action="store_true", help="colour the parts of OUT.glb instead of keeping materials"
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment one file. Raises PartSAMError for what the user can fix; outputs are complete or absent."""
+    if args.output is None and args.labels is None:
+        args.usage_error("nothing to write: give -o OUT.glb, --labels OUT.npy or both")
+    _check_outputs(args)
+    times = StageTimes()
+    with times.measure("read"):
+        # Imported here so that --help does not wait for it.
+        from ..mesh_files import read_mesh_file, write_labels, write_parts
+
+        scene = read_mesh_file(args.mesh)
+        mesh = scene.mesh
+    for note in scene.notes:
+        print(f"note: {note}", file=sys.stderr)
+    segmenter = _load(args, times)
+    labels, confidence = _labels(segmenter, mesh, args, times)
+    with times.measure("write"):
+        if args.output is not None:
+            write_parts(args.output, scene, labels, part_colors=args.part_colors or None)
+        if args.labels is not None:
+            write_labels(args.labels, labels)
+    _print_report(args, mesh, segmenter, labels, confidence, times)
+    return 0
+
+
+def _load(args: argparse.Namespace, times: StageTimes) -> Segmenter:
+    with times.measure("load model"):
+        from ..segmenter import Segmenter
+
+        segmenter = Segmenter.load(args.model, device=args.device)
+    if not segmenter.is_trained:
+        print(
+            f"warning: the weights of {segmenter.model_name} are untrained (random): "
+            "the parts show that everything runs, not what a trained network finds",
+            file=sys.stderr,
+        )
+    return segmenter
+
+
+def _labels(
+    segmenter: Segmenter, mesh: Mesh, args: argparse.Namespace, times: StageTimes
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | None]:
+    """Part of each face [F]; and the confidence of each part [P] where refinement kept their numbers."""
+    with ProgressBar() as progress:
+        progress("encode", 0.0)
+        with times.measure("encode"):
+            shape = segmenter.encode(mesh, seed=args.seed)
+        with times.measure("segment"):
+            parts = segmenter.segment_every_part(shape, prompts=args.prompts, progress=progress)
+        with times.measure("labels"):
+            labels = parts.face_labels(args.granularity)
+        if not args.no_refine:
+            progress("refine", 1.0)
+            with times.measure("refine"):
+                labels = parts.refined_labels(args.granularity)
+    confidence = parts.confidence(args.granularity)
+    return labels, confidence if len(confidence) == labels.max() + 1 else None
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Fail before the work, not after it."""
+    for path in (args.output, args.labels):
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise MeshFileError(f"cannot write {path}: the folder {path.parent} does not exist")
+        if path.is_dir():
+            raise MeshFileError(f"cannot write {path}: it is a folder")
+        if path.exists() and args.mesh.exists() and path.samefile(args.mesh):
+            raise MeshFileError(f"{path} is the input; choose another name for the output")
+
+
+def _print_report(
+    args: argparse.Namespace,
+    mesh: Mesh,
+    segmenter: Segmenter,
+    labels: NDArray[np.int32],
+    confidence: NDArray[np.float32] | None,
+    times: StageTimes,
+) -> None:
+    counts = np.bincount(labels)
+    areas = np.bincount(labels, weights=face_areas(mesh))
+    untrained = "" if segmenter.is_trained else ", untrained weights"
+    print(f"{args.mesh.name}: {len(counts)} parts, {mesh.face_count:,} faces")
+    print(f"model {segmenter.model_name} on {segmenter.device}{untrained}\n")
+    header = f"{'part':<10}{'faces':>10}{'area':>9}"
+    print(header if confidence is None else f"{header}{'confidence':>13}")
+    for label in range(min(len(counts), _MOST_ROWS)):
+        row = f"{label:<10}{counts[label]:>10,}{areas[label] / areas.sum():>9.1%}"
+        print(row if confidence is None else f"{row}{confidence[label]:>13.2f}")
+    if len(counts) > _MOST_ROWS:
+        print(f"... and {len(counts) - _MOST_ROWS} smaller or later ones")
+    print(f"\n{'stage':<12}{'seconds':>8}")
+    for stage, seconds in times.seconds.items():
+        print(f"{stage:<12}{seconds:>8.2f}")
+    print(f"{'total':<12}{times.total:>8.2f}")
+    for path in (args.output, args.labels):
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def _glb_path(text: str) -> Path:
+    return _path_with(text, ".glb")
+
+
+def _npy_path(text: str) -> Path:
+    return _path_with(text, ".npy")
+
+
+def _path_with(text: str, suffix: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() != suffix:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in {suffix}")
+    return path
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the commands share for telling how long things take: stage times and a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+class StageTimes:
+    """Seconds per named stage, in the order in which the stages ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to `stage`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages together."""
+        return sum(self.seconds.values())
+
+
+class ProgressBar:
+    """A progress(stage, fraction) callback that draws on stderr if that is a terminal, and else nothing."""
+
+    def __init__(self) -> None:
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=1.0, leave=False, bar_format="{desc:<12} {percentage:3.0f}% |{bar}| {elapsed}"
+            )
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(stage, refresh=False)
+            self._bar.n = min(max(fraction, 0.0), 1.0)
+            self._bar.refresh()
