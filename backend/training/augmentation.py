@@ -215,7 +215,7 @@ def visible_from_outside(points: Tensor, *, views: int = 20, grid: int = 64) -> 
     Depth maps of the points themselves: a point is hidden in a view if another one in its cell lies
     more than 1.5 cells in front of it. The density must cover the cells (K of several times grid^2).
     """
-    sets, count = points.shape[:2]
+    sets = len(points)
     frames = _view_frames(views, points.device) @ random_rotations(1, points.device)  # [views, 3, 3]
     seen = points[:, None] @ frames.transpose(1, 2)  # [B, views, K, (u, v, depth)]
     low, high = seen.amin(dim=2, keepdim=True), seen.amax(dim=2, keepdim=True)
@@ -229,7 +229,7 @@ def visible_from_outside(points: Tensor, *, views: int = 20, grid: int = 64) -> 
 
 
 def keep_visible(batch: LabelledPoints, count: int, *, views: int = 20, grid: int = 64) -> LabelledPoints:
-    """`count` random points of those that can be seen from outside: the shell-only look of generated meshes."""
+    """`count` random points of those visible from outside: the shell-only look of generated meshes."""
     visible = visible_from_outside(batch.points, views=views, grid=grid)
     return batch.take(resample_kept(visible, count))
 

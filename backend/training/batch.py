@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training batches: which shapes, which labeling, which target parts. Fixed shapes, no waiting for the device.
+"""Training batches: which shapes, which labeling, which target parts.
+
+Every tensor has a fixed shape and nothing waits for the device.
 
 The rules, in order:
 

@@ -17,8 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClickConfig:
-    """candidates: random points of a region that are compared; others: outside points they are measured against.
+    """How thorough the search is, and how exact the clicks are.
 
+    candidates: random points of a region that are compared
+    others: points of the shape against which their depth is measured
     random: share of the clicks that go to a random candidate instead of the deepest: people do not
     click into the exact middle.
     """
@@ -80,7 +82,7 @@ def deep_points(points: Tensor, regions: Tensor, config: ClickConfig) -> Tensor:
 
 
 def _random_members(regions: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`count` random members of each region (with repetition) and whether they are: int64, bool [B, M, count].
+    """`count` random members of each region, with repetition: int64 and validity bool [B, M, count].
 
     The r-th member is found by binary search in the running count of members; an empty region gives
     an arbitrary index and False.

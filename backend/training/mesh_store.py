@@ -67,7 +67,7 @@ class MeshStore:
         names = sorted({str(line.get("repo", "")) for line in shapes.info})
         number = {name: index for index, name in enumerate(names)}
         corners = _corner_soup(shapes).to(device)
-        store = cls(
+        return cls(
             corners=corners,
             colors=_neutral_unknown(torch.from_numpy(shapes.colors)).to(device),
             labels=torch.from_numpy(shapes.labels).to(device),
@@ -80,7 +80,6 @@ class MeshStore:
             ),
             repositories=tuple(names),
         )
-        return store
 
     @property
     def device(self) -> torch.device:

@@ -7,7 +7,8 @@ A shard is an xz-compressed `.npz`. Counts are per shape, everything else is con
 - `v` uint16 [sum nv, 3]: position = v / 32767.5 - 1; the longest side of the bounding box spans [-1, 1]
 - `f` uint16 [sum nf, 3]: vertex indices, from 0 within each shape
 - `c` uint8 [sum nf, 3]: face colour, 128 grey where unknown
-- `l` uint8 [sum (nf * nl)]: for each shape `nl` labelings of `nf` faces, one after the other; 255 = unlabelled
+- `l` uint8 [sum (nf * nl)]: for each shape `nl` labelings of `nf` faces, one after the other;
+  255 = unlabelled
 - `info`: bytes, one JSON line per shape with `names` (of the labelings), `repo`, `path`, `licence`
 """
 
@@ -109,19 +110,19 @@ class ShapeSet:
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer]) -> ShapeSet:
         """The shapes `indices`, in that order."""
-        indices = np.asarray(indices, dtype=np.int64)
+        rows = np.asarray(indices, dtype=np.int64)
         vertex, face, label = (
-            _ranges(starts, indices) for starts in (self.vertex_starts, self.face_starts, self.label_starts)
+            _ranges(starts, rows) for starts in (self.vertex_starts, self.face_starts, self.label_starts)
         )
         return ShapeSet(
-            vertex_counts=self.vertex_counts[indices],
-            face_counts=self.face_counts[indices],
-            labeling_counts=self.labeling_counts[indices],
+            vertex_counts=self.vertex_counts[rows],
+            face_counts=self.face_counts[rows],
+            labeling_counts=self.labeling_counts[rows],
             vertices=self.vertices[vertex],
             faces=self.faces[face],
             colors=self.colors[face],
             labels=self.labels[label],
-            info=tuple(self.info[i] for i in indices),
+            info=tuple(self.info[i] for i in rows),
         )
 
     @staticmethod
@@ -177,7 +178,7 @@ def read_shards(paths: Sequence[Path | str], *, workers: int | None = None) -> S
 
 def write_shard(path: Path | str, shapes: ShapeSet) -> None:
     """Write a shard atomically: the file appears complete or not at all."""
-    arrays = {
+    arrays: dict[str, NDArray] = {
         "nv": shapes.vertex_counts.astype(np.int32),
         "nf": shapes.face_counts.astype(np.int32),
         "nl": shapes.labeling_counts.astype(np.int32),
