@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PartSAM network: configuration, modules and weights."""
+
+from .checkpoint import LoadedNetwork, load_network, save_network, untrained_network
+from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
+from .model import Decoding, Encoding, Locations, PartSAM
+from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry
+from .patches import PatchGeometry
+
+__all__ = [
+    "PRESETS",
+    "PUBLISHED",
+    "SMALL",
+    "Decoding",
+    "Encoding",
+    "LoadedNetwork",
+    "Locations",
+    "NetworkConfig",
+    "PartSAM",
+    "PatchGeometry",
+    "farthest_point_sampling",
+    "interpolation_weights",
+    "load_network",
+    "patch_geometry",
+    "save_network",
+    "untrained_network",
+]

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Weights on disk: safetensors only, checked against the network before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .config import PUBLISHED, NetworkConfig
+from .model import PartSAM
+from .published_layout import is_published_layout, our_name
+
+_CONFIG_KEY = "partsam.config"
+_SHOWN_MISMATCHES = 5
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network with weights, and the file's tensors that the network has no use for."""
+
+    network: PartSAM
+    unused: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def load_network(path: Path | str, *, device: torch.device | str = "cpu") -> LoadedNetwork:
+    """Read our own file or the published checkpoint from `path`; float32 on `device`.
+
+    Raises CheckpointError, naming the first mismatches, for missing, truncated, foreign or wrong files.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no such weights file: {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            sources, unused, config = _plan(path, shapes, metadata)
+            network = _empty_network(config)
+            _check_shapes(path, network, sources, shapes)
+            wanted = network.state_dict()
+            tensors = {name: _assemble(file, sources[name], wanted[name].shape) for name in wanted}
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{path.name} is not a readable safetensors file ({error}); it may be truncated: download it again"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    network.load_state_dict(tensors, assign=True)
+    return LoadedNetwork(network.to(device).eval().requires_grad_(False), unused, metadata)
+
+
+def save_network(
+    network: PartSAM,
+    path: Path | str,
+    *,
+    metadata: dict[str, str] | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write weights with their configuration; the file appears whole or not at all."""
+    path = Path(path)
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    partial = path.with_name(path.name + f".{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={_CONFIG_KEY: network.config.to_json(), **(metadata or {})})
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def untrained_network(config: NetworkConfig, *, seed: int = 0) -> PartSAM:
+    """A network with seeded random weights, for plumbing tests and as a baseline."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PartSAM(config).eval().requires_grad_(False)
+
+
+def _plan(
+    path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str]
+) -> tuple[dict[str, list[str]], tuple[str, ...], NetworkConfig]:
+    """Which of the file's tensors make up each of ours: name -> [tensor, or tensors that are its rows]."""
+    if _CONFIG_KEY in metadata:
+        return {name: [name] for name in shapes}, (), NetworkConfig.from_json(metadata[_CONFIG_KEY])
+    if not is_published_layout(set(shapes)):
+        raise CheckpointError(
+            f"{path.name} holds neither a PartSAM network of ours (no configuration in its metadata) nor the "
+            f"published checkpoint (first tensor: {min(shapes, default='none')})"
+        )
+    sources: dict[str, list[str]] = {}
+    unused = []
+    for published in sorted(shapes):
+        name = our_name(published)
+        if name is None:
+            unused.append(published)
+        else:
+            sources.setdefault(re.sub(r"\[\d+\]$", "", name), []).append(published)
+    return sources, tuple(unused), PUBLISHED
+
+
+def _empty_network(config: NetworkConfig) -> PartSAM:
+    with torch.device("meta"):
+        return PartSAM(config)
+
+
+def _check_shapes(
+    path: Path, network: PartSAM, sources: dict[str, list[str]], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problems = [f"{name} is missing" for name in wanted if name not in sources]
+    problems += [f"{sources[name][0]} is not part of the network" for name in sources if name not in wanted]
+    for name in wanted.keys() & sources.keys():
+        rows = sources[name]
+        found = (len(rows), *shapes[rows[0]]) if len(rows) > 1 else shapes[rows[0]]
+        if _without_ones(found) != _without_ones(wanted[name]):
+            problems.append(f"{rows[0]} is {list(found)}, not {list(wanted[name])}")
+    if problems:
+        shown = "; ".join(sorted(problems)[:_SHOWN_MISMATCHES])
+        more = len(problems) - _SHOWN_MISMATCHES
+        raise CheckpointError(
+            f"{path.name} does not fit the {network.config.name!r} network: {shown}"
+            + (f"; and {more} more" if more > 0 else "")
+        )
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    """Published 1 x 1 convolutions and embeddings carry axes of length 1 that our layers do not."""
+    return [length for length in shape if length != 1]
+
+
+def _assemble(file: safetensors.safe_open, source: list[str], shape: torch.Size) -> Tensor:
+    tensors = [file.get_tensor(name).float() for name in source]
+    return torch.cat(tensors).reshape(shape)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sizes of the network. One implementation serves every preset."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from ..errors import CheckpointError
+
+FROZEN = "frozen"
+LEARNABLE = "learnable"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """All sizes of a PartSAM network; `PRESETS` names the two that are used.
+
+    points: input points that a shape is sampled with
+    branches: encoder branches, a subset of (frozen, learnable); several are averaged. Only the
+        learnable one sees colours and normals.
+    mask_prompt_points: of these many points (a random subset) the previous mask is read as a dense
+        prompt; None reads all of them
+    sdf_channels: leading triplane channels that are computed but not used (published layout)
+    mask_channels: length of the vectors whose dot product is a mask logit
+    """
+
+    name: str
+    points: int
+    branches: tuple[str, ...]
+    voxel_resolution: int
+    voxel_channels: int
+    plane_resolution: int
+    unet_widths: tuple[int, ...]
+    transformer_width: int
+    transformer_depth: int
+    transformer_heads: int
+    plane_channels: int
+    sdf_channels: int
+    patches: int
+    patch_neighbors: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+    decoder_mlp_width: int
+    mask_prompt_widths: tuple[int, int]
+    mask_channels: int
+    mask_prompt_points: int | None
+    mask_prompt_neighbors: int
+
+    def __post_init__(self) -> None:
+        if not self.branches or set(self.branches) - {FROZEN, LEARNABLE}:
+            raise ValueError(f"branches must be from {FROZEN!r}, {LEARNABLE!r}; got {self.branches}")
+        if self.plane_resolution % 4:
+            raise ValueError("plane_resolution must be divisible by 4: tokens are 4 x 4 texels")
+        for name in ("transformer_width", "decoder_width"):
+            heads = self.transformer_heads if name.startswith("t") else 2 * self.decoder_heads
+            if getattr(self, name) % heads:
+                raise ValueError(f"{name} must be divisible by {heads}")
+        if self.patches > self.points:
+            raise ValueError("there cannot be more patches than points")
+
+    @property
+    def field_channels(self) -> int:
+        """Channels of the sampled field: the triplane's without the unused leading ones."""
+        return self.plane_channels - self.sdf_channels
+
+    @property
+    def token_resolution(self) -> int:
+        """Side of a plane in transformer tokens."""
+        return self.plane_resolution // 4
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> NetworkConfig:
+        """Inverse of `to_json`; CheckpointError where the text is not such a configuration."""
+        try:
+            values = json.loads(text)
+            for key in ("branches", "unet_widths", "mask_prompt_widths"):
+                values[key] = tuple(values[key])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the file's network configuration is not readable: {error}") from error
+
+
+PUBLISHED = NetworkConfig(
+    name="published",
+    points=100_000,
+    branches=(FROZEN, LEARNABLE),
+    voxel_resolution=32,
+    voxel_channels=256,
+    plane_resolution=128,
+    unet_widths=(32, 64, 128),
+    transformer_width=1024,
+    transformer_depth=6,
+    transformer_heads=8,
+    plane_channels=512,
+    sdf_channels=64,
+    patches=2000,
+    patch_neighbors=16,
+    decoder_width=256,
+    decoder_depth=4,
+    decoder_heads=8,
+    decoder_mlp_width=2048,
+    mask_prompt_widths=(128, 512),
+    mask_channels=256,
+    mask_prompt_points=None,
+    mask_prompt_neighbors=16,
+)
+
+SMALL = NetworkConfig(
+    name="small",
+    points=10_000,
+    branches=(LEARNABLE,),
+    voxel_resolution=32,
+    voxel_channels=64,
+    plane_resolution=96,
+    unet_widths=(32, 64, 128),
+    transformer_width=256,
+    transformer_depth=6,
+    transformer_heads=8,
+    plane_channels=128,
+    sdf_channels=0,
+    patches=512,
+    patch_neighbors=16,
+    decoder_width=192,
+    decoder_depth=3,
+    decoder_heads=4,
+    decoder_mlp_width=768,
+    mask_prompt_widths=(64, 128),
+    mask_channels=128,
+    mask_prompt_points=2560,
+    mask_prompt_neighbors=8,
+)
+
+PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}

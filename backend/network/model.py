@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PartSAM as one module: encode a shape once, decode any number of prompts.
+
+The module holds weights and nothing else. What it computes for a shape is a value (`Encoding`,
+`Locations`) that the caller keeps and passes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+from .encoder import TriplaneEncoder, sample_field
+from .interpolation import gather_weighted
+from .mask_decoder import MaskDecoder
+from .patches import PatchGeometry, PatchPointNet, gather_rows
+from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the encoder knows of B shapes.
+
+    texels: [B, 3 * R * R, field_channels], the triplane field
+    centers: float32 [B, L, 3], patch centres
+    patches: [B, 1, L, decoder_width]
+    patch_pe: [B, 1, L, decoder_width], Fourier features of the centres
+    mask_offsets: [B, 1, L, Km, 3], mask-prompt neighbours relative to their centre
+    mask_neighbor_index: int64 [B, L, Km]
+    """
+
+    texels: Tensor
+    centers: Tensor
+    patches: Tensor
+    patch_pe: Tensor
+    mask_offsets: Tensor
+    mask_neighbor_index: Tensor
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Places at which masks are wanted, prepared once per shape.
+
+    features: [B, 1, N, mask_channels], the prompt-independent half of the point-wise head
+    index, weight: int64 / float [B, N, 3], nearest patch centres and their weights
+    matrix: [B, N, L] the same as a dense matrix, or None. For training only: a matrix product over
+        a few hundred patches is much faster on a GPU than a gather and its scattered gradient.
+    """
+
+    features: Tensor
+    index: Tensor
+    weight: Tensor
+    matrix: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The decoder's answer to M prompt sets, before it is evaluated anywhere.
+
+    patch_features: [B, M, L, mask_channels]; mask_vectors: [B, M, 4, mask_channels]; iou: [B, M, 4]
+    """
+
+    patch_features: Tensor
+    mask_vectors: Tensor
+    iou: Tensor
+
+
+class PartSAM(nn.Module):
+    """Triplane encoder, patch embedding, prompt encoders and mask decoder."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.field_channels
+        self.encoder = TriplaneEncoder(config)
+        self.patch_encoder = PatchPointNet(3 + channels, channels, channels, channels)
+        self.patch_mapper = Mlp(channels, config.decoder_width, config.decoder_width, config.decoder_width)
+        self.point_prompts = PointPromptEncoder(config)
+        self.mask_prompts = MaskPromptEncoder(config)
+        self.decoder = MaskDecoder(config)
+
+    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
+        """points (normalised), normals, colors: float32 [B, N, 3]."""
+        texels = self.encoder(points, normals, colors)
+        return self.encode_patches(texels, points, geometry)
+
+    def encode_patches(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Encoding:
+        """The rest of `encode`, from the field on."""
+        centers = gather_rows(points, geometry.center_index)
+        embeddings = self.patch_embeddings(texels, points, geometry)
+        mask_points = gather_rows(points, geometry.mask_point_index)
+        mask_neighbors = gather_rows(mask_points, geometry.mask_neighbor_index)
+        return Encoding(
+            texels=texels,
+            centers=centers,
+            patches=self.patch_mapper(embeddings).unsqueeze(1),
+            patch_pe=self.point_prompts.positions(centers).unsqueeze(1),
+            mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
+            mask_neighbor_index=geometry.mask_neighbor_index,
+        )
+
+    def patch_embeddings(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Tensor:
+        """[B, L, field_channels]."""
+        batch, count, size = geometry.neighbor_index.shape
+        centers = gather_rows(points, geometry.center_index)
+        neighbors = gather_rows(points, geometry.neighbor_index)
+        field = self.field(texels, neighbors.view(batch, count * size, 3)).view(batch, count, size, -1)
+        relative = (neighbors - centers.unsqueeze(2)).to(field.dtype)
+        return self.patch_encoder(torch.cat([relative, field], dim=-1))
+
+    def field(self, texels: Tensor, points: Tensor) -> Tensor:
+        """The feature field at normalised points [B, N, 3]: [B, N, field_channels]."""
+        return sample_field(texels, points, self.config.plane_resolution)
+
+    def locate(self, encoding: Encoding, points: Tensor, index: Tensor, weight: Tensor) -> Locations:
+        """Prepare normalised points [B, N, 3]; index, weight as in `Locations`."""
+        features = self.decoder.locate(self.field(encoding.texels, points))
+        return Locations(features.unsqueeze(1), index, weight)
+
+    def decode(
+        self, encoding: Encoding, points: Tensor, labels: Tensor, mask_logits: Tensor | None = None
+    ) -> Decoding:
+        """Answer M prompt sets of P clicks each for every shape.
+
+        points: normalised [B, M, P, 3]; labels: int64 [B, M, P], 1 positive, 0 negative
+        mask_logits: the previous round's, at the geometry's mask points, [B, M, S]; None in round one
+        """
+        batch, sets, clicks, _ = points.shape
+        features = self.field(encoding.texels, points.reshape(batch, sets * clicks, 3))
+        prompts = self.point_prompts(points, labels, features.view(batch, sets, clicks, -1))
+        if mask_logits is None:
+            dense = self.mask_prompts.no_mask_embedding
+        else:
+            dense = self._dense_prompt(encoding, mask_logits)
+        return Decoding(*self.decoder(prompts, encoding.patches + dense, encoding.patch_pe))
+
+    def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
+        batch, sets, count = mask_logits.shape
+        index = encoding.mask_neighbor_index
+        near = gather_rows(mask_logits.transpose(1, 2), index)  # [B, L, Km, M]
+        return self.mask_prompts(encoding.mask_offsets, near.permute(0, 3, 1, 2))
+
+    def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:
+        """Evaluate masks (a slice of the four) at locations: [B, M, C, N]."""
+        features = decoding.patch_features
+        batch, sets, patches, channels = features.shape
+        if locations.matrix is not None:
+            columns = features.transpose(1, 2).reshape(batch, patches, sets * channels)
+            at_points = (locations.matrix @ columns).view(batch, -1, sets, channels).transpose(1, 2)
+        else:
+            index = locations.index.unsqueeze(1).expand(-1, sets, -1, -1).flatten(0, 1)
+            weight = locations.weight.unsqueeze(1).expand(-1, sets, -1, -1).flatten(0, 1)
+            at_points = gather_weighted(features.flatten(0, 1), index, weight)
+            at_points = at_points.view(batch, sets, -1, channels)
+        return self.decoder.point_logits(at_points, locations.features, decoding.mask_vectors[:, :, masks])

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Farthest point sampling and nearest neighbours: computed once per shape, on the CPU, exactly.
+
+Trees instead of pairwise distances keep memory bounded, and running on the CPU for every device makes
+the patches of a shape the same everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from .config import NetworkConfig
+from .patches import PatchGeometry
+
+try:
+    import fpsample
+except ImportError:  # slower, the same result
+    fpsample = None
+
+INTERPOLATION_CENTERS = 3
+
+
+def farthest_point_sampling(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Indices int64 [count] of points [N, 3], each farthest from those before it; starts at point 0.
+
+    Where `count` exceeds the points, indices repeat from the start.
+    """
+    distinct = min(count, len(points))
+    if fpsample is not None and distinct > 1:
+        # Not its faster bucket variants: version 1.0.2 ignores the start there, and the order differs.
+        chosen = np.asarray(fpsample.fps_sampling(points, distinct, start_idx=0), dtype=np.int64)
+    else:
+        chosen = _farthest_points_directly(points, distinct)
+    return np.resize(chosen, count)
+
+
+def _farthest_points_directly(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    chosen = np.zeros(count, dtype=np.int64)
+    distance = np.full(len(points), np.inf, dtype=np.float32)
+    for i in range(1, count):
+        step = points - points[chosen[i - 1]]
+        np.minimum(distance, np.einsum("nd,nd->n", step, step), out=distance)
+        chosen[i] = int(distance.argmax())
+    return chosen
+
+
+def patch_geometry(points: NDArray[np.float32], config: NetworkConfig, *, seed: int = 0) -> PatchGeometry:
+    """Patches of one shape, points float32 [N, 3] normalised; tensors have a leading axis of 1."""
+    centers = farthest_point_sampling(points, config.patches)
+    wanted = config.mask_prompt_points or len(points)
+    if wanted < len(points):
+        mask_points = np.random.default_rng(seed).permutation(len(points))[:wanted]
+    else:
+        mask_points = np.arange(len(points))
+    return PatchGeometry(
+        center_index=torch.from_numpy(centers)[None],
+        neighbor_index=_nearest(points, points[centers], config.patch_neighbors)[1][None],
+        mask_point_index=torch.from_numpy(mask_points)[None],
+        mask_neighbor_index=_nearest(points[mask_points], points[centers], config.mask_prompt_neighbors)[1][
+            None
+        ],
+    )
+
+
+def interpolation_weights(centers: NDArray[np.float32], points: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """The 3 nearest centres of each point and their weights, inverse to the squared distance.
+
+    centers: [L, 3]; points: [N, 3]. Returns int64 [1, N, 3] and float32 [1, N, 3].
+    """
+    distance, index = _nearest(centers, points, INTERPOLATION_CENTERS)
+    weight = 1 / distance.square().clamp(min=1e-8)
+    return index[None], (weight / weight.sum(dim=1, keepdim=True))[None]
+
+
+def _nearest(points: NDArray[np.float32], queries: NDArray[np.float32], count: int) -> tuple[Tensor, Tensor]:
+    """Distances float32 and indices int64 [Q, count]; fewer points than `count` repeat the nearest."""
+    available = min(count, len(points))
+    distance, index = cKDTree(points).query(queries, k=available, workers=-1)
+    distance, index = distance.reshape(-1, available), index.reshape(-1, available)
+    if available < count:
+        distance = np.pad(distance, ((0, 0), (0, count - available)), mode="wrap")
+        index = np.pad(index, ((0, 0), (0, count - available)), mode="wrap")
+    return torch.from_numpy(distance.astype(np.float32)), torch.from_numpy(index.astype(np.int64))
