@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m backend evaluate SHARD.. --protocol interactive|automatic`: measure a model on known parts."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, PartSAMError
+from ..evaluation import BASELINES
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
+
+SUMMARY = "measure a model on shards of meshes with known parts"
+UNTRAINED_MODEL = "small-untrained"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "shards", nargs="+", type=Path, metavar="SHARD", help="shards (.npz.xz) or packed sets"
+    )
+    parser.add_argument("--protocol", required=True, choices=("interactive", "automatic"))
+    parser.add_argument(
+        "--model", default="small", help="model name or path to weights (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: %(default)s)")
+    parser.add_argument("--limit", type=_positive, help="measure only the first LIMIT shapes of each shard")
+    parser.add_argument("--seed", type=int, default=0, help="of samples, clicks and clusters (default: 0)")
+    parser.add_argument("--split", help="what to call the data in the report (default: the shards' names)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write every number, also per shape")
+    parser.add_argument("--sheet", type=Path, metavar="OUT.png", help="draw the worst and best shapes")
+    interactive = parser.add_argument_group("interactive protocol")
+    interactive.add_argument("--clicks", type=_positive, default=10, help="per part (default: %(default)s)")
+    interactive.add_argument(
+        "--max-parts", type=_positive, default=32, help="per shape (default: %(default)s)"
+    )
+    automatic = parser.add_argument_group("automatic protocol")
+    automatic.add_argument(
+        "--granularity", type=float, default=0.5, help="fixed setting (default: %(default)s)"
+    )
+    automatic.add_argument("--prompts", type=_positive, default=512, help="per shape (default: %(default)s)")
+    automatic.add_argument("--no-refine", action="store_true", help="leave out refinement by connectivity")
+    baselines = parser.add_argument_group("baselines")
+    baselines.add_argument(
+        "--baselines",
+        nargs="*",
+        choices=BASELINES,
+        default=["components"],
+        help="to run beside the model (default: components; none: give no name)",
+    )
+    baselines.add_argument(
+        "--clusters", type=_positive, default=8, help="fixed number (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the tables, write the files. Raises PartSAMError for what the user can fix."""
+    from ..evaluation.report import build_report, format_report
+    from ..evaluation.runs import collect, run_automatic, run_interactive
+    from ..evaluation.shapes import known_shapes
+    from ..evaluation.sheet import write_sheet
+    from ..segmenter import Segmenter
+
+    _check_outputs(args.json, args.sheet)
+    shapes = known_shapes(args.shards, limit=args.limit)
+    segmenter = Segmenter.load(args.model, device=args.device)
+    baselines = _baselines(args, segmenter)
+    started = time.perf_counter()
+    if args.protocol == "interactive":
+        settings: Any = _interactive_settings(args)
+        results = run_interactive(segmenter, shapes, settings, baselines)
+    else:
+        settings = _automatic_settings(args)
+        results = run_automatic(segmenter, shapes, settings, baselines)
+    records, cards = collect(results, len(shapes), _progress)
+    if not records:
+        raise DataError("none of the shapes has a labelled part; nothing was measured")
+    description = {
+        "split": args.split or ", ".join(_stem(path) for path in args.shards),
+        "shards": {path.name: _sha256(path) for path in args.shards},
+        "limit": args.limit,
+        "model": segmenter.model_name,
+        "model_sha256": _sha256(Path(args.model)) if Path(args.model).is_file() else None,
+        "points": segmenter.config.points,
+        "device": str(segmenter.device),
+        "device_name": _device_name(str(segmenter.device)),
+        "protocol": dataclasses.asdict(settings),
+        "baselines": {"names": list(args.baselines)} | dataclasses.asdict(baselines.settings),
+        "total_seconds": time.perf_counter() - started,
+    }
+    report = build_report(args.protocol, records, description)
+    print(format_report(report))
+    if args.json:
+        _write_text(args.json, json.dumps(report, indent=1, allow_nan=False))
+    if args.sheet:
+        write_sheet(
+            args.sheet, cards, title=f"{args.protocol}, {description['split']}, {segmenter.model_name}"
+        )
+    return 0
+
+
+def _baselines(args: argparse.Namespace, segmenter: Segmenter) -> Any:
+    """Baselines with the models whose fields are clustered; the untrained one is loaded only if needed."""
+    from ..evaluation.baselines import CLUSTER_METHODS, FieldSettings
+    from ..evaluation.runs import Baselines
+    from ..segmenter import Segmenter
+
+    models = {}
+    if set(args.baselines) & set(CLUSTER_METHODS):
+        models = {"untrained": Segmenter.load(UNTRAINED_MODEL, device=args.device)}
+        if segmenter.model_name != UNTRAINED_MODEL:
+            models["trained"] = segmenter
+    return Baselines(args.baselines, models, FieldSettings(clusters=args.clusters, seed=args.seed))
+
+
+def _interactive_settings(args: argparse.Namespace) -> Any:
+    from ..evaluation.interactive import InteractiveSettings
+
+    return InteractiveSettings(clicks=args.clicks, max_parts=args.max_parts, seed=args.seed)
+
+
+def _automatic_settings(args: argparse.Namespace) -> Any:
+    from ..evaluation.automatic import AutomaticSettings
+
+    return AutomaticSettings(
+        granularity=args.granularity, prompts=args.prompts, refine=not args.no_refine, seed=args.seed
+    )
+
+
+def _check_outputs(*paths: Path | None) -> None:
+    """Find out before an hour of work that a result has no place to go."""
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PartSAMError(
+                f"cannot create {path.parent} ({error.strerror}); choose another place"
+            ) from error
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise PartSAMError(f"cannot write {path}; choose another place")
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text + "\n")
+    except OSError as error:
+        raise PartSAMError(f"cannot write {path} ({error.strerror}); choose another place") from error
+
+
+def _progress(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    if sys.stderr.isatty() or done % 20 == 0 or done == total:
+        print(f"\r{done}/{total} shapes", end=end, file=sys.stderr, flush=True)
+
+
+def _device_name(device: str) -> str:
+    import platform
+
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value

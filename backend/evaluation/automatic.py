@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Automatic protocol: every part of a shape at fixed settings, against its known parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from ..geometry import Mesh, face_areas
+from ..geometry.mesh import FloatArray, IntArray
+from .boundary import DEFAULT_TOLERANCE, EdgeGraph, boundary_f_score, build_edge_graph
+from .measurement import Measurement, highest
+from .metrics import mean_best_iou
+from .shapes import KnownShape
+
+T = TypeVar("T", int, float)
+
+ORACLE_GRANULARITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class PartsLike(Protocol):
+    """What the protocol reads of `segment_every_part`'s result."""
+
+    def face_labels(self, granularity: float = 0.5) -> IntArray: ...
+    def point_labels(self, granularity: float = 0.5) -> IntArray: ...
+    def refined_labels(self, granularity: float = 0.5, strength: float = 1.0) -> IntArray: ...
+
+
+class PartsPredictor(Protocol):
+    """What the protocol needs of a model; `backend.Segmenter` is one."""
+
+    device: str
+
+    def encode(self, mesh: Mesh, *, seed: int = 0) -> Any: ...
+    def segment_every_part(self, shape: Any, *, prompts: int = 512) -> PartsLike: ...
+
+
+@dataclass(frozen=True)
+class AutomaticSettings:
+    """granularity, prompts, strength: the fixed settings of segment-every-part and refinement
+    refine: False leaves out everything that needs connectivity to predict
+    tolerance: of the boundary F-score, as a fraction of the diagonal
+    """
+
+    granularity: float = 0.5
+    prompts: int = 512
+    strength: float = 1.0
+    refine: bool = True
+    tolerance: float = DEFAULT_TOLERANCE
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LabelingScore:
+    """One method's labeling of one shape.
+
+    miou: class-agnostic mIoU, faces weighted by area
+    boundary_f: boundary F-score; NaN where the known parts share no edge
+    parts: number of predicted parts
+    option: the granularity or the number of clusters that gave it; None for methods without one
+    """
+
+    miou: float
+    boundary_f: float
+    parts: int
+    option: float | None = None
+
+
+@dataclass(frozen=True)
+class AutomaticResult:
+    """One shape, segmented without clicks.
+
+    scores: `raw`, fixed granularity without connectivity; `raw_oracle`, the granularity with the best raw
+        mIoU on this very shape; `refined` and `refined_oracle`, the same two after refinement (if any)
+    point_miou: `raw` over the model's points instead of faces
+    labels: face labels int [F] of `raw` and, if refined, `refined`
+    seconds: by stage (`encode`, `segment`, `refine`)
+    """
+
+    scores: dict[str, LabelingScore]
+    point_miou: float
+    labels: dict[str, IntArray]
+    seconds: dict[str, float]
+    peak_mib: float | None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Known parts of a mesh, prepared once for scoring many labelings."""
+
+    labels: IntArray
+    areas: FloatArray
+    graph: EdgeGraph
+    tolerance: float
+
+    @classmethod
+    def of(cls, item: KnownShape, *, tolerance: float = DEFAULT_TOLERANCE) -> Truth:
+        return cls(item.labels, face_areas(item.mesh), build_edge_graph(item.mesh), tolerance)
+
+    def miou(self, predicted: IntArray) -> float:
+        return mean_best_iou(self.labels, predicted, self.areas)
+
+    def score(self, predicted: IntArray, option: float | None = None) -> LabelingScore:
+        """Score `predicted` int [F]."""
+        boundary = boundary_f_score(self.graph, self.labels, predicted, tolerance=self.tolerance)
+        return LabelingScore(
+            self.miou(predicted), boundary, len(np.unique(predicted[predicted >= 0])), option
+        )
+
+    def oracle(self, options: Sequence[T], labels: Callable[[T], IntArray]) -> T:
+        """The option whose labeling has the highest mIoU on this shape, the first of equals."""
+        return max(options, key=lambda option: self.miou(labels(option)))
+
+
+def measure_automatic(
+    predictor: PartsPredictor, item: KnownShape, truth: Truth, settings: AutomaticSettings
+) -> AutomaticResult:
+    """Segment `item` at fixed settings, and at the granularity that suits it best."""
+    with Measurement(predictor.device) as encoding:
+        shape = predictor.encode(item.mesh, seed=settings.seed)
+    with Measurement(predictor.device) as segmenting:
+        parts = predictor.segment_every_part(shape, prompts=settings.prompts)
+        labels = {"raw": parts.face_labels(settings.granularity)}
+    fixed = settings.granularity
+    best = truth.oracle(sorted({*ORACLE_GRANULARITIES, fixed}), parts.face_labels)
+    scores = {
+        "raw": truth.score(labels["raw"], fixed),
+        "raw_oracle": truth.score(parts.face_labels(best), best),
+    }
+    seconds = {"encode": encoding.seconds, "segment": segmenting.seconds}
+    if settings.refine:
+        with Measurement(predictor.device) as refining:
+            labels["refined"] = parts.refined_labels(fixed, strength=settings.strength)
+        seconds["refine"] = refining.seconds
+        scores["refined"] = truth.score(labels["refined"], fixed)
+        refined_best = parts.refined_labels(best, strength=settings.strength)
+        scores["refined_oracle"] = truth.score(refined_best, best)
+    point_truth = item.labels[np.asarray(shape.point_faces)]
+    return AutomaticResult(
+        scores=scores,
+        point_miou=mean_best_iou(point_truth, parts.point_labels(fixed)),
+        labels=labels,
+        seconds=seconds,
+        peak_mib=highest(encoding.peak_mib, segmenting.peak_mib),
+    )

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Interactive protocol: IoU after 1, 3, 5, 7 and 10 simulated clicks on every part of a shape."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..geometry import Mesh
+from ..geometry.mesh import FloatArray, IntArray
+from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious
+from .measurement import Measurement, highest
+from .shapes import KnownShape
+
+
+class ClickPredictor(Protocol):
+    """What the protocol needs of a model; `backend.Segmenter` is one."""
+
+    device: str
+
+    def encode(self, mesh: Mesh, *, seed: int = 0) -> Any:
+        """A shape with `points` float32 [N, 3] and `point_faces` int [N]."""
+
+    def predict_batch(
+        self, shape: Any, points: Tensor, labels: Tensor, previous: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """M independent prompt sets on one shape.
+
+        points float32 [M, P, 3] in the shape's cube, labels int64 [M, P] (1 positive, 0 negative), previous
+        logits float [M, N]. Returns logits float [M, C, N] and predicted IoUs float [M, C].
+        """
+
+
+@dataclass(frozen=True)
+class InteractiveSettings:
+    """clicks: rounds per part
+    max_parts: shapes with more parts are measured on as many of them, drawn by `seed` and the shape's key
+    candidates: points among which the deepest is sought exactly (see `clicks`)
+    """
+
+    clicks: int = 10
+    max_parts: int = 32
+    candidates: int = DEFAULT_CANDIDATES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.clicks, self.max_parts, self.candidates) < 1:
+            raise ValueError("clicks, max_parts and candidates must be at least 1")
+
+
+@dataclass(frozen=True)
+class InteractiveResult:
+    """One shape under simulated clicks.
+
+    parts: int64 [M], the labels that were asked for
+    first_clicks: int64 [M], the points that were clicked first
+    ious: float32 [M, R], true IoU after each round
+    scores: float32 [M, R], the IoU that the model predicted for the same mask
+    first_ious: float32 [M], best IoU among the candidates of round one (what a perfect ranking would get)
+    first_labels, last_labels: int32 [N], the masks of round one and of the last round in one labeling (row of
+        `parts`, the highest logit wins, -1 in no mask)
+    point_faces: int [N], face of each point
+    """
+
+    parts: IntArray
+    first_clicks: IntArray
+    ious: FloatArray
+    scores: FloatArray
+    first_ious: FloatArray
+    first_labels: IntArray
+    last_labels: IntArray
+    point_faces: IntArray
+    encode_seconds: float
+    click_seconds: float
+    peak_mib: float | None
+
+
+def measure_interactive(
+    predictor: ClickPredictor, item: KnownShape, settings: InteractiveSettings
+) -> InteractiveResult | None:
+    """Click on every part of `item`; None if no point of the sample lies on a labelled part.
+
+    The model's sample decides what can be measured: parts that none of its points hits are left out.
+    """
+    key_seed = zlib.crc32(item.key.encode()) + settings.seed
+    with Measurement(predictor.device) as encoding:
+        shape = predictor.encode(item.mesh, seed=settings.seed)
+    point_faces = np.asarray(shape.point_faces)
+    labels = item.labels[point_faces]
+    parts = _chosen_parts(labels, settings.max_parts, key_seed)
+    if not len(parts):
+        return None
+    device = torch.device(predictor.device)
+    points = torch.as_tensor(shape.points, device=device)
+    targets = torch.as_tensor(labels[None] == parts[:, None], device=device)
+    generator = torch.Generator(device).manual_seed(key_seed)
+    with Measurement(device) as clicking:
+        rounds = simulate_clicks(predictor, shape, points, targets, settings, generator)
+    return InteractiveResult(
+        parts=parts,
+        first_clicks=rounds.first_clicks.cpu().numpy(),
+        ious=rounds.ious.cpu().numpy(),
+        scores=rounds.scores.cpu().numpy(),
+        first_ious=rounds.first_ious.cpu().numpy(),
+        first_labels=_merged(rounds.first_logits),
+        last_labels=_merged(rounds.last_logits),
+        point_faces=point_faces,
+        encode_seconds=encoding.seconds,
+        click_seconds=clicking.seconds,
+        peak_mib=highest(encoding.peak_mib, clicking.peak_mib),
+    )
+
+
+@dataclass(frozen=True)
+class ClickRounds:
+    """All rounds on M targets.
+
+    first_clicks int64 [M]; ious, scores float32 [M, R]; first_ious [M]; first_logits, last_logits [M, N]
+    """
+
+    first_clicks: Tensor
+    ious: Tensor
+    scores: Tensor
+    first_ious: Tensor
+    first_logits: Tensor
+    last_logits: Tensor
+
+
+@torch.inference_mode()
+def simulate_clicks(
+    predictor: ClickPredictor,
+    shape: Any,
+    points: Tensor,
+    targets: Tensor,
+    settings: InteractiveSettings,
+    generator: torch.Generator,
+) -> ClickRounds:
+    """Click `settings.clicks` times on each of `targets` bool [M, N] over `points` float [N, 3], all at once.
+
+    Of several candidate masks the one with the highest predicted IoU is taken, as in use. Its logits go back
+    as the dense prompt of the next round. A mask without any error stays as it is.
+    """
+    rows = torch.arange(len(targets), device=points.device)
+    clicks = deepest_points(points, targets, generator=generator, candidates=settings.candidates)[:, None]
+    labels = torch.ones_like(clicks)
+    logits: Tensor | None = None
+    ious: list[Tensor] = []
+    scores: list[Tensor] = []
+    for _ in range(settings.clicks):
+        candidates, predicted = predictor.predict_batch(shape, points[clicks], labels, previous=logits)
+        candidates, predicted = candidates.float(), predicted.float()
+        best = predicted.argmax(dim=1)
+        chosen, score = candidates[rows, best], predicted[rows, best]
+        if logits is None:
+            first_logits = chosen
+            first_ious = mask_ious(candidates > 0, targets[:, None]).amax(dim=1)
+        else:
+            perfect = ((logits > 0) == targets).all(dim=1)
+            chosen = torch.where(perfect[:, None], logits, chosen)
+            score = torch.where(perfect, scores[-1], score)
+        logits = chosen
+        ious.append(mask_ious(logits > 0, targets))
+        scores.append(score)
+        click, label = corrective_clicks(
+            points, targets, logits > 0, generator=generator, candidates=settings.candidates
+        )
+        clicks, labels = torch.cat([clicks, click[:, None]], 1), torch.cat([labels, label[:, None]], 1)
+    assert logits is not None  # settings.clicks >= 1
+    return ClickRounds(
+        first_clicks=clicks[:, 0],
+        ious=torch.stack(ious, 1),
+        scores=torch.stack(scores, 1),
+        first_ious=first_ious,
+        first_logits=first_logits,
+        last_logits=logits,
+    )
+
+
+def labeling_ious(result: InteractiveResult, labels: IntArray, item: KnownShape) -> FloatArray:
+    """IoU@1 of a labeling without a decoder: one click takes the part of `labels` int [F] that it lies in.
+
+    Measured over the same points and first clicks as `result`. float64 [M].
+    """
+    predicted = labels[result.point_faces]
+    masks = predicted[None] == predicted[result.first_clicks][:, None]
+    targets = item.labels[result.point_faces][None] == result.parts[:, None]
+    return (masks & targets).sum(axis=1) / (masks | targets).sum(axis=1)
+
+
+def _chosen_parts(labels: IntArray, count: int, seed: int) -> IntArray:
+    """Labels >= 0 that occur, ascending; `count` of them drawn at random if there are more."""
+    parts = np.unique(labels[labels >= 0]).astype(np.int64)
+    if len(parts) <= count:
+        return parts
+    return np.sort(np.random.default_rng(seed).choice(parts, count, replace=False))
+
+
+def _merged(logits: Tensor) -> IntArray:
+    """One labeling out of M masks: int32 [N], row of the highest positive logit or -1."""
+    value, row = logits.max(dim=0)
+    return torch.where(value > 0, row, -1).to(torch.int32).cpu().numpy()
