@@ -190,7 +190,6 @@ class BackendProcess:
             # because the extension's folder may be read-only.
             *("-I", "-u", "-X", f"pycache_prefix={cache}"),
             str(LAUNCHER),
-            "serve",
             f"--parent-pid={os.getpid()}",
             f"--idle-release={self.settings.idle_release_seconds}",
         ]

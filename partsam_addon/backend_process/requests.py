@@ -56,8 +56,7 @@ def encode(
     Result fields: shape (its id for the other requests), points, faces, model, device, seconds,
     reused (bool: it was encoded before).
     """
-    arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    fields = {"content": content_hash(arrays), "model": model, "device": device, "seed": seed}
+    fields: dict[str, Any] = {"content": content_hash(arrays), "model": model, "device": device, "seed": seed}
     return Request("encode", fields, arrays, arrays_on_demand=True)
 
 

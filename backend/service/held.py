@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the server keeps between requests, the least recently used forgotten first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from numpy.typing import NDArray
+
+from ..geometry import Mesh
+from .memory import Footprint
+
+if TYPE_CHECKING:
+    from ..refinement import FaceGraph
+    from ..segmenter import EncodedShape, MaskPrediction
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """A dictionary of at most `size` values that forgets the one unused for longest."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def get(self, key: str) -> Value | None:
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def put(self, key: str, value: Value) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
+
+    def clear(self) -> None:
+        self._values.clear()
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._values.values())
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass
+class HeldShape:
+    """A shape as it was sent, and its encoding while that is in memory.
+
+    sample: the caller's points, normals, colors, point_faces; None where the backend draws its own
+    asked, footprint: what was asked for, and what memory allowed so far
+    encoded_as: number of points and device of `encoded`
+    """
+
+    id: str
+    model: str
+    seed: int
+    mesh: Mesh
+    sample: dict[str, NDArray] | None
+    asked: Footprint
+    footprint: Footprint
+    encoded: EncodedShape | None = None
+    encoded_as: tuple[int, str] | None = None
+    graph: FaceGraph | None = None
+
+
+@dataclass(frozen=True)
+class HeldPrediction:
+    shape: HeldShape
+    encoded: EncodedShape
+    prediction: MaskPrediction

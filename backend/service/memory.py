@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Device memory: how much is free, giving it back, and what to do when it runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+SMALLEST_BATCH = 4
+SMALLEST_POINTS = 20_000
+
+OUT_OF_MEMORY_PHRASES = (
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "not enough memory",
+)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What decides how much memory a computation takes.
+
+    prompt_batch: prompts decoded at once
+    points: sample points of the shape
+    device: torch device name
+    """
+
+    prompt_batch: int
+    points: int
+    device: str
+
+    def smaller(self, asked: Footprint) -> Footprint | None:
+        """The next configuration to try: a smaller prompt batch, then fewer points, then the CPU as `asked`.
+
+        None after the smallest on the CPU.
+        """
+        if self.prompt_batch > SMALLEST_BATCH:
+            return replace(self, prompt_batch=max(SMALLEST_BATCH, self.prompt_batch // 4))
+        if self.points > SMALLEST_POINTS:
+            return replace(self, points=max(SMALLEST_POINTS, self.points // 2))
+        return None if self.device == "cpu" else replace(asked, device="cpu")
+
+    def difference(self, other: Footprint) -> str:
+        """What `other` has less of, for people."""
+        if other.device != self.device:
+            return "the CPU, which is slower"
+        if other.points != self.points:
+            return f"{other.points} instead of {self.points} sample points"
+        return f"{other.prompt_batch} instead of {self.prompt_batch} prompts at a time"
+
+
+def within_memory(
+    asked: Footprint,
+    compute: Callable[[Footprint], Value],
+    *,
+    start: Footprint | None = None,
+    notices: list[str],
+) -> tuple[Value, Footprint]:
+    """Run `compute` with `start` (default `asked`), and again with less whenever memory runs out.
+
+    Returns its value and the footprint that it succeeded with; appends a sentence to `notices` for each step
+    down. Raises the last error when nothing smaller is left.
+    """
+    footprint = start or asked
+    while True:
+        try:
+            return compute(footprint), footprint
+        except Exception as error:
+            less = footprint.smaller(asked) if is_out_of_memory(error) else None
+            if less is None:
+                raise
+            notices.append(
+                f"Memory ran out on {footprint.device}; went on with {footprint.difference(less)}."
+            )
+            logger.warning("%s (%s)", notices[-1], str(error)[:200])
+        # Only here, after the except clause, are the frames of the failure gone, and their tensors with them.
+        footprint = less
+        free_cached_memory()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` or what caused it says that memory ran out, in any of the ways libraries say it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, MemoryError) or any(phrase in str(link) for phrase in OUT_OF_MEMORY_PHRASES):
+            return True
+        link = link.__cause__
+    return False
+
+
+def free_cached_memory() -> None:
+    """Give unused device memory back to the system."""
+    import torch
+
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
+def default_device() -> str:
+    """The device that a model runs on unless another is asked for."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if accelerator is None else accelerator.type
+
+
+def device_memory(device: str) -> tuple[int | None, int | None]:
+    """(free, total) bytes of `device`; None where it cannot be known."""
+    import torch
+
+    if device == "cpu":
+        return _system_memory()
+    try:
+        free, total = torch.accelerator.get_memory_info(device)
+    except (RuntimeError, NotImplementedError, AttributeError) as error:
+        logger.debug("no memory figures for %s: %s", device, error)
+        return None, None
+    return free, total
+
+
+def _system_memory() -> tuple[int | None, int | None]:
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PAGE_SIZE", "SC_AVPHYS_PAGES", "SC_PHYS_PAGES"} <= set(names):
+        return None, None
+    page = os.sysconf("SC_PAGE_SIZE")
+    return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")

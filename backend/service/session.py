@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each request means: the models, shapes, parts and predictions of one client."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MeshError, ProtocolError
+from ..geometry import Mesh, sample_surface, validate_mesh
+from . import fields
+from .cancellation import layers_check
+from .held import HeldPrediction, HeldShape, Recent
+from .memory import (
+    SMALLEST_BATCH,
+    Footprint,
+    default_device,
+    device_memory,
+    free_cached_memory,
+    within_memory,
+)
+from .protocol import PROTOCOL_VERSION, Message, content_hash
+from .server import Call, Reply, RequestRefused
+
+if TYPE_CHECKING:
+    from ..segmentation.part_tree import Parts
+    from ..segmenter import EncodedShape, Segmenter
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+KEPT_SHAPES = 6
+KEPT_RESULTS = 32
+PROMPT_BATCH = 64
+MAX_PROMPTS = 4096
+MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
+
+
+class Session:
+    """Handles requests; `server.Server` calls it from one thread."""
+
+    def __init__(self) -> None:
+        self._segmenters: Recent[Segmenter] = Recent(2)
+        self._shapes: Recent[HeldShape] = Recent(KEPT_SHAPES)
+        self._parts: Recent[Parts] = Recent(KEPT_RESULTS)
+        self._predictions: Recent[HeldPrediction] = Recent(KEPT_RESULTS)
+        self._devices: dict[str, str] = {}  # as asked for ("auto"), as it was resolved
+        self._ids = itertools.count(1)
+        self._handlers: dict[str, Callable[[Call], Reply]] = {
+            "hello": self._hello,
+            "load_model": self._load_model,
+            "encode": self._encode,
+            "segment_every_part": self._segment_every_part,
+            "predict": self._predict,
+            "face_labels": self._face_labels,
+            "refine": self._refine,
+            "refine_prediction": self._refine_prediction,
+            "release": self._release,
+        }
+
+    def handle(self, call: Call) -> Reply:
+        """Answer one request (see docs/protocol.md)."""
+        handler = self._handlers.get(call.message.kind)
+        if handler is None:
+            raise ProtocolError(f"{call.message.kind!r:.100} is not a request of this version")
+        return handler(call)
+
+    def release_memory(self) -> None:
+        """Drop networks and encodings. They are made again, from what was sent, when next needed."""
+        if not len(self._segmenters):
+            return
+        self._segmenters.clear()
+        self._predictions.clear()
+        for shape in self._shapes:
+            shape.encoded = None
+        free_cached_memory()
+        logger.info("released memory")
+
+    def _hello(self, call: Call) -> Reply:
+        call.progress("start", 0.0)
+        import torch
+
+        from .. import __version__
+
+        device = default_device()
+        free, total = device_memory(device)
+        return Reply(
+            {
+                "protocol": PROTOCOL_VERSION,
+                "backend": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "device": device,
+                "device_name": _device_name(device),
+                "memory_free": free,
+                "memory_total": total,
+                "models": sorted(path.stem for path in MODELS_FOLDER.glob("*.safetensors")),
+                "pid": os.getpid(),
+            }
+        )
+
+    def _load_model(self, call: Call) -> Reply:
+        call.progress("load model", 0.0)
+        segmenter = self._segmenter(*_model_and_device(call.message))
+        return Reply(_describe(segmenter))
+
+    def _encode(self, call: Call) -> Reply:
+        message = call.message
+        model, device = _model_and_device(message)
+        seed = fields.integer(message, "seed", low=0, high=2**31 - 1)
+        content = fields.text(message, "content")
+        shape_id = f"{content}:{model}:{device}:{seed}"
+        shape = self._shapes.get(shape_id)
+        reused = shape is not None and shape.encoded is not None
+        if shape is None:
+            if not message.arrays:
+                raise RequestRefused("the shape is not held here; send its arrays", kind="need_arrays")
+            if content_hash(message.arrays) != content:
+                raise ProtocolError("the arrays were changed while they were being sent; try again")
+            mesh, sample = _received_shape(message)
+            call.progress("load model", 0.0)
+            segmenter = self._segmenter(model, device)
+            points = segmenter.config.points if sample is None else len(sample["points"])
+            asked = Footprint(PROMPT_BATCH, points, segmenter.device)
+            shape = HeldShape(shape_id, model, seed, mesh, sample, asked, asked)
+        started = time.monotonic()
+        call.progress("encode", 0.0)
+        encoded = self._within_memory(call, shape, lambda segmenter, encoded, batch: encoded, decodes=False)
+        self._shapes.put(shape_id, shape)
+        return Reply(
+            {
+                **_describe(self._segmenter(model, shape.footprint.device)),
+                "shape": shape_id,
+                "points": len(encoded.points),
+                "faces": shape.mesh.face_count,
+                "seconds": time.monotonic() - started,
+                "reused": reused,
+            }
+        )
+
+    def _segment_every_part(self, call: Call) -> Reply:
+        message = call.message
+        shape = self._shape(message)
+        prompts = fields.integer(message, "prompts", low=1, high=MAX_PROMPTS)
+        granularity = _granularity(message)
+
+        def segment(segmenter: Segmenter, encoded: EncodedShape, prompt_batch: int) -> Parts:
+            return segmenter.segment_every_part(
+                encoded,
+                prompts=prompts,
+                prompt_batch=prompt_batch,
+                progress=call.progress,
+                cancel=call.cancelled,
+            )
+
+        parts = self._within_memory(call, shape, segment)
+        parts_id = f"parts-{next(self._ids)}"
+        self._parts.put(parts_id, parts)
+        return _labels_reply(parts, granularity, parts.face_labels(granularity), parts_id=parts_id)
+
+    def _predict(self, call: Call) -> Reply:
+        message = call.message
+        shape = self._shape(message)
+        points = fields.array(message, "points", columns=3)
+        labels = fields.array(message, "labels", integers=True)
+        previous_id = fields.optional_text(message, "previous")
+        previous = None if previous_id is None else self._predictions.get(previous_id)
+
+        def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
+            # A mask of other sample points is of no use; the clicks themselves carry the same wish.
+            usable = previous is not None and previous.encoded is encoded
+            prior = previous.prediction if previous is not None and usable else None
+            return HeldPrediction(shape, encoded, segmenter.predict(encoded, points, labels, previous=prior))
+
+        held = self._within_memory(call, shape, predict)
+        prediction_id = f"prediction-{next(self._ids)}"
+        self._predictions.put(prediction_id, held)
+        prediction = held.prediction
+        return Reply(
+            {"prediction": prediction_id, "best": int(prediction.best)},
+            {
+                "scores": np.asarray(prediction.scores, dtype=np.float32),
+                "face_logits": np.asarray(prediction.face_logits, dtype=np.float32),
+            },
+        )
+
+    def _face_labels(self, call: Call) -> Reply:
+        parts, granularity = self._held_parts(call.message), _granularity(call.message)
+        return _labels_reply(parts, granularity, parts.face_labels(granularity))
+
+    def _refine(self, call: Call) -> Reply:
+        parts, granularity = self._held_parts(call.message), _granularity(call.message)
+        call.progress("refine", 0.0)
+        labels = parts.refined_labels(granularity, strength=_strength(call.message), cancel=call.cancelled)
+        return _labels_reply(parts, granularity, labels)
+
+    def _refine_prediction(self, call: Call) -> Reply:
+        from ..refinement import build_face_graph, dissolve_islands, refine_labels
+
+        prediction_id = fields.text(call.message, "prediction")
+        held = self._predictions.get(prediction_id)
+        if held is None:
+            raise RequestRefused("the preview is no longer held; click again", kind="missing")
+        last = len(held.prediction.scores) - 1
+        candidate = fields.integer(call.message, "candidate", low=0, high=last)
+        strength = _strength(call.message)
+        call.progress("refine", 0.0)
+        logits = np.asarray(held.prediction.face_logits[candidate], dtype=np.float32)
+        inside = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+        evidence = np.stack([1 - inside, inside], axis=1)
+        if held.shape.graph is None:
+            held.shape.graph = build_face_graph(held.shape.mesh)
+        graph = held.shape.graph
+        labels = dissolve_islands(graph, (logits > 0).astype(np.int32))
+        labels = refine_labels(graph, evidence, labels, strength=strength, cancel=call.cancelled)
+        return Reply(arrays={"labels": labels.astype(np.int32)})
+
+    def _release(self, call: Call) -> Reply:
+        for held in (self._shapes, self._parts, self._predictions):
+            held.clear()
+        if fields.flag(call.message, "model"):
+            self._segmenters.clear()
+        free_cached_memory()
+        return Reply()
+
+    def _within_memory(
+        self,
+        call: Call,
+        shape: HeldShape,
+        use: Callable[[Segmenter, EncodedShape, int], Value],
+        *,
+        decodes: bool = True,
+    ) -> Value:
+        """`use(segmenter, encoded, prompt_batch)`, with less of everything whenever memory runs out.
+
+        decodes: whether prompts are decoded at all; else a smaller batch would not help and is not tried
+        """
+
+        def compute(footprint: Footprint) -> Value:
+            segmenter = self._segmenter(shape.model, footprint.device)
+            if shape.encoded is None or shape.encoded_as != (footprint.points, footprint.device):
+                shape.encoded = None
+                call.progress("encode", 0.0)
+                shape.encoded = _encoded(segmenter, shape, footprint.points)
+                shape.encoded_as = (footprint.points, footprint.device)
+            return use(segmenter, shape.encoded, footprint.prompt_batch)
+
+        start = shape.footprint if decodes else replace(shape.footprint, prompt_batch=SMALLEST_BATCH)
+        with layers_check(call.cancelled):
+            value, reached = within_memory(shape.asked, compute, start=start, notices=call.notices)
+        batch = reached.prompt_batch if decodes else shape.footprint.prompt_batch
+        shape.footprint = replace(reached, prompt_batch=batch)
+        return value
+
+    def _segmenter(self, model: str, device: str) -> Segmenter:
+        from ..segmenter import Segmenter
+
+        device = self._devices.get(device, device)
+        segmenter = self._segmenters.get(f"{model}@{device}")
+        if segmenter is None:
+            segmenter = Segmenter.load(model, device=device)
+            self._devices[device] = segmenter.device
+            self._segmenters.put(f"{model}@{segmenter.device}", segmenter)
+        return segmenter
+
+    def _shape(self, message: Message) -> HeldShape:
+        shape = self._shapes.get(fields.text(message, "shape"))
+        if shape is None:
+            raise RequestRefused("the shape is no longer held; it must be encoded again", kind="missing")
+        return shape
+
+    def _held_parts(self, message: Message) -> Parts:
+        parts = self._parts.get(fields.text(message, "parts"))
+        if parts is None:
+            raise RequestRefused("this segmentation is no longer held; segment again", kind="missing")
+        return parts
+
+
+def _model_and_device(message: Message) -> tuple[str, str]:
+    return fields.text(message, "model"), fields.text(message, "device", "auto")
+
+
+def _granularity(message: Message) -> float:
+    return fields.number(message, "granularity", low=0.0, high=1.0)
+
+
+def _strength(message: Message) -> float:
+    return fields.number(message, "strength", low=0.0, high=100.0)
+
+
+def _describe(segmenter: Segmenter) -> dict[str, object]:
+    return {
+        "model": segmenter.model_name,
+        "device": segmenter.device,
+        "points": segmenter.config.points,
+    }
+
+
+def _received_shape(message: Message) -> tuple[Mesh, dict[str, NDArray] | None]:
+    """The mesh of an `encode` request and, where the caller drew one, its sample. Raises if unusable."""
+    mesh = Mesh(
+        fields.array(message, "vertices", columns=3),
+        fields.array(message, "triangles", columns=3, integers=True),
+    )
+    validate_mesh(mesh)
+    if "points" not in message.arrays:
+        return mesh, None
+    sample = {name: fields.array(message, name, columns=3) for name in ("points", "normals", "colors")}
+    sample["point_faces"] = fields.array(message, "point_faces", integers=True)
+    faces = sample["point_faces"]
+    if len({len(array) for array in sample.values()}) != 1 or not len(faces):
+        raise ProtocolError("points, normals, colors and point_faces must have the same length, not 0")
+    if faces.min() < 0 or faces.max() >= mesh.face_count:
+        raise ProtocolError(f"point_faces must lie in 0..{mesh.face_count - 1}")
+    if not all(np.isfinite(sample[name]).all() for name in ("points", "normals", "colors")):
+        raise MeshError(
+            "some sample points, normals or colours are not finite; repair the mesh and try again"
+        )
+    return mesh, sample
+
+
+def _encoded(segmenter: Segmenter, shape: HeldShape, count: int) -> EncodedShape:
+    """Encode `count` points of the shape: the first of the caller's sample, or a sample of our own."""
+    if shape.sample is None:
+        drawn = sample_surface(shape.mesh, count, seed=shape.seed)
+        points, normals, colors, faces = drawn.points, drawn.normals, drawn.colors, drawn.faces
+    else:
+        points, normals, colors, faces = (
+            shape.sample[name][:count] for name in ("points", "normals", "colors", "point_faces")
+        )
+    return segmenter.encode_points(points, normals, colors=colors, point_faces=faces, mesh=shape.mesh)
+
+
+def _labels_reply(parts: Parts, granularity: float, labels: NDArray, *, parts_id: str | None = None) -> Reply:
+    confidence = np.asarray(parts.confidence(granularity), dtype=np.float32)
+    return Reply(
+        ({} if parts_id is None else {"parts": parts_id}) | {"part_count": len(confidence)},
+        {"labels": labels.astype(np.int32, copy=False), "confidence": confidence},
+    )
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    module = torch.get_device_module(device)
+    if hasattr(module, "get_device_name"):
+        return str(module.get_device_name())
+    return platform.processor() or platform.machine()
