@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from backend.__main__ import main
 from backend.evaluation import BASELINES
 from backend.evaluation.automatic import AutomaticSettings, Truth
 from backend.evaluation.baselines import FieldSettings, component_labels
@@ -441,3 +442,68 @@ def test_known_shapes_reads_a_shard(shard: Path):
     np.testing.assert_array_equal(np.unique(partly.labels), [-1, 0, 1])
     assert (whole.source, whole.labeling, partly.key) == ("made/here", "node", "made/here:partly.glb")
     assert len(known_shapes([shard], limit=1)) == 1
+
+
+def test_command_measures_interactively_and_reproducibly(
+    shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out, sheet = tmp_path / "new" / "out.json", tmp_path / "sheet.png"
+    arguments = ["evaluate", str(shard), "--protocol", "interactive", "--model", "small-untrained"]
+    arguments += ["--device", "cpu", "--clicks", "2", "--split", "made", "--json", str(out)]
+    assert main([*arguments, "--sheet", str(sheet)]) == 0
+    assert "IoU@1" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert [shape["parts"] for shape in report["shapes"]] == [3, 2]
+    assert report["settings"]["split"] == "made"
+    assert 0 < report["summary"]["iou"]["1"] < 1
+    assert report["summary"]["baselines"]["components"]["iou_first"] == 1.0
+    with Image.open(sheet) as picture:
+        colors = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
+        assert min(picture.size) > 300
+        assert len(colors) > 100
+    assert main(arguments) == 0
+    again = json.loads(out.read_text())
+    assert [shape["by_part"] for shape in again["shapes"]] == [shape["by_part"] for shape in report["shapes"]]
+
+
+def test_command_measures_automatically(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", str(shard), "--protocol", "automatic", "--model", "small-untrained"]
+    arguments += ["--device", "cpu", "--limit", "1", "--prompts", "24", "--json", str(out)]
+    assert main([*arguments, "--baselines", "components", "kmeans", "agglomerative", "--clusters", "3"]) == 0
+    methods = json.loads(out.read_text())["summary"]["methods"]
+    assert set(methods) == {
+        "raw",
+        "raw_oracle",
+        "refined",
+        "refined_oracle",
+        "components",
+        *(f"{m}_untrained{o}" for m in ("kmeans", "agglomerative") for o in ("", "_oracle")),
+    }
+    assert all(0 <= entry["miou"] <= 1 for entry in methods.values())
+    assert methods["components"]["miou"] == 1.0
+    assert methods["raw_oracle"]["miou"] >= methods["raw"]["miou"]
+    assert methods["kmeans_untrained_oracle"]["miou"] >= methods["kmeans_untrained"]["miou"]
+    assert "refined_oracle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "cannot read"), (b"not a shard", "truncated or no shard")]
+)
+def test_command_explains_unusable_shards(
+    content: bytes | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "broken.npz.xz"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["evaluate", str(path), "--protocol", "automatic"]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_command_refuses_an_impossible_output_before_it_works(
+    shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "out.json"
+    assert main(["evaluate", str(shard), "--protocol", "automatic", "--json", str(target)]) == 1
+    assert "choose another place" in capsys.readouterr().err

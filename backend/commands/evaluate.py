@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m backend evaluate SHARD.. --protocol interactive|automatic`: measure a model on known parts."""
+"""Measure a model on meshes with known parts: by simulated clicks, or automatically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from ..evaluation import BASELINES
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
 
-SUMMARY = "measure a model on shards of meshes with known parts"
 UNTRAINED_MODEL = "small-untrained"
 
 
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     automatic = parser.add_argument_group("automatic protocol")
     automatic.add_argument(
-        "--granularity", type=float, default=0.5, help="fixed setting (default: %(default)s)"
+        "--granularity", type=_fraction, default=0.5, help="fixed, 0 to 1 (default: %(default)s)"
     )
     automatic.add_argument("--prompts", type=_positive, default=512, help="per shape (default: %(default)s)")
     automatic.add_argument("--no-refine", action="store_true", help="leave out refinement by connectivity")
@@ -69,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.shapes import known_shapes
     from ..evaluation.sheet import write_sheet
     from ..segmenter import Segmenter
+    from ..training.shards import write_atomically
 
     _check_outputs(args.json, args.sheet)
     shapes = known_shapes(args.shards, limit=args.limit)
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     report = build_report(args.protocol, records, description)
     print(format_report(report))
     if args.json:
-        _write_text(args.json, json.dumps(report, indent=1, allow_nan=False))
+        write_atomically(args.json, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
     if args.sheet:
         write_sheet(
             args.sheet, cards, title=f"{args.protocol}, {description['split']}, {segmenter.model_name}"
@@ -151,13 +151,6 @@ def _check_outputs(*paths: Path | None) -> None:
             raise PartSAMError(f"cannot write {path}; choose another place")
 
 
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n")
-    except OSError as error:
-        raise PartSAMError(f"cannot write {path} ({error.strerror}); choose another place") from error
-
-
 def _progress(done: int, total: int) -> None:
     end = "\n" if done == total else ""
     if sys.stderr.isatty() or done % 20 == 0 or done == total:
@@ -180,6 +173,13 @@ def _sha256(path: Path) -> str:
 
 def _stem(path: Path) -> str:
     return path.name.split(".")[0]
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text}")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DEFAULT_CANDIDATES = 1024
+DEFAULT_CANDIDATES = 512
 """Regions of at most this many points are searched exactly, larger ones over as many of their points."""
 
 _CHUNK_ELEMENTS = 1 << 26

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..geometry import face_areas
 from ..geometry.mesh import IntArray
+from ..training.shards import write_atomically
 from .render import matched_labels, render_labels
 from .shapes import KnownShape
 
@@ -66,8 +68,9 @@ def write_sheet(path: Path, cards: Sequence[Card], *, title: str, each: int = 8)
             for column, tile in enumerate(tiles[first : first + CARDS_PER_ROW]):
                 sheet.paste(tile, (MARGIN + column * (width + MARGIN), y))
             y += row_height
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    encoded = io.BytesIO()
+    sheet.save(encoded, format="PNG", optimize=True)
+    write_atomically(path, encoded.getvalue())
 
 
 def _draw(card: Card) -> Image.Image:
@@ -86,7 +89,7 @@ def _draw(card: Card) -> Image.Image:
     pen.text((6, TITLE + TILE + 2), card.text, font=_font(14), fill=_INK)
     origin = f"{item.source.split('/')[-1]} / {PurePosixPath(item.key).name}"
     detail = f"{origin} · {item.labeling} · {item.mesh.face_count} faces"
-    pen.text((6, TITLE + TILE + 21), _shortened(detail, 38 * len(columns)), font=_font(11), fill=_FAINT)
+    pen.text((6, TITLE + TILE + 21), _shortened(detail, 42 * len(columns)), font=_font(11), fill=_FAINT)
     return picture
 
 
