@@ -30,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "test_artifacts"
+BACKEND_PYTHON_VARIABLE = "PARTSAM_BACKEND_PYTHON"  # where the add-on finds torch
 SUITE_TIMEOUT = 900.0  # seconds; a suite takes minutes, a hanging one must not take the night
 
 
@@ -170,6 +171,7 @@ def _report(outcomes: Sequence[Outcome], *, seconds: float) -> int:
 def command_test(options: argparse.Namespace) -> int:
     start = time.monotonic()
     extra = options.pytest_arguments
+    os.environ[BACKEND_PYTHON_VARIABLE] = str(BACKEND.ready())
     outcomes: list[Outcome] = []
     if "lint" in options.only:
         outcomes += _lint()
@@ -210,8 +212,8 @@ def command_build(_options: argparse.Namespace) -> int:
 def command_demo(options: argparse.Namespace) -> int:
     backend = BACKEND.ready()
     extension = build()
-    script: list[str | Path] = ["docs/demo/demo.py", "--extension", extension, "--backend-python", backend]
-    return run([BLENDER["4.5"].python, *script, *options.arguments])
+    os.environ[BACKEND_PYTHON_VARIABLE] = str(backend)
+    return run([BLENDER["4.5"].python, "docs/demo/demo.py", "--extension", extension, *options.arguments])
 
 
 def parse_arguments() -> argparse.Namespace:
