@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evaluation's protocols on a predictor that knows the answer, its pictures, and the command end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.__main__ import main
+from backend.evaluation import BASELINES
+from backend.evaluation.automatic import AutomaticSettings, Truth
+from backend.evaluation.baselines import FieldSettings, component_labels
+from backend.evaluation.interactive import InteractiveSettings, measure_interactive
+from backend.evaluation.render import matched_labels, part_color, render_labels
+from backend.evaluation.report import SCHEMA, build_report, format_report
+from backend.evaluation.runs import Baselines, collect, run_automatic, run_interactive
+from backend.evaluation.shapes import known_shapes
+from backend.geometry import Mesh, face_areas, face_centroids
+from backend.training.shards import LabelledShape, ShapeSet, write_shard
+from tests.evaluation_fixtures import KnowingPredictor, box_mesh, grid_mesh, joined, three_boxes
+
+NO_BASELINES = Baselines((), {}, FieldSettings())
+
+# --- interactive protocol --------------------------------------------------------------------------
+
+
+def test_perfect_predictor_scores_one_and_sees_the_protocol():
+    item = three_boxes()
+    predictor = KnowingPredictor(item)
+    result = measure_interactive(predictor, item, InteractiveSettings(clicks=4))
+    assert result is not None
+    assert result.ious.shape == (3, 4)
+    assert (result.ious == 1).all()
+    assert (result.first_ious == 1).all()
+    assert [points.shape for points, _, _ in predictor.calls] == [(3, n, 3) for n in (1, 2, 3, 4)]
+    assert [previous is None for _, _, previous in predictor.calls] == [True, False, False, False]
+    assert all((labels == 1).all() for _, labels, _ in predictor.calls)
+    np.testing.assert_array_equal(item.labels[result.point_faces], result.parts[result.first_labels])
+
+
+def test_spoiled_masks_give_known_iou_and_corrective_labels():
+    item = three_boxes()
+
+    def half(mask: np.ndarray) -> np.ndarray:
+        kept = mask.copy()
+        kept[np.flatnonzero(mask)[::2]] = False
+        return kept
+
+    predictor = KnowingPredictor(item, spoil=half)
+    result = measure_interactive(predictor, item, InteractiveSettings(clicks=3))
+    assert result is not None
+    sizes = np.bincount(item.labels[result.point_faces])
+    np.testing.assert_allclose(result.ious, np.repeat((sizes // 2 / sizes)[:, None], 3, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(result.scores, result.ious)
+    assert (predictor.calls[-1][1] == 1).all()  # half of each part is missing: all corrections are positive
+    previous = predictor.calls[1][2]
+    assert previous is not None
+    assert ((previous > 0).sum(dim=1).numpy() == sizes // 2).all()  # the chosen mask, not another candidate
+
+
+def test_parts_beyond_the_limit_are_drawn_reproducibly():
+    item = three_boxes()
+    results = [
+        measure_interactive(
+            KnowingPredictor(item), item, InteractiveSettings(clicks=1, max_parts=2, seed=seed)
+        )
+        for seed in (3, 3)
+    ]
+    first, second = (result.parts.tolist() for result in results if result is not None)
+    assert first == second
+    assert len(first) == 2
+
+
+def test_unlabelled_shape_is_left_out():
+    item = dataclasses.replace(three_boxes(), labels=np.full(36, -1, dtype=np.int32))
+    assert measure_interactive(KnowingPredictor(item), item, InteractiveSettings()) is None
+    assert not list(run_automatic(KnowingPredictor(item), [item], AutomaticSettings(), NO_BASELINES))
+
+
+# --- automatic protocol and baselines --------------------------------------------------------------
+
+
+def test_automatic_keeps_fixed_oracle_and_refined_apart():
+    item = three_boxes()
+    (record, card), *_ = run_automatic(KnowingPredictor(item), [item], AutomaticSettings(), NO_BASELINES)
+    areas = face_areas(item.mesh)
+    part = [areas[item.labels == k].sum() for k in range(3)]
+    # The wrong labeling cuts at x = 2: each half takes one leg and those faces of the plate whose centroid
+    # lies on its side. Legs are found with IoU leg / half; the plate with its better half.
+    right = face_centroids(item.mesh)[:, 0] > 2
+    halves = [areas[~right].sum(), areas[right].sum()]
+    plate = [areas[(item.labels == 0) & ~right].sum(), areas[(item.labels == 0) & right].sum()]
+    ious = [max(p / (part[0] + h - p) for p, h in zip(plate, halves, strict=True))]
+    ious += [part[1] / halves[0], part[2] / halves[1]]
+    methods = record["methods"]
+    assert methods["raw"]["miou"] == pytest.approx(np.mean(ious))
+    assert (methods["raw"]["option"], methods["raw"]["parts"]) == (0.5, 2)
+    assert methods["raw_oracle"]["miou"] == 1.0
+    assert methods["raw_oracle"]["option"] == 0.7
+    assert methods["refined"]["miou"] == methods["refined_oracle"]["miou"] == 1.0
+    assert card.score == methods["raw"]["miou"]
+    assert set(card.predictions) == {"raw", "refined"}
+
+
+def test_without_refinement_nothing_is_refined():
+    item = three_boxes()
+    settings = AutomaticSettings(refine=False)
+    (record, _), *_ = run_automatic(KnowingPredictor(item), [item], settings, NO_BASELINES)
+    assert set(record["methods"]) == {"raw", "raw_oracle"}
+    assert set(record["seconds"]) == {"encode", "segment"}
+
+
+def test_baselines_find_parts_that_their_input_shows():
+    item = three_boxes()
+    predictor = KnowingPredictor(item)
+    baselines = Baselines(BASELINES, {"trained": predictor}, FieldSettings(clusters=2, samples=200))
+    labelings = baselines.labelings(item)
+    assert set(labelings) == {
+        "components",
+        *(f"{m}_trained{o}" for m in ("kmeans", "agglomerative") for o in ("", "_oracle")),
+    }
+    truth = Truth.of(item)
+    assert truth.miou(labelings["components"].labels) == 1.0
+    for method in ("kmeans", "agglomerative"):
+        fixed, oracle = labelings[f"{method}_trained"], labelings[f"{method}_trained_oracle"]
+        assert (fixed.clusters, len(np.unique(fixed.labels))) == (2, 2)
+        assert oracle.clusters == 3
+        assert truth.miou(oracle.labels) == 1.0
+
+
+def test_components_are_welded_by_position():
+    mesh = grid_mesh(3, 3)
+    soup = Mesh(mesh.corners().reshape(-1, 3), np.arange(3 * mesh.face_count).reshape(-1, 3))
+    assert set(component_labels(soup)) == {0}
+    apart = joined(soup, Mesh(soup.vertices + np.array([10, 0, 0]), soup.triangles))
+    np.testing.assert_array_equal(component_labels(apart), np.repeat([0, 1], mesh.face_count))
+
+
+# --- pictures --------------------------------------------------------------------------------------
+
+
+def test_nearer_faces_hide_farther_ones():
+    back = box_mesh((0, 0, 0), (2, 2, 0.1))
+    front = box_mesh((0.5, 0.5, 1.0), (1.5, 1.5, 1.1))  # z points to the viewer when y is up
+    picture = render_labels(joined(back, front), np.repeat([0, 1], 12), size=64).astype(float) / 255
+    hue = [part_color(k) / np.linalg.norm(part_color(k)) for k in (0, 1)]
+    pixels = picture / np.linalg.norm(picture, axis=2, keepdims=True)
+    similar = [(pixels @ h > 0.999).mean() for h in hue]
+    assert similar[0] > 0.2
+    assert 0.08 < similar[1] < similar[0]
+    swapped = render_labels(joined(front, back), np.repeat([1, 0], 12), size=64)
+    np.testing.assert_array_equal(picture, swapped.astype(float) / 255)  # face order does not matter
+
+
+def test_matching_parts_share_a_name():
+    true = np.array([0, 0, 0, 1, 1, 1, -1])
+    predicted = np.array([8, 8, 8, 4, 4, 6, 6])
+    np.testing.assert_array_equal(matched_labels(true, predicted, np.ones(7)), [0, 0, 0, 1, 1, 2, 2])
+    assert len({tuple(part_color(k)) for k in range(60)}) == 60
+
+
+# --- reports and the command -----------------------------------------------------------------------
+
+
+def test_report_is_strict_json_with_everything_in_it():
+    item = three_boxes()
+    other = dataclasses.replace(item, source="someone/else", key="someone/else:x.glb")
+    predictor = KnowingPredictor(item)
+    baselines = Baselines(("components",), {}, FieldSettings())
+    settings = {"split": "made", "model": "knowing", "device": "cpu"}
+    records, _ = collect(
+        run_interactive(predictor, [item, item, other], InteractiveSettings(clicks=3), baselines),
+        3,
+        lambda done, total: None,
+    )
+    report = build_report("interactive", records, settings)
+    again = json.loads(json.dumps(report, allow_nan=False))
+    assert again["schema"] == SCHEMA
+    assert again["summary"]["iou"] == {"1": 1.0, "2": 1.0, "3": 1.0}
+    assert again["summary"]["score_correlation"]["pearson_all"] is None  # all equal: not defined
+    assert again["summary"]["baselines"] == {"components": {"iou_first": 1.0}}
+    assert {name: group["shapes"] for name, group in again["by_source"].items()} == {
+        "made/here": 2,
+        "someone/else": 1,
+    }
+    assert set(again["versions"]) >= {"partsam", "python", "torch", "numpy"}
+    assert len(again["shapes"]) == 3
+    assert again["cost_by_faces"][0]["shapes"] == 3
+    text = format_report(report)
+    assert "IoU@3" in text
+    assert "someone/else" in text
+
+    records, _ = collect(run_automatic(predictor, [item], AutomaticSettings(), baselines), 1, lambda *_: None)
+    report = build_report("automatic", records, settings)
+    again = json.loads(json.dumps(report, allow_nan=False))
+    assert again["summary"]["methods"]["refined"]["miou"] == 1.0
+    assert again["summary"]["methods"]["raw"]["boundary_f"] is None  # the known parts share no edge
+    assert "components" in format_report(report)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Two small labelled meshes as a shard."""
+    item = three_boxes()
+    info = {"names": ["node"], "repo": "made/here", "path": "table.glb", "licence": "CC0-1.0"}
+    shape = LabelledShape(item.mesh, item.labels.astype(np.uint8)[None], info)
+    unlabelled = item.labels.astype(np.uint8).copy()
+    unlabelled[24:] = 255
+    partly = LabelledShape(item.mesh, unlabelled[None], info | {"path": "partly.glb"})
+    path = tmp_path / "made.npz.xz"
+    write_shard(path, ShapeSet.from_shapes([shape, partly]))
+    return path
+
+
+def test_known_shapes_reads_a_shard(shard: Path):
+    whole, partly = known_shapes([shard])
+    np.testing.assert_array_equal(whole.labels, three_boxes().labels)
+    np.testing.assert_array_equal(np.unique(partly.labels), [-1, 0, 1])
+    assert (whole.source, whole.labeling, partly.key) == ("made/here", "node", "made/here:partly.glb")
+    assert len(known_shapes([shard], limit=1)) == 1
+
+
+def test_command_measures_interactively_and_reproducibly(
+    shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out, sheet = tmp_path / "new" / "out.json", tmp_path / "sheet.png"
+    arguments = ["evaluate", str(shard), "--protocol", "interactive", "--model", "small-untrained"]
+    arguments += ["--device", "cpu", "--clicks", "2", "--split", "made", "--json", str(out)]
+    assert main([*arguments, "--sheet", str(sheet)]) == 0
+    assert "IoU@1" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert [shape["parts"] for shape in report["shapes"]] == [3, 2]
+    assert report["settings"]["split"] == "made"
+    assert 0 < report["summary"]["iou"]["1"] < 1
+    assert report["summary"]["baselines"]["components"]["iou_first"] == 1.0
+    with Image.open(sheet) as picture:
+        colors = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
+        assert min(picture.size) > 300
+        assert len(colors) > 100
+    assert main(arguments) == 0
+    again = json.loads(out.read_text())
+    assert [shape["by_part"] for shape in again["shapes"]] == [shape["by_part"] for shape in report["shapes"]]
+
+
+def test_command_measures_automatically(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", str(shard), "--protocol", "automatic", "--model", "small-untrained"]
+    arguments += ["--device", "cpu", "--limit", "1", "--prompts", "24", "--json", str(out)]
+    assert main([*arguments, "--baselines", "components", "kmeans", "agglomerative", "--clusters", "3"]) == 0
+    methods = json.loads(out.read_text())["summary"]["methods"]
+    assert set(methods) == {
+        "raw",
+        "raw_oracle",
+        "refined",
+        "refined_oracle",
+        "components",
+        *(f"{m}_untrained{o}" for m in ("kmeans", "agglomerative") for o in ("", "_oracle")),
+    }
+    assert all(0 <= entry["miou"] <= 1 for entry in methods.values())
+    assert methods["components"]["miou"] == 1.0
+    assert methods["raw_oracle"]["miou"] >= methods["raw"]["miou"]
+    assert methods["kmeans_untrained_oracle"]["miou"] >= methods["kmeans_untrained"]["miou"]
+    assert "refined_oracle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "cannot read"), (b"not a shard", "truncated or no shard")]
+)
+def test_command_explains_unusable_shards(
+    content: bytes | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "broken.npz.xz"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["evaluate", str(path), "--protocol", "automatic"]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_command_refuses_an_impossible_output_before_it_works(
+    shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "out.json"
+    assert main(["evaluate", str(shard), "--protocol", "automatic", "--json", str(target)]) == 1
+    assert "choose another place" in capsys.readouterr().err
