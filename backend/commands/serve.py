@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     source, sink = claim_standard_streams()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=log_format, force=True)
     # Ctrl-C in the terminal that Blender was started from is meant for Blender.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if args.parent_pid is not None:

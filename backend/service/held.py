@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Mesh
@@ -72,6 +73,19 @@ class HeldShape:
 
 @dataclass(frozen=True)
 class HeldPrediction:
+    """Masks for clicks on `shape`."""
+
     shape: HeldShape
-    encoded: EncodedShape
     prediction: MaskPrediction
+
+    def face_logits(self) -> NDArray[np.float32]:
+        """float32 [C, F]; held shapes always have faces."""
+        return np.asarray(self.prediction.face_logits, dtype=np.float32)
+
+    def usable_for(self, shape: HeldShape, encoded: EncodedShape) -> MaskPrediction | None:
+        """The prediction, if it is one of the same sample points.
+
+        Otherwise its mask is of no use; nothing is lost, as the clicks themselves carry the same wish.
+        """
+        same_points = self.prediction.point_logits.shape[1] == len(encoded.points)
+        return self.prediction if self.shape.id == shape.id and same_points else None

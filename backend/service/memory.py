@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 SMALLEST_BATCH = 4
-SMALLEST_POINTS = 20_000
+SMALLEST_POINTS = 5_000
 
 OUT_OF_MEMORY_PHRASES = (
     "out of memory",
@@ -47,7 +47,7 @@ class Footprint:
         if self.prompt_batch > SMALLEST_BATCH:
             return replace(self, prompt_batch=max(SMALLEST_BATCH, self.prompt_batch // 4))
         if self.points > SMALLEST_POINTS:
-            return replace(self, points=max(SMALLEST_POINTS, self.points // 2))
+            return replace(self, points=max(SMALLEST_POINTS, self.points // 4))
         return None if self.device == "cpu" else replace(asked, device="cpu")
 
     def difference(self, other: Footprint) -> str:
@@ -105,14 +105,6 @@ def free_cached_memory() -> None:
     gc.collect()
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
-
-
-def default_device() -> str:
-    """The device that a model runs on unless another is asked for."""
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return "cpu" if accelerator is None else accelerator.type
 
 
 def device_memory(device: str) -> tuple[int | None, int | None]:

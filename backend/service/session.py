@@ -10,7 +10,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -24,7 +23,6 @@ from .held import HeldPrediction, HeldShape, Recent
 from .memory import (
     SMALLEST_BATCH,
     Footprint,
-    default_device,
     device_memory,
     free_cached_memory,
     within_memory,
@@ -33,7 +31,7 @@ from .protocol import PROTOCOL_VERSION, Message, content_hash
 from .server import Call, Reply, RequestRefused
 
 if TYPE_CHECKING:
-    from ..segmentation.part_tree import Parts
+    from ..segmentation.parts import Parts
     from ..segmenter import EncodedShape, Segmenter
 
 logger = logging.getLogger(__name__)
@@ -44,7 +42,6 @@ KEPT_SHAPES = 6
 KEPT_RESULTS = 32
 PROMPT_BATCH = 64
 MAX_PROMPTS = 4096
-MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 
 
 class Session:
@@ -81,7 +78,6 @@ class Session:
         if not len(self._segmenters):
             return
         self._segmenters.clear()
-        self._predictions.clear()
         for shape in self._shapes:
             shape.encoded = None
         free_cached_memory()
@@ -92,8 +88,10 @@ class Session:
         import torch
 
         from .. import __version__
+        from ..devices import pick_device
+        from ..segmenter import available_models
 
-        device = default_device()
+        device = pick_device()
         free, total = device_memory(device)
         return Reply(
             {
@@ -105,7 +103,7 @@ class Session:
                 "device_name": _device_name(device),
                 "memory_free": free,
                 "memory_total": total,
-                "models": sorted(path.stem for path in MODELS_FOLDER.glob("*.safetensors")),
+                "models": available_models(),
                 "pid": os.getpid(),
             }
         )
@@ -178,10 +176,8 @@ class Session:
         previous = None if previous_id is None else self._predictions.get(previous_id)
 
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
-            # A mask of other sample points is of no use; the clicks themselves carry the same wish.
-            usable = previous is not None and previous.encoded is encoded
-            prior = previous.prediction if previous is not None and usable else None
-            return HeldPrediction(shape, encoded, segmenter.predict(encoded, points, labels, previous=prior))
+            prior = None if previous is None else previous.usable_for(shape, encoded)
+            return HeldPrediction(shape, segmenter.predict(encoded, points, labels, previous=prior))
 
         held = self._within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"
@@ -191,7 +187,7 @@ class Session:
             {"prediction": prediction_id, "best": int(prediction.best)},
             {
                 "scores": np.asarray(prediction.scores, dtype=np.float32),
-                "face_logits": np.asarray(prediction.face_logits, dtype=np.float32),
+                "face_logits": held.face_logits(),
             },
         )
 
@@ -206,7 +202,9 @@ class Session:
         return _labels_reply(parts, granularity, labels)
 
     def _refine_prediction(self, call: Call) -> Reply:
-        from ..refinement import build_face_graph, dissolve_islands, refine_labels
+        from ..refinement.face_graph import build_face_graph
+        from ..refinement.graph_cut import refine_labels
+        from ..refinement.islands import dissolve_islands
 
         prediction_id = fields.text(call.message, "prediction")
         held = self._predictions.get(prediction_id)
@@ -216,7 +214,7 @@ class Session:
         candidate = fields.integer(call.message, "candidate", low=0, high=last)
         strength = _strength(call.message)
         call.progress("refine", 0.0)
-        logits = np.asarray(held.prediction.face_logits[candidate], dtype=np.float32)
+        logits = held.face_logits()[candidate]
         inside = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
         evidence = np.stack([1 - inside, inside], axis=1)
         if held.shape.graph is None:

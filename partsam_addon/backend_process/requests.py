@@ -76,7 +76,7 @@ def predict(shape: str, points: ArrayLike, labels: ArrayLike, *, previous: str |
     Result fields: prediction (id), best (index into C); arrays: scores float32 [C] (predicted IoU),
     face_logits float32 [C, F] (> 0: inside the part).
     """
-    arrays = {
+    arrays: dict[str, NDArray] = {
         "points": np.asarray(points, dtype=np.float64).reshape(-1, 3),
         "labels": np.asarray(labels, dtype=np.int32).reshape(-1),
     }
