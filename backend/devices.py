@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compute devices: the only place that knows their names."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from .errors import DeviceError
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+def pick_device(name: str = "auto") -> str:
+    """The device to compute on: `name`, or for "auto" the best one there is. Raises DeviceError."""
+    if name not in DEVICES:
+        raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise DeviceError(f"this machine has no usable {name} device; choose auto or cpu")
+    return name
+
+
+def mixed_precision(device: str) -> AbstractContextManager[object]:
+    """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU."""
+    if device == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    if device == "mps":
+        return torch.autocast("mps", dtype=torch.float16)
+    return contextlib.nullcontext()

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Segment every part, second half: from overlapping masks to one partition per granularity.
+
+Every kept mask gets a level in [0, 1]: the granularity from which it is painted. Levels grow with
+how small a mask is and with how much it competes with better ones, and never fall below the level of
+the mask that contains it. A partition paints all masks up to a granularity, smaller ones on top, so
+that neighbouring granularities differ by whole masks and labels for any granularity are a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.mesh import FloatArray, IntArray
+
+GRANULARITY_STEPS = 33
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """How masks become levels and levels become labels.
+
+    coarsest, finest: area shares of masks that appear from granularity 0 and 1 on
+    full_conflict: overlap (IoU) with a better mask that postpones a mask to granularity 1
+    containment: share of a mask that must lie in a larger one for this to be its parent
+    min_visible: masks of which less stays visible under smaller ones are not painted
+    rest_logit: where no mask's logit reaches this, a face belongs to the remainder
+    """
+
+    coarsest: float = 0.25
+    finest: float = 0.0005
+    full_conflict: float = 0.6
+    containment: float = 0.8
+    min_visible: float = 0.2
+    rest_logit: float = -1.5
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One label per site.
+
+    labels: int32 [S], 0 .. P-1, ordered from the largest mask to the smallest
+    masks: int [P], the mask behind each label; K for the remainder
+    """
+
+    labels: IntArray
+    masks: IntArray
+
+
+def build_partitions(
+    logits: FloatArray,
+    scores: FloatArray,
+    weights: FloatArray,
+    settings: TreeSettings,
+    *,
+    clean: Callable[[IntArray], IntArray] | None = None,
+) -> list[Partition]:
+    """Partitions for GRANULARITY_STEPS granularities from 0 to 1, the number of parts never falling.
+
+    logits: [K, S], masks ordered from the largest to the smallest (`order_by_size`)
+    scores: [K]; weights: [S], area shares
+    clean: applied to each labelling (values are masks), e.g. to dissolve islands
+    """
+    levels = mask_levels(logits > 0, scores, weights, settings)
+    partitions: list[Partition] = []
+    for granularity in np.linspace(0, 1, GRANULARITY_STEPS):
+        painted = paint(logits, np.flatnonzero(levels <= granularity), weights, settings)
+        if clean is not None:
+            painted = clean(painted)
+        masks, labels = np.unique(painted, return_inverse=True)
+        # The remainder (number K) is what everything else is painted on: label it first.
+        if partitions and len(masks) < len(partitions[-1].masks):
+            partitions.append(partitions[-1])
+        else:
+            partitions.append(Partition(labels.astype(np.int32), masks))
+    return partitions
+
+
+def order_by_size(masks: NDArray[np.bool_], weights: FloatArray) -> IntArray:
+    """Indices of masks [K, S] from the largest area to the smallest; ties by index."""
+    return np.argsort(-(masks @ weights), kind="stable")
+
+
+def mask_levels(
+    masks: NDArray[np.bool_], scores: FloatArray, weights: FloatArray, settings: TreeSettings
+) -> FloatArray:
+    """The granularity from which each mask is painted, float64 [K] in [0, 1]. Masks: largest first."""
+    count = len(masks)
+    if count == 0:
+        return np.zeros(0)
+    weighted = masks * weights
+    areas = weighted.sum(axis=1)
+    shared = weighted @ masks.T.astype(np.float64)
+    iou = shared / np.maximum(areas[:, None] + areas[None] - shared, 1e-12)
+    better = scores[None] > scores[:, None]
+    conflict = (iou * better).max(axis=1) / settings.full_conflict
+    span = np.log(settings.finest / settings.coarsest)
+    fineness = np.log(np.maximum(areas, 1e-12) / settings.coarsest) / span
+    levels = np.clip(np.maximum(conflict, fineness), 0, 1)
+    inside = shared / np.maximum(areas[:, None], 1e-12) > settings.containment
+    for child in range(1, count):
+        parents = np.flatnonzero(inside[child, :child])
+        if len(parents):  # the smallest container
+            levels[child] = max(levels[child], levels[parents[-1]])
+    return levels
+
+
+def paint(
+    logits: FloatArray, active: IntArray, weights: FloatArray, settings: TreeSettings
+) -> IntArray:
+    """Paint active masks, smaller ones on top; sites in none take the most likely one, or the rest.
+
+    logits: [K, S], largest mask first; active: indices into K, ascending
+    returns: int64 [S], mask indices, K for the remainder
+    """
+    count, sites = logits.shape
+    active = _visible(logits, active, weights, settings.min_visible)
+    painted = np.full(sites, count, dtype=np.int64)
+    best = np.full(sites, settings.rest_logit, dtype=np.float32)
+    covered = np.zeros(sites, dtype=bool)
+    for mask in active:
+        row = logits[mask]
+        inside = row > 0
+        likelier = ~inside & ~covered & (row > best)
+        painted[inside | likelier] = mask
+        best = np.maximum(best, row)
+        covered |= inside
+    return painted
+
+
+def _visible(logits: FloatArray, active: IntArray, weights: FloatArray, least: float) -> IntArray:
+    """Active masks of which enough stays visible when smaller ones are painted over them."""
+    free = np.ones(logits.shape[1], dtype=bool)
+    kept = []
+    for mask in active[::-1]:
+        inside = logits[mask] > 0
+        if weights[inside & free].sum() >= least * weights[inside].sum():
+            kept.append(mask)
+            free &= ~inside
+    return np.array(kept[::-1], dtype=np.int64)

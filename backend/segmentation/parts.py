@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The result of segment-every-part: labels for any granularity, without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PromptError
+from ..geometry.mesh import FloatArray, IntArray
+from ..refinement.face_graph import FaceGraph
+from ..refinement.graph_cut import refine_labels
+from ..refinement.islands import dissolve_islands
+from .part_tree import Partition
+from .sites import Sites
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Masks of all parts and the partitions made of them.
+
+    sites: where masks were evaluated
+    mask_logits: float16 [K, S], largest mask first
+    mask_scores: float32 [K], predicted IoU
+    raw: one partition per granularity step, from the masks alone
+    connected: the same with small islands dissolved over the mesh's connectivity; None for point clouds
+    graph: the mesh's face graph; None for point clouds
+    """
+
+    sites: Sites
+    mask_logits: NDArray[np.float16]
+    mask_scores: FloatArray
+    raw: list[Partition]
+    connected: list[Partition] | None
+    graph: FaceGraph | None
+
+    def face_labels(self, granularity: float = 0.5, *, connectivity: bool = True) -> IntArray:
+        """Part of each face, int32 [F], 0 .. P-1 without gaps.
+
+        connectivity: False leaves small islands as the masks alone have them
+        """
+        of_face = self._of_face()
+        return self._partition(granularity, connectivity).labels[of_face]
+
+    def point_labels(self, granularity: float = 0.5) -> IntArray:
+        """Part of each encoded point, int32 [N]."""
+        return self._partition(granularity, self.graph is not None).labels[self.sites.of_point]
+
+    def confidence(self, granularity: float = 0.5) -> FloatArray:
+        """Predicted IoU of each part, float32 [P] in [0, 1]; 0 for the remainder."""
+        scores = np.append(self.mask_scores, 0).astype(np.float32).clip(0, 1)
+        return scores[self._partition(granularity, self.graph is not None).masks]
+
+    def face_evidence(self, granularity: float = 0.5) -> FloatArray:
+        """Soft evidence float32 [F, P]: how likely each face belongs to each part of `face_labels`.
+
+        Smaller parts take what they claim from the larger ones below them; rows sum to 1.
+        """
+        return self._site_evidence(granularity)[self._of_face()]
+
+    def refined_labels(
+        self, granularity: float = 0.5, strength: float = 1.0, *, cancel: Callable[[], bool] | None = None
+    ) -> IntArray:
+        """`face_labels` after a graph cut over the mesh's connectivity, int32 [F], the same numbers.
+
+        strength: of the smoothness; 0 returns `face_labels`. Raises errors.Cancelled.
+        """
+        labels = self.face_labels(granularity)
+        if strength <= 0 or self.graph is None or labels.max(initial=0) == 0:
+            return labels
+        evidence = self.face_evidence(granularity)
+        refined = refine_labels(self.graph, evidence, labels, strength=strength, cancel=cancel)
+        return dissolve_islands(self.graph, refined)
+
+    def _partition(self, granularity: float, connectivity: bool) -> Partition:
+        if not 0 <= granularity <= 1:
+            raise PromptError(f"granularity must lie in 0..1, got {granularity}")
+        partitions = self.connected if connectivity and self.connected is not None else self.raw
+        return partitions[round(granularity * (len(partitions) - 1))]
+
+    def _site_evidence(self, granularity: float) -> FloatArray:
+        """float32 [S, P]."""
+        partition = self._partition(granularity, self.graph is not None)
+        evidence = np.empty((len(partition.labels), len(partition.masks)), dtype=np.float32)
+        remaining = np.ones(len(partition.labels), dtype=np.float32)
+        floor = np.float32(0.02)
+        for column in range(len(partition.masks))[::-1]:
+            mask = partition.masks[column]
+            if mask == len(self.mask_logits):
+                evidence[:, column] = floor
+                continue
+            inside = 1 / (1 + np.exp(-self.mask_logits[mask].astype(np.float32)))
+            evidence[:, column] = inside * remaining
+            remaining *= 1 - inside
+        if len(partition.masks) and partition.masks[-1] == len(self.mask_logits):
+            evidence[:, -1] = np.maximum(remaining, floor)
+        return evidence / np.maximum(evidence.sum(axis=1, keepdims=True), 1e-6)
+
+    def _of_face(self) -> IntArray:
+        if self.sites.of_face is None:
+            raise PromptError("a point cloud has no faces; use point_labels")
+        return self.sites.of_face

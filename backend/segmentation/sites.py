@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sites: the places at which masks are evaluated, and how faces and points map to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..geometry import Mesh, face_areas, face_centroids
+from ..geometry.mesh import FloatArray, IntArray
+
+MAX_SITES = 50_000
+"""Meshes of more faces are labelled at this many of them; refinement then works on every face."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where masks are evaluated.
+
+    locations: float64 [S, 3], in the caller's units
+    weights: float64 [S], share of the surface that each site stands for; sums to 1
+    of_point: int32 [N], the site of each encoded point
+    of_face: int32 [F], the site of each face; None for point clouds
+    """
+
+    locations: FloatArray
+    weights: FloatArray
+    of_point: IntArray
+    of_face: IntArray | None
+
+    @classmethod
+    def of_points(cls, points: FloatArray) -> Sites:
+        """Every point of a cloud is a site."""
+        count = len(points)
+        return cls(points, np.full(count, 1 / count), np.arange(count, dtype=np.int32), None)
+
+    @classmethod
+    def of_mesh(cls, mesh: Mesh, points: FloatArray, point_faces: IntArray | None) -> Sites:
+        """Face centroids, or an area-weighted choice of them where there are very many faces."""
+        centroids, areas = face_centroids(mesh), face_areas(mesh)
+        # Faces without area still want a label, but must not turn the weights into 0 / 0.
+        areas = areas / areas.sum()
+        if mesh.face_count <= MAX_SITES:
+            locations, of_face = centroids, np.arange(mesh.face_count, dtype=np.int32)
+        else:
+            chosen = _spread_over_area(areas, MAX_SITES)
+            locations = centroids[chosen]
+            of_face = _nearest(locations, centroids)
+        weights = np.bincount(of_face, weights=areas, minlength=len(locations))
+        of_point = of_face[point_faces] if point_faces is not None else _nearest(locations, points)
+        return cls(locations, weights, of_point, of_face)
+
+
+def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
+    """Distinct faces at equal steps of the cumulative area."""
+    cumulative = np.cumsum(areas)
+    steps = (np.arange(count) + 0.5) / count * cumulative[-1]
+    return np.unique(np.minimum(np.searchsorted(cumulative, steps), len(areas) - 1))
+
+
+def _nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
+    return cKDTree(locations).query(queries, workers=-1)[1].astype(np.int32)
