@@ -111,8 +111,8 @@ def triplet_contrast(features: Tensor, part_ids: Tensor, config: LossConfig) -> 
 
     features: [B, N, C]; part_ids: int64 [B, N], -1 = unlabelled
     Each anchor is a random labelled point; its positive a random point of the same part, its negative a
-    random labelled point of another one; the loss is the hinge margin + d(anchor, positive) - d(anchor, negative) on
-    cosine distances, averaged over the triplets that exist.
+    random labelled point of another one; the loss is the hinge margin + d(anchor, positive)
+    - d(anchor, negative) on cosine distances, averaged over the triplets that exist.
     """
     anchors = _random_index(part_ids, config.triplets)
     same, other = _partners(part_ids, anchors)

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One compact file for a whole training set, small enough to travel to a machine without a network.
 
-Three measures, all decoded without a loop over faces or vertices:
-
-- vertices are quantised (12 bits: 1/4096 of the longest side, far below the jitter of training), welded,
-  put in the order of their first use by a face and stored as differences;
-- a vertex index is stored as its distance from the newest vertex: 0 for a vertex never seen before;
-- low and high bytes, and the axes, are stored apart, which is what xz compresses best.
-
-Face order is untouched, so colours and labels are those of the shards. The file is a zip of
-independent chunks (balanced by faces), so that decompression runs on all cores.
+Vertices are quantised (12 bits: half a 4096th of the longest side, far below the jitter of training) and
+welded, faces are put in a depth-first order and coded as in `face_coding`, bytes of different meaning
+are stored apart, and xz does the rest. The order of the faces changes, with colours and labels;
+nothing else is lost. The file is a zip of independent chunks (balanced by faces), so that it is
+decompressed on all cores.
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .face_coding import FaceCode, decode_faces, encode_faces
 from .shards import (
     ShapeSet,
     check_shapes,
@@ -115,20 +112,20 @@ def load_shapes(paths: Sequence[Path | str], *, workers: int | None = None) -> S
 
 def encode_shapes(shapes: ShapeSet, bits: int) -> dict[str, NDArray]:
     """The compact fields of `shapes`; see the module's text."""
-    positions, corners, counts = _first_use_order(shapes, bits)
-    delta = np.diff(positions.astype(np.int64), axis=0, prepend=0)
-    folded = np.where(delta < 0, -2 * delta - 1, 2 * delta).astype(np.uint32)
-    newest = _newest_vertex(_is_new(corners, shapes.face_counts), shapes.face_counts)
-    back = (newest - corners).astype(np.uint32)
+    positions, faces = _welded(shapes, bits)
+    code, order = encode_faces(positions, faces, shapes.face_counts)
     return {
         "format": np.array([FORMAT, bits], dtype=np.int32),
-        "nv": counts.astype(np.int32),
+        "nv": _used_vertices(faces, shapes).astype(np.int32),
         "nf": shapes.face_counts.astype(np.int32),
         "nl": shapes.labeling_counts.astype(np.int32),
-        **_planes("v", folded.T.ravel()),
-        **_planes("f", back),
-        "c": shapes.colors.T.copy(),
-        "l": shapes.labels,
+        **_planes("error", np.where(code.errors < 0, -2 * code.errors - 1, 2 * code.errors).T),
+        **_planes("parent", code.parent),
+        **_planes("corner", code.corner),
+        **_planes("root", code.roots.T),
+        "edge": code.edge.astype(np.uint8),
+        "c": shapes.colors[order].T.copy(),
+        "l": shapes.labels[_label_order(shapes, order)],
         "info": info_bytes(shapes.info),
     }
 
@@ -139,19 +136,25 @@ def decode_shapes(arrays: dict[str, NDArray], name: str) -> ShapeSet:
         version, bits = (int(x) for x in arrays["format"])
         if version != FORMAT:
             raise DataError(f"{name} has format {version}; this version reads format {FORMAT}")
-        face_counts = arrays["nf"].astype(np.int64)
-        folded = _from_planes(arrays, "v").reshape(3, -1).T.astype(np.int64)
-        delta = np.where(folded & 1, -(folded + 1) // 2, folded // 2)
-        positions = np.cumsum(delta, axis=0)
-        vertices = (positions * 65535 + (2**bits - 1) // 2) // (2**bits - 1)
-        back = _from_planes(arrays, "f").astype(np.int64)
-        corners = _newest_vertex(back == 0, face_counts) - back
+        folded = _from_planes(arrays, "error").T
+        code = FaceCode(
+            parent=_from_planes(arrays, "parent"),
+            edge=arrays["edge"].astype(np.int64),
+            corner=_from_planes(arrays, "corner"),
+            roots=_from_planes(arrays, "root").T,
+            errors=np.where(folded & 1, -(folded + 1) // 2, folded // 2),
+        )
+        positions, faces = decode_faces(code)
+        vertex_counts, face_counts = arrays["nv"].astype(np.int64), arrays["nf"].astype(np.int64)
+        local = faces - np.repeat(starts_of(vertex_counts)[:-1], face_counts)[:, None]
+        if (local < 0).any():
+            raise ValueError("a face refers to another shape's vertex")
         shapes = ShapeSet(
-            vertex_counts=arrays["nv"].astype(np.int64),
+            vertex_counts=vertex_counts,
             face_counts=face_counts,
             labeling_counts=arrays["nl"].astype(np.int64),
-            vertices=vertices.astype(np.uint16),
-            faces=corners.reshape(-1, 3).astype(np.uint16),
+            vertices=((positions * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16),
+            faces=local.astype(np.uint16),
             colors=np.ascontiguousarray(arrays["c"].T),
             labels=arrays["l"],
             info=parse_info(arrays["info"], name),
@@ -162,47 +165,42 @@ def decode_shapes(arrays: dict[str, NDArray], name: str) -> ShapeSet:
     return shapes
 
 
-def _first_use_order(shapes: ShapeSet, bits: int) -> tuple[NDArray, NDArray, NDArray]:
-    """Quantised, welded vertices in the order of first use.
-
-    Returns positions uint16 [V, 3], flat local corner indices int64 [3 F], vertices per shape int64 [S].
-    """
+def _welded(shapes: ShapeSet, bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Quantised positions int64 [V, 3], welded within each shape, and faces int64 [F, 3] into them."""
     quantised = (shapes.vertices.astype(np.int64) * (2**bits - 1) + 32767) // 65535
     owner = np.repeat(np.arange(len(shapes)), shapes.vertex_counts)
     key = (owner << 48) | (quantised[:, 0] << 32) | (quantised[:, 1] << 16) | quantised[:, 2]
+    unique, index = np.unique(key, return_inverse=True)
     shift = np.repeat(shapes.vertex_starts[:-1], shapes.face_counts)
-    corner_keys = key[(shapes.faces.astype(np.int64) + shift[:, None]).ravel()]
-    unique, first, inverse = np.unique(corner_keys, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    used = unique[order]
-    positions = np.stack([(used >> 32) & 0xFFFF, (used >> 16) & 0xFFFF, used & 0xFFFF], axis=1)
-    counts = np.bincount(used >> 48, minlength=len(shapes))
-    local = rank[inverse] - np.repeat(starts_of(counts)[:-1], 3 * shapes.face_counts)
-    return positions.astype(np.uint16), local, counts
+    faces = index[shapes.faces.astype(np.int64) + shift[:, None]]
+    return np.stack([(unique >> 32) & 0xFFFF, (unique >> 16) & 0xFFFF, unique & 0xFFFF], axis=1), faces
 
 
-def _is_new(corners: NDArray[np.int64], face_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each corner is the first use of its vertex (vertices are in first-use order), bool [3 F]."""
-    starts = 3 * starts_of(face_counts)[:-1]
-    high = np.zeros(len(corners), dtype=np.int64)
-    shape = np.repeat(np.arange(len(face_counts)), 3 * face_counts)
-    # One running maximum for all shapes: offset each shape above every index of the one before.
-    lifted = corners + (shape << 20)
-    high[1:] = np.maximum.accumulate(lifted)[:-1]
-    new = lifted > high
-    new[starts] = True
-    return new
+def _used_vertices(faces: NDArray[np.int64], shapes: ShapeSet) -> NDArray[np.int64]:
+    """How many different vertices the faces of each shape use, int64 [S]."""
+    _, first = np.unique(faces.ravel(), return_index=True)
+    shape = np.repeat(np.arange(len(shapes)), 3 * shapes.face_counts)
+    return np.bincount(shape[first], minlength=len(shapes))
 
 
-def _newest_vertex(is_new: NDArray[np.bool_], face_counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index the next new vertex would get, before each corner, local to its shape, int64 [3 F]."""
-    before = np.cumsum(is_new) - is_new
-    return before - np.repeat(before[3 * starts_of(face_counts)[:-1]], 3 * face_counts)
+def _label_order(shapes: ShapeSet, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of `labels` when the faces (of all shapes) are put in `order`."""
+    starts, label_starts = shapes.face_starts, shapes.label_starts
+    return np.concatenate(
+        [
+            (
+                label_starts[shape]
+                + np.arange(shapes.labeling_counts[shape])[:, None] * shapes.face_counts[shape]
+                + (order[starts[shape] : starts[shape + 1]] - starts[shape])[None]
+            ).ravel()
+            for shape in range(len(shapes))
+        ]
+    )
 
 
-def _planes(name: str, values: NDArray[np.uint32]) -> dict[str, NDArray[np.uint8]]:
+def _planes(name: str, values: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
+    """Low, middle and high bytes apart, which is what xz compresses best."""
+    values = np.ascontiguousarray(values)
     return {
         f"{name}_low": (values & 255).astype(np.uint8),
         f"{name}_mid": ((values >> 8) & 255).astype(np.uint8),
@@ -210,8 +208,8 @@ def _planes(name: str, values: NDArray[np.uint32]) -> dict[str, NDArray[np.uint8
     }
 
 
-def _from_planes(arrays: dict[str, NDArray], name: str) -> NDArray[np.uint32]:
-    low, mid, high = (arrays[f"{name}_{part}"].astype(np.uint32) for part in ("low", "mid", "high"))
+def _from_planes(arrays: dict[str, NDArray], name: str) -> NDArray[np.int64]:
+    low, mid, high = (arrays[f"{name}_{part}"].astype(np.int64) for part in ("low", "mid", "high"))
     return low | (mid << 8) | (high << 16)
 
 
