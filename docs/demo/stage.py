@@ -38,11 +38,11 @@ class Picture:
         turn: rotation of each figure about the vertical, in radians.
     """
 
-    width: int = 1600
-    height: int = 720
-    samples: int = 64
+    width: int = 1000
+    height: int = 450
+    samples: int = 16
     spread: float = 0.35
-    gap: float = 0.95
+    gap: float = 1.02
     turn: float = math.radians(24.0)
 
 
@@ -143,6 +143,7 @@ def configure_render(scene: bpy.types.Scene, *, picture: Picture, output: Path) 
     scene.cycles.device = "CPU"
     scene.cycles.samples = picture.samples
     scene.cycles.use_denoising = True
+    scene.cycles.max_bounces = 3  # matte surfaces in an even light: further bounces do not show
     scene.render.resolution_x, scene.render.resolution_y = picture.width, picture.height
     scene.render.resolution_percentage = 100
     scene.render.image_settings.file_format = "PNG"
