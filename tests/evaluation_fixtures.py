@@ -67,7 +67,7 @@ class KnowingPredictor:
         sample = sample_surface(mesh, 1500, seed=seed)
         cube = Normalization.of_points(sample.points)
         return SimpleNamespace(
-            points=cube.apply(sample.points), point_faces=sample.faces, positions=sample.points, mesh=mesh
+            points=cube.apply(sample.points), point_faces=sample.faces, normalization=cube, mesh=mesh
         )
 
     def predict_batch(self, shape, points, labels, previous=None):
@@ -87,16 +87,15 @@ class KnowingPredictor:
         item = self.item
         halves = (face_centroids(item.mesh)[:, 0] > 2).astype(np.int32)
 
-        def labels(granularity: float = 0.5) -> np.ndarray:
-            return item.labels if granularity > 0.6 else halves
+        def labels(granularity: float = 0.5, *, connectivity: bool = True) -> np.ndarray:
+            return item.labels if granularity > (0.4 if connectivity else 0.6) else halves
 
         return SimpleNamespace(
             face_labels=labels,
-            point_labels=lambda granularity=0.5: labels(granularity)[shape.point_faces],
             refined_labels=lambda granularity=0.5, strength=1.0: item.labels,
         )
 
     def field(self, shape, locations: np.ndarray) -> np.ndarray:
         """A field that tells the parts apart by the nearest sample's label."""
-        nearest = np.linalg.norm(locations[:, None] - shape.positions[None], axis=2).argmin(axis=1)
+        nearest = np.linalg.norm(locations[:, None] - shape.points[None], axis=2).argmin(axis=1)
         return np.eye(3, dtype=np.float32)[self.item.labels[shape.point_faces[nearest]]]

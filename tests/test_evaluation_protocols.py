@@ -102,6 +102,7 @@ def test_automatic_keeps_fixed_oracle_and_refined_apart():
     assert (methods["raw"]["option"], methods["raw"]["parts"]) == (0.5, 2)
     assert methods["raw_oracle"]["miou"] == 1.0
     assert methods["raw_oracle"]["option"] == 0.7
+    assert methods["connected"]["miou"] == 1.0
     assert methods["refined"]["miou"] == methods["refined_oracle"]["miou"] == 1.0
     assert card.score == methods["raw"]["miou"]
     assert set(card.predictions) == {"raw", "refined"}
@@ -111,7 +112,7 @@ def test_without_refinement_nothing_is_refined():
     item = three_boxes()
     settings = AutomaticSettings(refine=False)
     (record, _), *_ = run_automatic(KnowingPredictor(item), [item], settings, NO_BASELINES)
-    assert set(record["methods"]) == {"raw", "raw_oracle"}
+    assert set(record["methods"]) == {"raw", "connected", "raw_oracle"}
     assert set(record["seconds"]) == {"encode", "segment"}
 
 
@@ -236,7 +237,7 @@ def test_command_measures_interactively_and_reproducibly(
     report = json.loads(out.read_text())
     assert [shape["parts"] for shape in report["shapes"]] == [3, 2]
     assert report["settings"]["split"] == "made"
-    assert 0 < report["summary"]["iou"]["1"] < 1
+    assert all(0 <= value < 1 for value in report["summary"]["iou"].values())
     assert report["summary"]["baselines"]["components"]["iou_first"] == 1.0
     with Image.open(sheet) as picture:
         colors = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
@@ -256,6 +257,7 @@ def test_command_measures_automatically(shard: Path, tmp_path: Path, capsys: pyt
     assert set(methods) == {
         "raw",
         "raw_oracle",
+        "connected",
         "refined",
         "refined_oracle",
         "components",

@@ -24,8 +24,7 @@ ORACLE_GRANULARITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 class PartsLike(Protocol):
     """What the protocol reads of `segment_every_part`'s result."""
 
-    def face_labels(self, granularity: float = 0.5) -> IntArray: ...
-    def point_labels(self, granularity: float = 0.5) -> IntArray: ...
+    def face_labels(self, granularity: float = 0.5, *, connectivity: bool = True) -> IntArray: ...
     def refined_labels(self, granularity: float = 0.5, strength: float = 1.0) -> IntArray: ...
 
 
@@ -41,7 +40,7 @@ class PartsPredictor(Protocol):
 @dataclass(frozen=True)
 class AutomaticSettings:
     """granularity, prompts, strength: the fixed settings of segment-every-part and refinement
-    refine: False leaves out everything that needs connectivity to predict
+    refine: False leaves out the graph cut
     tolerance: of the boundary F-score, as a fraction of the diagonal
     """
 
@@ -74,14 +73,13 @@ class AutomaticResult:
     """One shape, segmented without clicks.
 
     scores: `raw`, fixed granularity without connectivity; `raw_oracle`, the granularity with the best raw
-        mIoU on this very shape; `refined` and `refined_oracle`, the same two after refinement (if any)
-    point_miou: `raw` over the model's points instead of faces
-    labels: face labels int [F] of `raw` and, if refined, `refined`
+        mIoU on this very shape; `connected`, fixed granularity with islands dissolved over connectivity;
+        `refined` and `refined_oracle`, graph cut at the fixed granularity and that of `raw_oracle` (if any)
+    labels: face labels int [F] of `raw` and of `refined`, or of `connected` without refinement
     seconds: by stage (`encode`, `segment`, `refine`)
     """
 
     scores: dict[str, LabelingScore]
-    point_miou: float
     labels: dict[str, IntArray]
     seconds: dict[str, float]
     peak_mib: float | None
@@ -123,25 +121,26 @@ def measure_automatic(
         shape = predictor.encode(item.mesh, seed=settings.seed)
     with Measurement(predictor.device) as segmenting:
         parts = predictor.segment_every_part(shape, prompts=settings.prompts)
-        labels = {"raw": parts.face_labels(settings.granularity)}
+        connected = parts.face_labels(settings.granularity)
+
+    def raw(granularity: float) -> IntArray:
+        return parts.face_labels(granularity, connectivity=False)
+
     fixed = settings.granularity
-    best = truth.oracle(sorted({*ORACLE_GRANULARITIES, fixed}), parts.face_labels)
-    scores = {
-        "raw": truth.score(labels["raw"], fixed),
-        "raw_oracle": truth.score(parts.face_labels(best), best),
-    }
+    best = truth.oracle(sorted({*ORACLE_GRANULARITIES, fixed}), raw)
+    labels = {"raw": raw(fixed), "connected": connected}
+    scores = {name: truth.score(found, fixed) for name, found in labels.items()}
+    scores["raw_oracle"] = truth.score(raw(best), best)
     seconds = {"encode": encoding.seconds, "segment": segmenting.seconds}
     if settings.refine:
         with Measurement(predictor.device) as refining:
-            labels["refined"] = parts.refined_labels(fixed, strength=settings.strength)
+            refined = parts.refined_labels(fixed, strength=settings.strength)
+        labels = {"raw": labels["raw"], "refined": refined}
         seconds["refine"] = refining.seconds
-        scores["refined"] = truth.score(labels["refined"], fixed)
-        refined_best = parts.refined_labels(best, strength=settings.strength)
-        scores["refined_oracle"] = truth.score(refined_best, best)
-    point_truth = item.labels[np.asarray(shape.point_faces)]
+        scores["refined"] = truth.score(refined, fixed)
+        scores["refined_oracle"] = truth.score(parts.refined_labels(best, strength=settings.strength), best)
     return AutomaticResult(
         scores=scores,
-        point_miou=mean_best_iou(point_truth, parts.point_labels(fixed)),
         labels=labels,
         seconds=seconds,
         peak_mib=highest(encoding.peak_mib, segmenting.peak_mib),

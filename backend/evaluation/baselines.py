@@ -8,7 +8,7 @@ says what position and colour alone give away.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol
@@ -36,7 +36,7 @@ class FieldPredictor(Protocol):
 
     def encode(self, mesh: Mesh, *, seed: int = 0) -> Any: ...
     def field(self, shape: Any, locations: FloatArray) -> FloatArray:
-        """Features float32 [Q, D] at locations float [Q, 3] in the mesh's coordinates."""
+        """Features float32 [Q, D] at locations float [Q, 3] in the network's cube."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BaselineLabels:
 def baseline_labelings(
     item: KnownShape,
     truth: Truth,
-    models: dict[str, FieldPredictor],
+    models: Mapping[str, FieldPredictor],
     names: Collection[str],
     settings: FieldSettings,
 ) -> dict[str, BaselineLabels]:
@@ -126,7 +126,9 @@ def _field_features(
 ) -> tuple[FloatArray, FloatArray]:
     """Unit features of points on the surface and at the faces' centroids."""
     points = sample_surface(mesh, settings.samples, seed=settings.seed).points
-    return _unit(model.field(shape, points)), _unit(model.field(shape, face_centroids(mesh)))
+    to_cube = shape.normalization.apply
+    samples = model.field(shape, to_cube(points))
+    return _unit(samples), _unit(model.field(shape, to_cube(face_centroids(mesh))))
 
 
 def _kmeans(samples: FloatArray, clusters: int, seed: int) -> IntArray:

@@ -64,7 +64,6 @@ def summarise_automatic(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "shapes": len(records),
         "parts": sum(record["parts"] for record in records),
-        "point_miou": finite_mean([record["point_miou"] for record in records]),
         "methods": {
             name: {
                 key: finite_mean([record["methods"][name][key] for record in records])
@@ -188,8 +187,7 @@ def _automatic_tables(report: dict[str, Any]) -> list[str]:
         for name, group in report["by_source"].items()
     ]
     return [
-        _table(["method", "mIoU", boundary, "parts"], rows)
-        + f"\nraw over points instead of faces: mIoU {_number(report['summary']['point_miou'])}",
+        _table(["method", "mIoU", boundary, "parts"], rows),
         _table(["mIoU by source", "shapes", *shown], sources),
     ]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Baselines:
     """
 
     names: Sequence[str]
-    models: dict[str, FieldPredictor]
+    models: Mapping[str, FieldPredictor]
     settings: FieldSettings
 
     def labelings(self, item: KnownShape, truth: Truth | None = None) -> dict[str, BaselineLabels]:
@@ -112,7 +112,6 @@ def run_automatic(
         record = _origin(item) | {
             "parts": len(np.unique(item.labels[item.labels >= 0])),
             "methods": {name: dataclasses.asdict(score) for name, score in scores.items()},
-            "point_miou": result.point_miou,
             "seconds": result.seconds,
             "peak_mib": result.peak_mib,
         }
