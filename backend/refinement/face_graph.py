@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..geometry import Mesh, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray
-from .shell_links import link_near_shells
+from .shell_links import link_near_shells, no_links
 from .welding import weld_vertices
 from .winding import borrow_normals, outward_signs, signed_dihedrals, trusted_normals
 
@@ -81,9 +81,7 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
 
     diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
     shells = connected_faces(mesh.face_count, shared.pairs)
-    links, link_lengths = np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    if link_shells:
-        links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal)
+    links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(
         face_areas=np.linalg.norm(area_vectors, axis=1),
         edges=np.concatenate([shared.pairs, links]).astype(np.int32),
@@ -160,8 +158,8 @@ def _dihedrals(
     signs = outward_signs(
         shared.pairs[shared.manifold], shared.agrees[shared.manifold], area_vectors, corners.mean(axis=1)
     )
-    normals = trusted_normals(corners, area_vectors) * signs[:, None]
-    normals = borrow_normals(normals, shared.pairs, lengths)
+    outward = trusted_normals(corners, area_vectors) * signs[:, None]
+    normals = borrow_normals(outward, shared.pairs, lengths)
     first_sign, second_sign = signs[shared.pairs[:, 0]], signs[shared.pairs[:, 1]]
     agrees = shared.agrees == (first_sign == second_sign)
     angles = signed_dihedrals(normals, shared.pairs, directions * first_sign[:, None], agrees)

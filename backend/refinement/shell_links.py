@@ -26,7 +26,7 @@ def link_near_shells(
     faces of every shell, however small). At most two links start from a sample.
     """
     if int(shells.max()) == 0:
-        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+        return no_links()
     points, faces = _probes(mesh, shells)
     spacing = float(np.sqrt(face_areas(mesh).sum() / _SAMPLES))
     neighbours = min(_NEIGHBOURS, len(points))
@@ -40,6 +40,11 @@ def link_near_shells(
     pairs = np.sort(np.stack([faces[sample], faces[index[sample, column]]], axis=1), axis=1)
     pairs = np.unique(pairs, axis=0)
     return pairs, np.full(len(pairs), spacing)
+
+
+def no_links() -> tuple[IntArray, FloatArray]:
+    """What `link_near_shells` returns where nothing is to be linked."""
+    return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
 
 
 def _probes(mesh: Mesh, shells: IntArray) -> tuple[FloatArray, IntArray]:

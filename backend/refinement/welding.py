@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from ..geometry.mesh import FloatArray, IntArray
 
 _SMALLEST_TOLERANCE = 2.0**-22
-"""Below this share of the diagonal three cell numbers no longer fit one 64-bit key; then only equal places weld."""
+"""Below this share of the diagonal three cell numbers exceed one 64-bit key; then only equal places weld."""
 
 
 def weld_vertices(vertices: FloatArray, *, tolerance: float) -> tuple[IntArray, FloatArray]:

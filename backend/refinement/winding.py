@@ -83,13 +83,15 @@ def trusted_normals(corners: FloatArray, area_vectors: FloatArray) -> FloatArray
     return normals
 
 
-def borrow_normals(normals: FloatArray, pairs: IntArray, lengths: FloatArray, *, rounds: int = 3) -> FloatArray:
+def borrow_normals(
+    normals: FloatArray, pairs: IntArray, lengths: FloatArray, *, rounds: int = 3
+) -> FloatArray:
     """Give faces without a normal that of the neighbour across their longest edge.
 
     So a sliver between two faces passes their crease on instead of hiding it. Chains of slivers
     fill from their ends, one face a round.
     """
-    missing = ~normals.any(axis=1)
+    missing = _without_direction(normals)
     if not missing.any():
         return normals
     normals = normals.copy()
@@ -103,8 +105,12 @@ def borrow_normals(normals: FloatArray, pairs: IntArray, lengths: FloatArray, *,
         if not fillable.any():
             break
         normals[both[fillable, 0]] = normals[both[fillable, 1]]
-        missing = ~normals.any(axis=1)
+        missing = _without_direction(normals)
     return normals
+
+
+def _without_direction(normals: FloatArray) -> np.ndarray:
+    return np.asarray((normals == 0).all(axis=1))
 
 
 def signed_dihedrals(

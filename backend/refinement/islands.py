@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Regions of equal label: connecting them, and dissolving those too small to be meant.
+
+The functions on plain arrays work on any graph (faces, or a few hundred atoms of faces); the two on a
+FaceGraph are what most callers want.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry.mesh import FloatArray, IntArray
+from .face_graph import FaceGraph, connected_faces
+
+_LINK_SHARE = 1e-3
+"""A link across a gap counts this share of its length as border, so that any real border outweighs it."""
+
+_MAIN_REGION = 0.5
+"""Regions of at least this share of their label's largest are the label itself, not islands of it."""
+
+
+def dissolve_islands(
+    graph: FaceGraph, labels: IntArray, *, min_size: float = 0.01, noise_size: float | None = None
+) -> IntArray:
+    """Give small regions the label of the neighbour with which they share the longest border.
+
+    labels: int [F]
+    min_size: regions whose feature size (square root of the area) is below this share of the shape's
+        diagonal are islands, if their label has a region at least twice as large elsewhere
+    noise_size: regions below this are dissolved even if they are all there is of their label; default
+        a quarter of min_size. A shell of its own that is all there is of its label always stays.
+
+    Returns int32 [F]; label values are kept, not renumbered.
+    """
+    noise_size = min_size / 4 if noise_size is None else noise_size
+    return dissolve_small_regions(
+        graph.face_areas,
+        graph.edges,
+        np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length,
+        labels,
+        min_area=(min_size * graph.diagonal) ** 2,
+        noise_area=(noise_size * graph.diagonal) ** 2,
+        shells=graph.shells,
+    )
+
+
+def connect_labels(graph: FaceGraph, labels: IntArray, *, across_links: bool = True) -> IntArray:
+    """Make each connected region of equal label a label of its own.
+
+    across_links: whether shells that nearly touch count as connected
+    Returns int32 [F], 0 .. R-1, numbered by label, then by first face.
+    """
+    edges = graph.edges if across_links else graph.edges[~graph.is_link]
+    return number_regions(graph.face_count, edges, labels)
+
+
+def number_regions(count: int, edges: IntArray, labels: IntArray) -> IntArray:
+    """Connected regions of equal label, int32 [count], numbered by label, then by first node.
+
+    edges: int [E, 2]; labels: int [count]
+    """
+    labels = np.asarray(labels)
+    inside = labels[edges[:, 0]] == labels[edges[:, 1]]
+    region = connected_faces(count, edges[inside])
+    first = _first_occurrence(region)
+    order = np.lexsort([first, labels[first]])
+    rank = np.zeros(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return rank[region]
+
+
+def _first_occurrence(numbers: IntArray) -> IntArray:
+    first = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return first
+
+
+def dissolve_small_regions(
+    areas: FloatArray,
+    edges: IntArray,
+    lengths: FloatArray,
+    labels: IntArray,
+    *,
+    min_area: float,
+    noise_area: float = 0.0,
+    shells: IntArray | None = None,
+) -> IntArray:
+    """`dissolve_islands` on a graph of nodes.
+
+    areas: float64 [N]; edges: int [E, 2]; lengths: float64 [E], border between two nodes; labels: int [N]
+    min_area: a region below this dissolves if its label has a region at least twice as large
+    noise_area: a region below this dissolves in any case, unless it is a whole shell
+    shells: int [N] or None, connected components that may stand alone as a part
+
+    Regions go from the smallest to the largest; each may grow past the limit by what it received
+    before its turn. Equal areas and borders are decided by the lower number. Regions without
+    neighbours stay. Returns int32 [N].
+    """
+    labels = np.asarray(labels)
+    region = number_regions(len(labels), edges, labels)
+    if len(labels) == 0 or int(region.max()) == 0:
+        return labels.astype(np.int32)
+    first = _first_occurrence(region)
+    region_labels = labels[first]
+    region_areas = np.bincount(region, areas).astype(np.float64)
+    limits = _limits(region, region_areas, region_labels, shells, min_area=min_area, noise_area=noise_area)
+    islands = np.flatnonzero(region_areas < limits)
+    if len(islands) == 0:
+        return labels.astype(np.int32)
+    borders = _region_borders(region, edges, lengths)
+    merging = _Merging(region_areas.tolist(), region_labels.tolist(), borders)
+    merging.dissolve(islands.tolist(), limits.tolist())
+    return np.asarray(merging.labels, dtype=np.int32)[region]
+
+
+def _limits(
+    region: IntArray,
+    region_areas: FloatArray,
+    region_labels: IntArray,
+    shells: IntArray | None,
+    *,
+    min_area: float,
+    noise_area: float,
+) -> FloatArray:
+    """The area below which each region dissolves, float64 [R]."""
+    _, label_index = np.unique(region_labels, return_inverse=True)
+    largest = np.zeros(int(label_index.max()) + 1)
+    np.maximum.at(largest, label_index, region_areas)
+    is_main = region_areas >= _MAIN_REGION * largest[label_index]
+    limits = np.where(is_main, min(noise_area, min_area), min_area)
+    if shells is None:
+        return limits
+    regions_of_label = np.bincount(label_index)[label_index]
+    whole_shell = _whole_shells(region, shells) & (regions_of_label == 1) & (region_areas > 0)
+    return np.where(whole_shell, 0.0, limits)
+
+
+def _whole_shells(region: IntArray, shells: IntArray) -> np.ndarray:
+    """bool [R]: regions that consist of complete shells."""
+    shells = np.asarray(shells)
+    whole = np.ones(int(region.max()) + 1, dtype=bool)
+    split = region != region[_first_occurrence(shells)][shells]
+    broken = np.zeros(int(shells.max()) + 1, dtype=bool)
+    broken[shells[split]] = True
+    whole[region[broken[shells]]] = False
+    return whole
+
+
+def _region_borders(region: IntArray, edges: IntArray, lengths: FloatArray) -> list[dict[int, float]]:
+    """For each region its neighbours and the length of the border to each."""
+    first, second = region[edges[:, 0]].astype(np.int64), region[edges[:, 1]].astype(np.int64)
+    crossing = first != second
+    count = int(region.max()) + 1
+    low, high = np.minimum(first, second)[crossing], np.maximum(first, second)[crossing]
+    keys, inverse = np.unique(low * count + high, return_inverse=True)
+    sums = np.bincount(inverse, lengths[crossing])
+    borders: list[dict[int, float]] = [{} for _ in range(count)]
+    for key, length in zip(keys.tolist(), sums.tolist(), strict=True):
+        a, b = divmod(key, count)
+        borders[a][b] = length
+        borders[b][a] = length
+    return borders
+
+
+def _longest(borders: dict[int, float]) -> int:
+    return max(borders, key=lambda region: (borders[region], -region))
+
+
+@dataclass
+class _Merging:
+    """Regions while they dissolve. A region that was absorbed passes its area and borders on.
+
+    areas, labels: per region; borders: per region, its present neighbours and border lengths
+    """
+
+    areas: list[float]
+    labels: list[int]
+    borders: list[dict[int, float]]
+
+    def dissolve(self, islands: list[int], limits: list[float]) -> None:
+        """Dissolve `islands` from the smallest to the largest while they are below their limits."""
+        parent = list(range(len(self.areas)))
+        queue = [(self.areas[island], island) for island in islands]
+        heapq.heapify(queue)
+        while queue:
+            area, island = heapq.heappop(queue)
+            if parent[island] != island or not self.borders[island]:
+                continue
+            if self.areas[island] != area:  # grew since it was queued
+                if self.areas[island] < limits[island]:
+                    heapq.heappush(queue, (self.areas[island], island))
+                continue
+            target = _longest(self.borders[island])
+            # Regions of the target's label that the island kept apart become one with it.
+            joined = [
+                r for r in self.borders[island] if r != target and self.labels[r] == self.labels[target]
+            ]
+            self._absorb(island, target, parent)
+            for other in joined:
+                target = self._unite(target, other, limits, parent)
+        self._label_absorbed(parent)
+
+    def _unite(self, first: int, second: int, limits: list[float], parent: list[int]) -> int:
+        """Make two touching regions of one label one; the one with fewer borders goes, the other returns."""
+        heir, gone = first, second
+        if len(self.borders[heir]) < len(self.borders[gone]):
+            heir, gone = gone, heir
+        limits[heir] = min(limits[heir], limits[gone])
+        self._absorb(gone, heir, parent)
+        return heir
+
+    def _absorb(self, gone: int, heir: int, parent: list[int]) -> None:
+        parent[gone] = heir
+        self.areas[heir] += self.areas[gone]
+        for region, length in self.borders[gone].items():
+            borders = self.borders[region]
+            del borders[gone]
+            if region != heir:
+                borders[heir] = borders.get(heir, 0.0) + length
+                self.borders[heir][region] = borders[heir]
+        self.borders[gone] = {}
+
+    def _label_absorbed(self, parent: list[int]) -> None:
+        for region in range(len(parent)):
+            root = region
+            while parent[root] != root:
+                parent[root] = parent[parent[root]]  # halves the path for those who follow
+                root = parent[root]
+            self.labels[region] = self.labels[root]
