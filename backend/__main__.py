@@ -50,7 +50,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in filter(_is_there, COMMANDS):
-        summary = _summary(name)
+        summary = _summary(name).replace("%", "%%")
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
             module = importlib.import_module(f".commands.{name}", __package__)

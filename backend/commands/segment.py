@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     for note in scene.notes:
         print(f"note: {note}", file=sys.stderr)
     segmenter = _load(args, times)
-    labels, confidence = _labels(segmenter, mesh, args, times)
+    labels, confidence = _segment(segmenter, mesh, args, times)
     with times.measure("write"):
         if args.output is not None:
             write_parts(args.output, scene, labels, part_colors=args.part_colors or None)
@@ -92,10 +92,10 @@ def _load(args: argparse.Namespace, times: StageTimes) -> Segmenter:
     return segmenter
 
 
-def _labels(
+def _segment(
     segmenter: Segmenter, mesh: Mesh, args: argparse.Namespace, times: StageTimes
-) -> tuple[NDArray[np.int32], NDArray[np.float32] | None]:
-    """Part of each face [F]; and the confidence of each part [P] where refinement kept their numbers."""
+) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+    """(part of each face, int [F]; confidence of each part, float [P]), parts numbered without gaps."""
     with ProgressBar() as progress:
         progress("encode", 0.0)
         with times.measure("encode"):
@@ -108,8 +108,9 @@ def _labels(
             progress("refine", 1.0)
             with times.measure("refine"):
                 labels = parts.refined_labels(args.granularity)
-    confidence = parts.confidence(args.granularity)
-    return labels, confidence if len(confidence) == labels.max() + 1 else None
+    # Refinement keeps the parts' numbers, and may take the last face from a part.
+    kept, labels = np.unique(labels, return_inverse=True)
+    return labels, parts.confidence(args.granularity)[kept]
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -129,8 +130,8 @@ def _print_report(
     args: argparse.Namespace,
     mesh: Mesh,
     segmenter: Segmenter,
-    labels: NDArray[np.int32],
-    confidence: NDArray[np.float32] | None,
+    labels: NDArray[np.integer],
+    confidence: NDArray[np.floating],
     times: StageTimes,
 ) -> None:
     counts = np.bincount(labels)
@@ -138,13 +139,12 @@ def _print_report(
     untrained = "" if segmenter.is_trained else ", untrained weights"
     print(f"{args.mesh.name}: {len(counts)} parts, {mesh.face_count:,} faces")
     print(f"model {segmenter.model_name} on {segmenter.device}{untrained}\n")
-    header = f"{'part':<10}{'faces':>10}{'area':>9}"
-    print(header if confidence is None else f"{header}{'confidence':>13}")
+    print(f"{'part':<10}{'faces':>10}{'area':>9}{'confidence':>13}")
     for label in range(min(len(counts), _MOST_ROWS)):
-        row = f"{label:<10}{counts[label]:>10,}{areas[label] / areas.sum():>9.1%}"
-        print(row if confidence is None else f"{row}{confidence[label]:>13.2f}")
+        share = areas[label] / areas.sum()
+        print(f"{label:<10}{counts[label]:>10,}{share:>9.1%}{confidence[label]:>13.2f}")
     if len(counts) > _MOST_ROWS:
-        print(f"... and {len(counts) - _MOST_ROWS} smaller or later ones")
+        print(f"... and {len(counts) - _MOST_ROWS} more")
     print(f"\n{'stage':<12}{'seconds':>8}")
     for stage, seconds in times.seconds.items():
         print(f"{stage:<12}{seconds:>8.2f}")

@@ -27,11 +27,13 @@ def read_gltf(path: Path) -> SourceScene:
     document = read_document(path)
     try:
         _refuse_unreadable(document)
-        surfaces = tuple(
-            surface
-            for node, matrix in _placed_nodes(document)
-            for surface in _node_surfaces(document, node, matrix)
-        )
+        # Infinite coordinates are for `validate_mesh` to report, not for numpy to warn about.
+        with np.errstate(invalid="ignore", over="ignore"):
+            surfaces = tuple(
+                surface
+                for node, matrix in _placed_nodes(document)
+                for surface in _node_surfaces(document, node, matrix)
+            )
         looks, notes = _looks(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise MeshFileError(f"{path.name} is damaged: its glTF structure does not fit together") from error
@@ -143,6 +145,8 @@ def _placed_surface(
 def _placed_attribute(
     semantic: str, values: NDArray[np.float32], linear: NDArray[np.float64], *, mirrored: bool
 ) -> NDArray[np.float32]:
+    if linear.ndim == 2 and (linear == np.eye(3)).all():
+        return values
     if semantic == "NORMAL":
         # The cofactor matrix is the inverse transpose up to scale, and exists for flat matrices, too.
         return _unit_rows(_apply(_cofactors(linear), values) * (-1 if mirrored else 1))

@@ -19,6 +19,7 @@ from .scene import Image, Looks, SourceScene, Surface
 from .surface_colors import srgb_to_linear
 
 _LIBRARY = re.compile(rb"^mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
+_MATERIAL = re.compile(rb"^[ \t]*newmtl[ \t]+([^\r\n]+)", re.MULTILINE)
 _TEXTURE = re.compile(rb"^[ \t]*map_Kd[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _RELATIVE = re.compile(rb"^f[^\n]*[ \t/]-\d", re.MULTILINE)
 
@@ -40,14 +41,19 @@ def read_obj(path: Path) -> SourceScene:
             # numpy reports text that is not numbers by a DeprecationWarning and a shortened array.
             warnings.simplefilter("error", DeprecationWarning)
             # One chunk per run of `usemtl`: grouping by material would reorder the faces.
-            loaded = load_obj(io.BytesIO(data), resolver=FilePathResolver(str(path)), group_material=False)
+            loaded = load_obj(
+                io.StringIO(data.decode("utf-8", "replace")),
+                resolver=FilePathResolver(str(path)),
+                group_material=False,
+            )
     except (ValueError, LookupError, TypeError, AttributeError, DeprecationWarning) as error:
         raise MeshFileError(f"{path.name} is not an OBJ file, or damaged") from error
     # The parser hands chunks back last first.
     chunks = list(loaded.get("geometry", {}).values())[::-1]
-    looks, index_of = _looks([chunk["visual"] for chunk in chunks], path)
+    library, notes = _library(data, path.parent)
+    looks, index_of = _looks([chunk["visual"] for chunk in chunks], path, _names(_MATERIAL, library))
     surfaces = [_surface(chunk, path.stem, index_of) for chunk in chunks]
-    return SourceScene(tuple(surfaces), looks, _missing_files(data, path.parent))
+    return SourceScene(tuple(surfaces), looks, notes)
 
 
 def _surface(chunk: dict[str, Any], name: str, index_of: dict[str, int]) -> Surface:
@@ -76,14 +82,14 @@ def _surface(chunk: dict[str, Any], name: str, index_of: dict[str, int]) -> Surf
     )
 
 
-def _looks(visuals: list[Any], path: Path) -> tuple[Looks, dict[str, int]]:
-    """(materials of the file, index of each by name)."""
+def _looks(visuals: list[Any], path: Path, declared: list[str]) -> tuple[Looks, dict[str, int]]:
+    """(materials in use, index of each by name). Undeclared ones are stopgaps of the parser."""
     materials: list[dict[str, Any]] = []
     images: dict[str, Image] = {}
     index_of: dict[str, int] = {}
     for visual in visuals:
         material = getattr(visual, "material", None)
-        if material is None or not material.name or material.name in index_of:
+        if material is None or material.name not in declared or material.name in index_of:
             continue
         source = None
         if material.image is not None:
@@ -106,22 +112,22 @@ def _texture(folder: Path, name: str) -> Image:
         return read_texture(folder / Path(name).name)
 
 
-def _missing_files(data: bytes, folder: Path) -> tuple[str, ...]:
-    """Notes about material and texture files that are named but not there: the parser ignores them."""
-    libraries = _names(_LIBRARY, data)
-    present = [folder / name for name in libraries if (folder / name).is_file()]
-    textures = [name for library in present for name in _names(_TEXTURE, library.read_bytes())]
-    notes = [f"the material file {name!r} is missing" for name in libraries if folder / name not in present]
+def _library(data: bytes, folder: Path) -> tuple[bytes, tuple[str, ...]]:
+    """(text of the MTL files, notes about files that are named but not there: the parser ignores them)."""
+    names = _names(_LIBRARY, data)
+    present = [folder / name for name in names if (folder / name).is_file()]
+    library = b"\n".join(path.read_bytes() for path in present)
+    notes = [f"the material file {name!r} is missing" for name in names if folder / name not in present]
     notes += [
         f"the texture {name!r} is missing"
-        for name in textures
+        for name in _names(_TEXTURE, library)
         if not (folder / name).is_file() and not (folder / Path(name).name).is_file()
     ]
-    return tuple(notes)
+    return library, tuple(notes)
 
 
 def _names(pattern: re.Pattern[bytes], text: bytes) -> list[str]:
-    """The distinct file names that `pattern` finds, in order."""
+    """The distinct names that `pattern` finds, in order."""
     return list(dict.fromkeys(name.decode("utf-8", "replace").strip() for name in pattern.findall(text)))
 
 

@@ -12,13 +12,14 @@ from .surface_colors import srgb_to_linear
 
 _GOLDEN_RATIO = 0.618033988749895
 
-_LIGHTNESS = ((0.55, 0.65), (0.90, 0.50), (0.70, 0.80))
-"""(value, saturation) of successive labels: neighbours in hue differ in brightness, too."""
+_SHADES = ((0.85, 0.60), (0.50, 0.60), (0.95, 0.35), (0.70, 0.90), (0.62, 0.40))
+"""(value, saturation) of successive labels. Golden hues come near each other after 8, 13, 21 or 34 steps:
+a cycle of five gives these pairs different shades."""
 
 
 def part_color(label: int) -> tuple[float, float, float]:
     """sRGB colour of a part in [0, 1]; hues advance by the golden ratio, so that any prefix is spread."""
-    value, saturation = _LIGHTNESS[label % len(_LIGHTNESS)]
+    value, saturation = _SHADES[label % len(_SHADES)]
     return colorsys.hsv_to_rgb((0.08 + label * _GOLDEN_RATIO) % 1.0, saturation, value)
 
 

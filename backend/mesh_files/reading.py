@@ -34,14 +34,14 @@ def read_mesh_file(path: str | Path) -> SourceScene:
     read or holds no triangle mesh, MeshError if its mesh cannot be segmented (NaN, no area).
     """
     path = Path(path)
+    if path.is_dir():
+        raise MeshFileError(f"{path} is a folder, not a mesh file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise MeshFileError(
             f"{path.name}: cannot read {path.suffix or 'files without a suffix'!r}; "
             f"supported are {', '.join(READABLE_SUFFIXES)}"
         )
-    if path.is_dir():
-        raise MeshFileError(f"{path} is a folder, not a mesh file")
     try:
         scene = reader(path)
     except FileNotFoundError as error:
@@ -57,7 +57,11 @@ def read_mesh_file(path: str | Path) -> SourceScene:
         raise MeshError(
             f"{path.name} has no faces (only points, lines or nothing); there is nothing to segment"
         )
-    validate_mesh(scene.mesh)
+    try:
+        mesh = scene.mesh
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise MeshFileError(f"{path.name} is damaged: its materials do not fit together") from error
+    validate_mesh(mesh)
     return scene
 
 
