@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between Blender's meshes and the backend's arrays.
+
+with object_mode(context, obj):
+    shape = read_shape(context, [obj], ReadSettings())
+sample = sample_shape(shape, points)
+...                                                     # the backend labels shape.mesh's triangles
+for source, labels in shape.split(triangle_labels):
+    obj = find_unchanged(source)
+    polygon_labels = labels_of_polygons(source, labels)
+"""
+
+from .labels import UNLABELED, fill_unlabeled, labels_of_polygons
+from .modes import check_editable, editable_problem, object_mode, sharing_notice
+from .shape import (
+    MeshSource,
+    ReadSettings,
+    ShapeData,
+    find_unchanged,
+    mesh_hash,
+    read_shape,
+    sample_shape,
+)
+
+__all__ = [
+    "UNLABELED",
+    "MeshSource",
+    "ReadSettings",
+    "ShapeData",
+    "check_editable",
+    "editable_problem",
+    "fill_unlabeled",
+    "find_unchanged",
+    "labels_of_polygons",
+    "mesh_hash",
+    "object_mode",
+    "read_shape",
+    "sample_shape",
+    "sharing_notice",
+]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Access to mesh data from any mode, and the checks that come before every access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+
+from ...backend.errors import MeshError
+
+
+@contextmanager
+def object_mode(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[None]:
+    """Leave `obj`'s mode (Edit, Sculpt, paint) for the block and return to it afterwards.
+
+    In Edit mode a mesh's arrays are empty: the data live in the edit mesh until the mode is left.
+    """
+    mode = obj.mode
+    if mode == "OBJECT":
+        yield
+        return
+    name = obj.name
+    _set_mode(context, obj, "OBJECT")
+    try:
+        yield
+    finally:
+        remaining = bpy.data.objects.get(name)
+        if remaining is not None and remaining.visible_get():
+            _set_mode(context, remaining, mode)
+
+
+def check_editable(obj: bpy.types.Object) -> None:
+    """Raise MeshError, with what to do, unless `obj` is a mesh object of this file."""
+    problem = editable_problem(obj)
+    if problem:
+        raise MeshError(problem)
+
+
+def editable_problem(obj: bpy.types.Object | None) -> str | None:
+    """Why `obj` cannot be worked on, for poll messages and errors; None if it can."""
+    if obj is None:
+        return "Select a mesh object first"
+    if obj.type != "MESH":
+        return f'"{obj.name}" is not a mesh; convert it first (Object > Convert > Mesh)'
+    if not obj.is_editable or not obj.data.is_editable:
+        return (
+            f'"{obj.name}" is linked from another file; make it local first (Object > Relations > Make Local)'
+        )
+    return None
+
+
+def sharing_notice(obj: bpy.types.Object) -> str | None:
+    """A sentence for the user if other objects share `obj`'s mesh and so change with it."""
+    if obj.data.users < 2:
+        return None
+    return (
+        f'The mesh "{obj.data.name}" is shared by {obj.data.users} users, all of them change; '
+        "to avoid it: Object > Relations > Make Single User"
+    )
+
+
+def _set_mode(context: bpy.types.Context, obj: bpy.types.Object, mode: str) -> None:
+    with context.temp_override(object=obj, active_object=obj):
+        bpy.ops.object.mode_set(mode=mode)

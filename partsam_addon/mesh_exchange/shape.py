@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Blender mesh object as arrays for the backend.
+
+`read_shape` copies everything out of Blender at once; afterwards only plain arrays are touched, so the
+scene may change meanwhile. `find_unchanged` tells whether labels still fit when they come back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import bpy
+import numpy as np
+
+from ...backend.errors import MeshError
+from ...backend.geometry import Mesh, PointSample, sample_surface, validate_mesh
+from . import arrays
+from .arrays import FloatArray, IntArray
+from .evaluated import evaluated_mesh
+from .modes import check_editable
+from .surface_colors import SurfaceColors, read_surface_colors
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What of an object is read.
+
+    evaluated: the mesh after modifiers; labels are mapped back to the polygons of the base mesh
+    selected_only: only the faces selected in Edit mode
+    within: only the faces whose integer attribute of this name has this value
+    """
+
+    evaluated: bool = False
+    selected_only: bool = False
+    within: tuple[str, int] | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether faces are left out."""
+        return self.selected_only or self.within is not None
+
+
+@dataclass(frozen=True)
+class MeshSource:
+    """Where a run of a shape's triangles comes from, and how to know the mesh again.
+
+    object_name, object_uid: the object, by name and by the id that survives renaming
+    mesh_hash: hash of the base mesh's positions and polygons
+    polygon_count: polygons of the base mesh
+    triangle_polygons: int32 [T], the base polygon of each triangle, -1 where a modifier made it anew
+    triangle_areas: float32 [T], in squared world units
+    """
+
+    object_name: str
+    object_uid: int
+    mesh_hash: str
+    polygon_count: int
+    triangle_polygons: IntArray
+    triangle_areas: FloatArray
+
+    @property
+    def triangle_count(self) -> int:
+        return len(self.triangle_polygons)
+
+
+@dataclass(frozen=True)
+class ShapeData:
+    """One shape for the backend, made from one object or several.
+
+    mesh: vertices in world scale and orientation, relative to `origin`; faces wound outwards also
+        where an object is mirrored
+    origin: float64 [3], the world position of the first object. Moving it does not change `mesh`.
+    sources, colors: one per object, in the order of their triangles in `mesh`
+    content_hash: of all that the backend sees
+    """
+
+    mesh: Mesh
+    origin: FloatArray
+    sources: tuple[MeshSource, ...]
+    colors: tuple[SurfaceColors, ...]
+    content_hash: str
+
+    def from_world(self, points: FloatArray) -> FloatArray:
+        """World positions [..., 3] in the shape's coordinates."""
+        return np.asarray(points, dtype=np.float64) - self.origin
+
+    def split(self, triangle_values: np.ndarray) -> list[tuple[MeshSource, np.ndarray]]:
+        """Cut an array over all triangles [F, ...] into the runs of the sources."""
+        stops = np.cumsum([source.triangle_count for source in self.sources])[:-1]
+        return list(zip(self.sources, np.split(triangle_values, stops), strict=True))
+
+
+def read_shape(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    settings: ReadSettings | None = None,
+) -> ShapeData:
+    """Read `objects`, in Object mode, as one shape. Raises MeshError for what cannot be segmented."""
+    if not objects:
+        raise MeshError("Select a mesh object first")
+    settings = settings or ReadSettings()
+    origin = np.array(objects[0].matrix_world.translation, dtype=np.float64)
+    pieces = [_read_object(context, obj, origin, settings) for obj in objects]
+    vertices = np.concatenate([piece.vertices for piece in pieces])
+    offsets = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    triangles = np.concatenate(
+        [piece.triangles + offset for piece, offset in zip(pieces, offsets, strict=False)]
+    )
+    mesh = Mesh(vertices, triangles)
+    validate_mesh(mesh)
+    colors = tuple(piece.colors for piece in pieces)
+    return ShapeData(
+        mesh=mesh,
+        origin=origin,
+        sources=tuple(piece.source for piece in pieces),
+        colors=colors,
+        content_hash=_content_hash(mesh, colors),
+    )
+
+
+def sample_shape(shape: ShapeData, count: int, *, seed: int = 0) -> PointSample:
+    """Draw `count` coloured points from `shape`; the same for the same seed. Does not touch Blender."""
+    sample = sample_surface(shape.mesh, count, seed=seed)
+    colors = np.empty((count, 3), dtype=np.float32)
+    start = 0
+    for source, surface in zip(shape.sources, shape.colors, strict=True):
+        stop = start + source.triangle_count
+        here = np.flatnonzero((sample.faces >= start) & (sample.faces < stop))
+        colors[here] = surface.at(sample.faces[here] - start, sample.barycentric[here])
+        start = stop
+    return replace(sample, colors=colors)
+
+
+def find_unchanged(source: MeshSource) -> bpy.types.Object:
+    """The object of `source`, if it is still there with the mesh that was read; else MeshError."""
+    obj = next((o for o in bpy.data.objects if o.session_uid == source.object_uid), None)
+    if obj is None or obj.type != "MESH":
+        raise MeshError(f'"{source.object_name}" was deleted meanwhile; its result is dropped')
+    if obj.mode == "EDIT":
+        obj.update_from_editmode()
+    mesh = obj.data
+    if len(mesh.polygons) != source.polygon_count or mesh_hash(mesh) != source.mesh_hash:
+        raise MeshError(
+            f'"{obj.name}" was edited meanwhile, so the result does not fit any more; segment it again'
+        )
+    return obj
+
+
+def mesh_hash(mesh: bpy.types.Mesh) -> str:
+    """Hash of `mesh`'s positions and polygons (not of attributes, selection or materials)."""
+    return _digest(arrays.vertex_positions(mesh), arrays.corner_vertices(mesh), arrays.polygon_sizes(mesh))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    vertices: FloatArray
+    triangles: IntArray
+    source: MeshSource
+    colors: SurfaceColors
+
+
+def _read_object(
+    context: bpy.types.Context, obj: bpy.types.Object, origin: FloatArray, settings: ReadSettings
+) -> _Piece:
+    check_editable(obj)
+    _check_has_faces(obj)
+    if not settings.evaluated:
+        own = np.arange(len(obj.data.polygons), dtype=np.int32)
+        return _read_mesh(obj, obj.data, own, origin, settings)
+    with evaluated_mesh(context, obj) as (mesh, base_polygons):
+        return _read_mesh(obj, mesh, base_polygons, origin, settings)
+
+
+def _read_mesh(
+    obj: bpy.types.Object,
+    mesh: bpy.types.Mesh,
+    base_polygons: IntArray,
+    origin: FloatArray,
+    settings: ReadSettings,
+) -> _Piece:
+    """Read `mesh`, which is `obj`'s own or its evaluated one with the base polygon of each polygon."""
+    corners, polygons = arrays.triangle_corners(mesh)
+    if settings.is_partial:
+        keep = _wanted(obj, base_polygons, settings)[polygons]
+        corners, polygons = corners[keep], polygons[keep]
+    matrix = np.array(obj.matrix_world, dtype=np.float64)
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        corners = corners[:, [0, 2, 1]]  # a mirrored object shows its faces from behind
+    placed = arrays.vertex_positions(mesh).astype(np.float64) @ matrix[:3, :3].T + (matrix[:3, 3] - origin)
+    vertices, triangles = _compact(placed, arrays.corner_vertices(mesh)[corners])
+    part = Mesh(vertices, triangles)
+    source = MeshSource(
+        object_name=obj.name,
+        object_uid=obj.session_uid,
+        mesh_hash=mesh_hash(obj.data),
+        polygon_count=len(obj.data.polygons),
+        triangle_polygons=base_polygons[polygons],
+        triangle_areas=_areas(part),
+    )
+    materials = [slot.material for slot in obj.material_slots]
+    colors = read_surface_colors(mesh, materials, corners=corners, polygons=polygons)
+    return _Piece(vertices, triangles, source, colors)
+
+
+def _check_has_faces(obj: bpy.types.Object) -> None:
+    mesh = obj.data
+    if len(mesh.polygons):
+        return
+    if obj.mode == "EDIT":
+        raise MeshError(f'"{obj.name}" is in Edit mode; leave it first')
+    content = "only loose edges and vertices" if len(mesh.vertices) else "nothing"
+    raise MeshError(f'"{obj.name}" holds {content}: there are no faces to segment')
+
+
+def _wanted(obj: bpy.types.Object, base_polygons: IntArray, settings: ReadSettings) -> np.ndarray:
+    wanted = np.ones(len(obj.data.polygons), dtype=bool)
+    if settings.selected_only:
+        wanted = arrays.polygon_flags(obj.data, "select")
+        if not wanted.any():
+            raise MeshError(
+                f'No face of "{obj.name}" is selected; select some in Edit mode or segment all faces'
+            )
+    if settings.within is not None:
+        name, value = settings.within
+        values = arrays.read_polygon_integers(obj.data, name)
+        if values is None or not (wanted & (values == value)).any():
+            raise MeshError(f'No face of "{obj.name}" has {name} = {value}; choose another part')
+        wanted = wanted & (values == value)
+    return wanted[base_polygons] & (base_polygons >= 0)
+
+
+def _compact(vertices: FloatArray, triangles: IntArray) -> tuple[FloatArray, IntArray]:
+    """Drop the vertices that no triangle uses."""
+    used = np.zeros(len(vertices), dtype=bool)
+    used[triangles] = True
+    if used.all():
+        return vertices, triangles
+    index = np.cumsum(used, dtype=np.int32) - 1
+    return vertices[used], index[triangles]
+
+
+def _areas(mesh: Mesh) -> FloatArray:
+    corners = mesh.corners()
+    with np.errstate(invalid="ignore", over="ignore"):
+        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return np.nan_to_num(0.5 * np.linalg.norm(cross, axis=1)).astype(np.float32)
+
+
+def _content_hash(mesh: Mesh, colors: tuple[SurfaceColors, ...]) -> str:
+    parts: list[np.ndarray] = [mesh.vertices, mesh.triangles]
+    for surface in colors:
+        parts.append(surface.triangle_paints)
+        for paint in surface.paints:
+            optional = (paint.image, paint.uvs, paint.corner_colors)
+            parts += [np.asarray(paint.color), *(array for array in optional if array is not None)]
+    return _digest(*parts)
+
+
+def _digest(*parts: np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(f"{part.dtype.str}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blender as a Python module with the extension enabled from the source tree.
+
+`BLENDER_USER_RESOURCES` must be set before `bpy` is imported, so this happens while pytest collects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = "bl_ext.user_default.partsam"
+
+_resources = Path(tempfile.mkdtemp(prefix="partsam-blender-"))
+os.environ["BLENDER_USER_RESOURCES"] = str(_resources)
+(_resources / "extensions" / "user_default").mkdir(parents=True)
+(_resources / "extensions" / "user_default" / "partsam").symlink_to(ROOT, target_is_directory=True)
+
+import bpy  # noqa: E402, I001
+import addon_utils  # noqa: E402 (can be found only once bpy is imported)
+
+if addon_utils.enable(PACKAGE, default_set=True) is None:
+    raise RuntimeError("the extension did not register; see the traceback above")
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    addon_utils.disable(PACKAGE, default_set=True)
+    shutil.rmtree(_resources, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def empty_scene() -> Iterator[None]:
+    """Each test starts in an empty file with one undo step."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    bpy.ops.ed.undo_push(message="start")
+    yield
+
+
+@pytest.fixture(scope="session")
+def addon() -> Callable[[str], ModuleType]:
+    """Import a module of the enabled extension: `addon("parts.table")`, `addon("backend.errors")`."""
+
+    def load(name: str) -> ModuleType:
+        top = "" if name.partition(".")[0] == "backend" else "partsam_addon."
+        return importlib.import_module(f"{PACKAGE}.{top}{name}")
+
+    return load

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels and the table of parts: persistence, locks, inheritance, undo and saving."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import cube, grid
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+def columns(cells, bounds):
+    """Labels of a grid's polygons by column: the number of `bounds` at or left of each."""
+    column = np.arange(cells * cells) % cells
+    return np.searchsorted(np.asarray(bounds), column, side="right").astype(np.int32)
+
+
+def ids(obj, parts):
+    return parts.read_part_ids(obj.data)
+
+
+def test_labels_become_parts_with_names_colors_counts_and_areas(parts):
+    obj = grid(4)
+    given = parts.write_labels(obj.data, columns(4, [1, 3]), confidences=[0.9, 0.5, 0.7])
+    assert given == {0: 1, 1: 2, 2: 3}
+    assert (ids(obj, parts) == columns(4, [1, 3]) + 1).all()
+    attribute = obj.data.attributes["partsam_part"]
+    assert (attribute.data_type, attribute.domain) == ("INT", "FACE")
+    table = obj.data.partsam.parts
+    assert [part.name for part in table] == ["Part 1", "Part 2", "Part 3"]
+    assert [part.face_count for part in table] == [4, 8, 4]
+    assert [part.area for part in table] == pytest.approx([1, 2, 1])
+    assert [part.confidence for part in table] == pytest.approx([0.9, 0.5, 0.7])
+    colors = [tuple(part.color) for part in table]
+    assert colors == [pytest.approx(parts.part_color(i)) for i in (1, 2, 3)]
+    assert parts.color_table(obj.data)[2] == pytest.approx(parts.part_color(2))
+
+
+def test_colors_of_many_parts_are_distinct(parts):
+    colors = np.array([parts.part_color(i) for i in range(1, 41)])
+    distance = np.linalg.norm(colors[:, None] - colors[None], axis=2) + 10 * np.eye(40)
+    assert distance.min() > 0.08
+
+
+def test_names_and_colors_follow_the_faces_not_the_label(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [2]))
+    left, right = obj.data.partsam.parts
+    left.name, left.color = "Left", (1, 0, 0)
+    right.name = "Right"
+    # Labels swapped, and the border moved by a column.
+    parts.write_labels(obj.data, 1 - columns(4, [3]))
+    by_name = {part.name: part for part in obj.data.partsam.parts}
+    assert set(by_name) == {"Left", "Right"}
+    assert tuple(by_name["Left"].color) == pytest.approx((1, 0, 0))
+    assert by_name["Left"].face_count == 12 and by_name["Right"].face_count == 4
+    # A third part comes from within: the two known ones stay, the smallest free id is taken.
+    parts.write_labels(obj.data, columns(4, [1, 3]))
+    assert [part.name for part in obj.data.partsam.parts] == ["Left", "Right", "Part 3"]
+    parts.write_labels(obj.data, np.zeros(16, dtype=np.int32))
+    assert [part.name for part in obj.data.partsam.parts] == ["Left"]
+
+
+def test_locked_parts_keep_their_faces_and_others_work_around(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [1]))
+    obj.data.partsam.parts[0].locked = True
+    obj.data.partsam.parts[0].name = "Kept"
+    parts.write_labels(obj.data, np.repeat([0, 1], 8).astype(np.int32))
+    result = ids(obj, parts).reshape(4, 4)
+    assert (result[:, 0] == 1).all()
+    assert len(np.unique(result[:2, 1:])) == 1 and len(np.unique(result[2:, 1:])) == 1
+    assert set(np.unique(result[:, 1:])) == {2, 3}
+    assert parts.get_part(obj.data, 1).name == "Kept"
+
+
+def test_keep_label_leaves_faces_alone(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [2]))
+    before = ids(obj, parts)
+    labels = np.full(16, parts.KEEP, dtype=np.int32)
+    labels[:2] = 0
+    parts.write_labels(obj.data, labels)
+    after = ids(obj, parts)
+    assert (after[2:] == before[2:]).all() and len(set(after[:2])) == 1 and after[0] not in before
+
+
+def test_wrong_number_of_labels_is_refused_and_nothing_changes(parts, addon):
+    obj = grid(4)
+    with pytest.raises(addon("backend.errors").MeshError, match="again"):
+        parts.write_labels(obj.data, np.zeros(15, dtype=np.int32))
+    assert not parts.has_parts(obj.data)
+
+
+def test_attribute_of_another_kind_is_replaced(parts):
+    obj = cube()
+    obj.data.attributes.new("partsam_part", "FLOAT", "POINT")
+    parts.write_labels(obj.data, np.arange(6))
+    assert ids(obj, parts).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_names_stay_unique(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [1, 2]))
+    for part in obj.data.partsam.parts:
+        part.name = "Arm"
+    assert [part.name for part in obj.data.partsam.parts] == ["Arm", "Arm.001", "Arm.002"]
+
+
+def test_parts_survive_saving_and_undo(parts, tmp_path):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [2]), confidences=[0.25, 0.5])
+    obj.data.partsam.parts[1].name = "Wing"
+    bpy.ops.ed.undo_push(message="parts")
+    parts.write_labels(obj.data, np.zeros(16, dtype=np.int32))
+    bpy.ops.ed.undo_push(message="one part")
+    bpy.ops.ed.undo()
+    mesh = bpy.data.objects["grid"].data
+    assert [part.name for part in mesh.partsam.parts] == ["Part 1", "Wing"]
+    assert (parts.read_part_ids(mesh) == columns(4, [2]) + 1).all()
+    path = str(tmp_path / "saved.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    mesh = bpy.data.objects["grid"].data
+    assert [part.name for part in mesh.partsam.parts] == ["Part 1", "Wing"]
+    assert mesh.partsam.parts[1].confidence == 0.5
+    assert (parts.read_part_ids(mesh) == columns(4, [2]) + 1).all()
+
+
+def test_a_hundred_thousand_faces(parts):
+    obj = grid(320)
+    labels = columns(320, range(20, 320, 20))
+    parts.write_labels(obj.data, labels)
+    parts.write_labels(obj.data, labels[::-1].copy())
+    assert len(obj.data.partsam.parts) == 16
+    assert sum(part.face_count for part in obj.data.partsam.parts) == 320 * 320
