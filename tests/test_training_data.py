@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from backend.errors import DataError
 from backend.geometry import Mesh, face_areas
@@ -16,6 +17,7 @@ from backend.training.augmentation import AugmentationConfig
 from backend.training.batch import MAX_PARTS, BatchConfig, BatchSampler, choose_targets, shape_weights
 from backend.training.mesh_store import MeshStore
 from backend.training.packing import load_shapes, pack_store, read_packed
+from backend.training.procedural import procedural_shapes
 from backend.training.shards import LabelledShape, ShapeSet, dump_arrays, load_arrays, read_shard, write_shard
 
 STILL = AugmentationConfig(
@@ -272,24 +274,42 @@ def test_batches_repeat_under_the_same_seed(shapes: ShapeSet) -> None:
     assert torch.equal(first.target_ids, second.target_ids)
 
 
-def test_without_augmentation_labels_match_positions(shapes: ShapeSet) -> None:
-    """Boxes stand in a row along x, so a point's box number follows from its position."""
+def test_labels_match_positions_up_to_right_angles(shapes: ShapeSet) -> None:
+    """Boxes stand in a row, so a point's box follows from its position along that row, however turned."""
     torch.manual_seed(0)
     store = MeshStore.from_shapes(shapes.subset([1]))
-    config = BatchConfig(shapes=2, points=1000, composed=0, fused=0, augmentation=STILL)
+    config = BatchConfig(shapes=4, points=1000, composed=0, fused=0, augmentation=STILL)
     batch = BatchSampler(store, config)()
     mesh = shapes.shape(1).mesh
     left = mesh.corners()[:, :, 0].reshape(5, 36).min(axis=1)
-    low, high = mesh.vertices[:, 0].min(), mesh.vertices[:, 0].max()
-    x = (batch.points[..., 0].numpy() + 0.9) / 1.8 * (high - low) + low
-    box = np.searchsorted(left, x + 1e-3, side="right") - 1
-    ids = batch.part_ids.numpy()
-    for row in range(2):
-        wanted = box[row] if ids[row].max() > 1 else np.where(box[row] == 4, -1, box[row] >= 2)
-        assert (ids[row] == wanted).mean() > 0.99  # the box is the points', not the mesh's
+    for points, ids in zip(batch.points.numpy(), batch.part_ids.numpy(), strict=True):
+        row = np.argmax(np.ptp(points, axis=0))
+        box = [
+            np.searchsorted(left, sign * points[:, row] / 0.9 + 1e-3, side="right") - 1 for sign in (1, -1)
+        ]
+        if ids.max() == 1:  # the labeling of halves
+            box = [np.where(b == 4, -1, b >= 2) for b in box]
+        assert max((ids == b).mean() for b in box) > 0.99  # not 1: the cube is the points', not the mesh's
 
 
 def test_invalid_batch_settings_are_refused() -> None:
     for settings in ({"shapes": 0}, {"masks": 1000}, {"fused": 2.0}, {"repository_shares": (("a", 1.5),)}):
         with pytest.raises(DataError):
             BatchConfig(**settings)
+
+
+def test_procedural_shapes_have_closed_parts_and_repeat() -> None:
+    shapes = procedural_shapes(40, seed=5)
+    again = procedural_shapes(40, seed=5)
+    np.testing.assert_array_equal(shapes.vertices, again.vertices)
+    np.testing.assert_array_equal(shapes.labels, again.labels)
+    for index in range(len(shapes)):
+        shape = shapes.shape(index)
+        assert 3 <= len(np.unique(shape.labelings[0])) <= 50
+        for part in np.unique(shape.labelings[0]):
+            solid = trimesh.Trimesh(shape.mesh.vertices, shape.mesh.triangles[shape.labelings[0] == part])
+            assert solid.is_watertight
+            assert solid.volume > 0  # faces look outward
+        if len(shape.labelings) == 2:  # groups are unions of parts
+            pairs = np.unique(shape.labelings, axis=1)
+            assert len(pairs[0]) == len(np.unique(pairs[0]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import max_pool2d, normalize
 
 from ..geometry.mesh import NEUTRAL_GREY
 from ..geometry.normalization import CUBE_SIDE
@@ -212,8 +212,9 @@ def compose(
 def visible_from_outside(points: Tensor, *, views: int = 20, grid: int = 64) -> Tensor:
     """Which points a viewer far away can see from at least one of `views` directions; bool [B, K].
 
-    Depth maps of the points themselves: a point is hidden in a view if another one in its cell lies
-    more than 1.5 cells in front of it. The density must cover the cells (K of several times grid^2).
+    Depth maps of the points themselves: a point is hidden in a view if another one lies more than 1.5
+    cells in front of it, in its own or one of the eight cells around. (The cells around close the gaps
+    between sampled points: with its own cell alone, a fifth of a hidden surface shines through.)
     """
     sets = len(points)
     frames = _view_frames(views, points.device) @ random_rotations(1, points.device)  # [views, 3, 3]
@@ -225,7 +226,8 @@ def visible_from_outside(points: Tensor, *, views: int = 20, grid: int = 64) -> 
     depth = seen[..., 2]
     nearest = depth.new_full((sets, views, grid * grid), torch.inf)
     nearest.scatter_reduce_(2, index, depth, "amin", include_self=True)
-    return (depth <= nearest.gather(2, index) + 1.5 * cell[..., 0]).any(dim=1)
+    front = -max_pool2d(-nearest.view(sets, views, grid, grid), 3, stride=1, padding=1).flatten(2)
+    return (depth <= front.gather(2, index) + 1.5 * cell[..., 0]).any(dim=1)
 
 
 def keep_visible(batch: LabelledPoints, count: int, *, views: int = 20, grid: int = 64) -> LabelledPoints:

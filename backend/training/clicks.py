@@ -26,7 +26,7 @@ class ClickConfig:
     """
 
     candidates: int = 32
-    others: int = 512
+    others: int = 1024
     random: float = 0.1
 
 

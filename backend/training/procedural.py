@@ -14,6 +14,7 @@ seed gives the same shapes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -263,7 +264,7 @@ def _cut_loft(random: Random) -> list[Solid]:
     bounds = [0, *cuts.tolist(), 39]
     step = random.random() < 0.7
     solids = []
-    for group, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for group, (start, end) in enumerate(itertools.pairwise(bounds)):
         part = rings[start : end + 1]
         middle = part.mean(axis=1, keepdims=True)
         part = middle + (part - middle) * (random.uniform(0.6, 1.3) if step else 1.0)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One optimiser step, from drawing the batch to the updated weights.
+
+On CUDA the whole step is captured as a graph, once per number of rounds: nothing in it depends on the
+host, and replaying it costs one launch instead of several thousand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+import torch.distributed as dist
+from torch.optim import AdamW
+
+from ..devices import mixed_precision
+from ..network import PartSAM
+from .batch import BatchSampler
+from .config import TrainingConfig
+from .interaction import METRICS, interactive_loss
+
+_WARMUP_STEPS = 2
+
+
+class TrainStep:
+    """Holds what a step changes: weights, optimiser, and sums of the metrics since they were last read."""
+
+    def __init__(self, network: PartSAM, sampler: BatchSampler, config: TrainingConfig) -> None:
+        self.network = network
+        self.sampler = sampler
+        self.config = config
+        self.device = sampler.store.device
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        on_gpu = self.device.type == "cuda"
+        self.learning_rate = torch.zeros((), device=self.device)
+        self.optimizer = AdamW(
+            self.parameters,
+            lr=self.learning_rate if on_gpu else 0.0,
+            betas=(0.9, config.optimizer.beta2),
+            weight_decay=config.optimizer.weight_decay,
+            fused=on_gpu,
+            capturable=on_gpu,
+        )
+        self._sums = torch.zeros(len(METRICS) + 2, device=self.device)
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._use_graphs = on_gpu and config.run.graphs
+
+    def __call__(self, rounds: int, learning_rate: float) -> None:
+        """One step with `rounds` rounds of interaction."""
+        if self.device.type == "cuda":
+            self.learning_rate.fill_(learning_rate)
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+        if not self._use_graphs:
+            self._step(rounds)
+            return
+        if rounds not in self._graphs:
+            self._graphs[rounds] = self._capture(rounds)
+        self._graphs[rounds].replay()
+
+    def read_metrics(self) -> dict[str, float]:
+        """Means since the last call. Waits for the device."""
+        sums = self._sums.clone()
+        self._sums.zero_()
+        if dist.is_initialized():
+            dist.all_reduce(sums)
+        values = sums.tolist()
+        count = max(values[-1], 1.0)
+        return dict(zip((*METRICS, "gradient_norm"), (v / count for v in values[:-1]), strict=True))
+
+    def _capture(self, rounds: int) -> torch.cuda.CUDAGraph:
+        """Record the step. The warm-up steps before it are real ones."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARMUP_STEPS):
+                self._step(rounds)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step(rounds)
+        self.optimizer.zero_grad(set_to_none=True)  # the graph keeps its own gradients
+        return graph
+
+    def _step(self, rounds: int) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            batch = self.sampler()
+        with mixed_precision(self.device.type):
+            result = interactive_loss(
+                self.network,
+                batch,
+                rounds=rounds,
+                clicks=self.config.clicks,
+                losses=self.config.losses,
+            )
+        result.loss.backward()
+        self._average_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        self._sums += torch.cat(
+            [result.metrics, norm.detach().float().view(1), torch.ones_like(norm).view(1)]
+        )
+
+    def _average_gradients(self) -> None:
+        """Data parallelism by hand, in one flat message: it can be part of a captured step."""
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        flat = torch.cat([g.flatten() for g in gradients]) / dist.get_world_size()
+        dist.all_reduce(flat)
+        start = 0
+        for parameter in self.parameters:
+            count = parameter.numel()
+            parameter.grad = flat[start : start + count].view_as(parameter)
+            start += count
+
+
+class AveragedWeights:
+    """Exponential moving average of a network's weights."""
+
+    def __init__(self, network: PartSAM, decay: float) -> None:
+        self.decay = decay
+        self._source = [p.detach() for p in network.parameters()]
+        self.weights = [p.clone() for p in self._source]
+
+    def update(self, step: int, *, every: int = 1) -> None:
+        """Take in the weights after `step` steps, `every` of them since the last call."""
+        decay = min(self.decay, (1 + step) / (10 + step)) ** every
+        torch._foreach_lerp_(self.weights, self._source, 1 - decay)
+
+    @contextlib.contextmanager
+    def swapped_in(self):  # type: ignore[no-untyped-def]
+        """The network with averaged weights, for saving and measuring."""
+        kept = [p.clone() for p in self._source]
+        torch._foreach_copy_(self._source, self.weights)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self._source, kept)
