@@ -35,12 +35,14 @@ class Mesh:
 
     def __post_init__(self) -> None:
         vertices = _as_rows(self.vertices, np.float64, "vertices")
-        triangles = _as_rows(self.triangles, np.int32, "triangles")
-        if len(triangles) and (triangles.min() < 0 or triangles.max() >= len(vertices)):
+        # Checked before the conversion: numpy wraps indices that int32 does not hold.
+        indices = np.asarray(self.triangles)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(vertices)):
             raise MeshError(
-                f"triangles refer to vertices {triangles.min()}..{triangles.max()}, "
+                f"triangles refer to vertices {indices.min()}..{indices.max()}, "
                 f"but the mesh has {len(vertices)} vertices"
             )
+        triangles = _as_rows(indices, np.int32, "triangles")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "triangles", triangles)
         if self.face_colors is not None:
