@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="points from which parts are proposed (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cuda|mps|cpu",
+        help="where to compute (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
     parser.add_argument(
         "--part-colors", action="store_true", help="colour the parts of OUT.glb instead of keeping materials"
