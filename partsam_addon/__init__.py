@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Blender side of PartSAM. Registering is quick: no process starts and no scene is read."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import parts, preferences, properties, ui
+from .operators import backend, segment
+from .session import close_session, handlers, open_session
+from .ui import overlay
+
+CLASS_MODULES = (parts, preferences, properties, segment, backend, ui)
+"""Modules with `classes`, in the order of registration."""
+
+
+def register() -> None:
+    """Called by Blender when the extension is enabled."""
+    open_session()
+    for module in CLASS_MODULES:
+        for cls in module.classes:
+            bpy.utils.register_class(cls)
+    parts.register_properties()
+    properties.register()
+    handlers.register()
+    overlay.register()
+
+
+def unregister() -> None:
+    """Called by Blender when the extension is disabled, updated or Blender quits. Undoes `register`."""
+    close_session()
+    overlay.unregister()
+    handlers.unregister()
+    properties.unregister()
+    parts.unregister_properties()
+    for module in reversed(CLASS_MODULES):
+        for cls in reversed(module.classes):
+            bpy.utils.unregister_class(cls)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names that several modules of the add-on share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXTENSION = __package__.rpartition(".")[0]
+"""The extension's own package, `bl_ext.<repository>.partsam`: the key of its preferences."""
+
+EXTENSION_FOLDER = Path(__file__).resolve().parent.parent
+"""Where the extension is installed (read-only, wiped by updates): `backend` lies beside us."""
+
+TAB = "PartSAM"
+"""Sidebar tab of the 3D viewport."""
+
+PYTHON_VARIABLE = "PARTSAM_BACKEND_PYTHON"
+"""Environment variable that names the backend's Python; it wins over the preferences."""
+
+MODEL_VARIABLE = "PARTSAM_MODEL"
+"""Environment variable that names the model (or a weights file); it wins over the preferences."""
+
+LIVE_REFINE_FACES = 100_000
+"""Up to this many faces the refinement follows its slider; above, it runs when asked for."""
+
+PART_ATTRIBUTE = "partsam_part"
+"""Face attribute (int) that gives every polygon the id of its part; 0 is no part."""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors that a user can act on become reports; all others keep their traceback."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from ...backend.errors import PartSAMError
+from ..session import get_session
+
+Step = Callable[[Any, bpy.types.Context], set[str]]
+
+
+def reports_errors(step: Step) -> Step:
+    """Decorate an operator's `execute` or `invoke` step: PartSAMError becomes a report and CANCELLED.
+
+    The panel's box shows it as well, with a way on where the backend has ended.
+    """
+
+    @functools.wraps(step)
+    def guarded(operator: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
+        try:
+            return step(operator, context)
+        except PartSAMError as error:
+            get_session().report(error)
+            operator.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+
+    return guarded

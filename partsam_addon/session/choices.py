@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Python, model and device the backend uses: preferences, unless the environment says otherwise."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...backend.errors import PartSAMError
+from ..constants import EXTENSION, MODEL_VARIABLE, PYTHON_VARIABLE
+from ..environment import EnvironmentFolder
+
+BUNDLED_MODEL = "small"
+NO_ENVIRONMENT = (
+    "PartSAM needs a Python environment with PyTorch; open the preferences and press Set Up, "
+    "or choose an existing Python"
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user chose.
+
+    python: the backend's interpreter
+    model: name of a bundled model, or a weights file
+    device: "auto", or one of the backend's device names
+    idle_release_seconds: after so long without work the backend gives memory back; 0 for never
+    """
+
+    python: Path
+    model: str
+    device: str
+    idle_release_seconds: float
+
+
+def preferences() -> bpy.types.AddonPreferences:
+    """The add-on's preferences."""
+    return bpy.context.preferences.addons[EXTENSION].preferences
+
+
+def working_folder() -> Path:
+    """The add-on's writable folder, which survives updates: logs, temporary files, the environment."""
+    return Path(bpy.utils.extension_path_user(EXTENSION, path="", create=True))
+
+
+def environment_folder() -> EnvironmentFolder:
+    """Where Set Up makes environments."""
+    return EnvironmentFolder(working_folder() / "environments")
+
+
+def chosen_python() -> Path | None:
+    """The backend's interpreter, or None where none was chosen or set up yet."""
+    named = os.environ.get(PYTHON_VARIABLE) or preferences().python_path
+    if named:
+        return Path(bpy.path.abspath(named))
+    return environment_folder().python()
+
+
+def chosen_model() -> str:
+    """Name or file of the model. Raises PartSAMError where a file was chosen that does not exist."""
+    if named := os.environ.get(MODEL_VARIABLE):
+        return named
+    chosen = preferences()
+    if chosen.model_source == "BUNDLED":
+        return BUNDLED_MODEL
+    path = Path(bpy.path.abspath(chosen.model_path))
+    if not chosen.model_path or not path.is_file():
+        raise PartSAMError(f"the model file {str(path)!r} does not exist; choose one in the preferences")
+    return str(path)
+
+
+def read_choices() -> Choices:
+    """All choices at once. Raises PartSAMError, with what to do, where something is missing."""
+    python = chosen_python()
+    if python is None:
+        raise PartSAMError(NO_ENVIRONMENT)
+    chosen = preferences()
+    return Choices(
+        python=python,
+        model=chosen_model(),
+        device=chosen.device.lower(),
+        idle_release_seconds=60.0 * chosen.idle_minutes,
+    )

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work that alternates between Blender and the backend, written once for both ways of running it.
+
+A flow is a generator that yields backend jobs and receives their results. Started from the window,
+a timer resumes it whenever its job has ended, so that Blender never waits. Run from a script or in
+background mode, `run_now` waits for each job. Between two jobs a flow has Blender for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..backend_process import BackendProcess, Job
+
+Flow = Generator["Job", Any, Any]
+
+
+def run_now(flow: Flow, backend: BackendProcess) -> Any:
+    """Run `flow` to its end, waiting for each of its jobs; its return value. Errors propagate."""
+    try:
+        job = next(flow)
+        while True:
+            try:
+                answer = backend.wait(job)
+            except Exception as error:
+                job = flow.throw(error)
+            else:
+                job = flow.send(answer)
+    except StopIteration as stop:
+        return stop.value
+
+
+class FlowRun:
+    """A flow in progress, moved on by a timer.
+
+    `title` is shown to the user. `done(value)` or `failed(error)` is called once, at its end.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        flow: Flow,
+        *,
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.title = title
+        self._flow = flow
+        self._done = done
+        self._failed = failed
+        self._cancelled = False
+        self.ended = False
+        self.job: Job | None = None
+
+    def start(self) -> None:
+        """Run up to the first job."""
+        self._resume(partial(next, self._flow))
+
+    def poll(self) -> None:
+        """Go on if the current job has ended. The caller has pumped the backend before."""
+        while not self.ended and self.job is not None and self.job.poll():
+            try:
+                answer = self.job.result()
+            except Exception as error:
+                self._resume(partial(self._flow.throw, error))
+            else:
+                self._resume(partial(self._flow.send, answer))
+
+    def cancel(self) -> None:
+        """Ask the current job to stop; the flow ends with `Cancelled` once it has."""
+        self._cancelled = True
+        if self.job is not None:
+            self.job.cancel()
+
+    def abandon(self, error: Exception) -> None:
+        """End at once with `error`, whatever the backend still does with the job."""
+        if self.ended:
+            return
+        if self.job is not None and not self.job.poll():
+            self.job.cancel()
+        self._flow.close()
+        self._end(partial(self._failed, error))
+
+    def _resume(self, step: Callable[[], Job]) -> None:
+        try:
+            self.job = step()
+        except StopIteration as stop:
+            self._end(partial(self._done, stop.value))
+        except Exception as error:
+            self._end(partial(self._failed, error))
+        else:
+            if self._cancelled:
+                self.job.cancel()
+
+    def _end(self, report: Callable[[], None]) -> None:
+        self.ended = True
+        self.job = None
+        report()

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to the work in progress when Blender's data changes under it."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .session import get_session
+
+
+@persistent
+def _before_load(*_arguments: object) -> None:
+    session = get_session()
+    session.abandon("Another file was opened; the running work was dropped")
+    session.results.clear()
+
+
+def register() -> None:
+    bpy.app.handlers.load_pre.append(_before_load)
+
+
+def unregister() -> None:
+    bpy.app.handlers.load_pre.remove(_before_load)

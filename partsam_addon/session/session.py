@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The session: one backend, one piece of work at a time, and the timer that moves it on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from ...backend.errors import Cancelled, PartSAMError
+from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request
+from .choices import Choices, read_choices, working_folder
+from .flow import Flow, FlowRun, run_now
+from .live import LiveLabels
+from .results import Results
+from .setup import Setup
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong last, as the panel shows it.
+
+    restart: whether restarting the backend is the way on
+    log_tail: the backend's last lines, where they say more
+    """
+
+    message: str
+    restart: bool = False
+    log_tail: tuple[str, ...] = ()
+
+
+class Session:
+    """Owns the backend process and the work in progress.
+
+    run: the work started from the window; at most one
+    problem, notices: what the panel should tell about the last piece of work
+    results: the last segmentation of each object
+    live: follows the sliders
+    setup: of the backend's environment
+    """
+
+    def __init__(self) -> None:
+        self.backend: BackendProcess | None = None
+        self.run: FlowRun | None = None
+        self.problem: Problem | None = None
+        self.notices: tuple[str, ...] = ()
+        self.results = Results()
+        self.live = LiveLabels(self)
+        self.setup = Setup(self)
+        self.choices: Choices | None = None
+        self._watchers: list[Callable[[], bool]] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work started from the window is in progress."""
+        return self.run is not None
+
+    def send(self, request: Request) -> Job:
+        """Send `request` to the backend, which must be open (`open_backend`)."""
+        if self.backend is None:
+            raise PartSAMError("the backend is not running; press Segment again")
+        return self.backend.send(request)
+
+    def open_backend(self) -> BackendProcess:
+        """The backend, running with the current choices; started, or started again where they changed.
+
+        After a crash that the user has been told about this starts a new process.
+        """
+        choices = read_choices()
+        # Model and device are part of each request; another interpreter needs another process.
+        if self.choices is not None and choices.python != self.choices.python:
+            self.close_backend()
+        self.choices = choices
+        if self.backend is None:
+            settings = BackendSettings(
+                python=choices.python,
+                working_folder=working_folder(),
+                idle_release_seconds=choices.idle_release_seconds,
+            )
+            self.backend = BackendProcess(settings)
+        self.backend.pump()  # notices an end in the meantime
+        if self.backend.crash is not None:
+            self.restart_backend()
+        return self.backend
+
+    def restart_backend(self) -> None:
+        """End the backend and start a new one; earlier results can no longer be cut differently."""
+        self.results.forget_backend()
+        self.problem = None
+        if self.backend is None:
+            self.open_backend().start()
+        else:
+            self.backend.restart()
+        self.wake()
+
+    def close_backend(self) -> None:
+        """End the backend process, if one runs."""
+        if self.backend is not None:
+            self.backend.shutdown()
+            self.backend = None
+        self.results.forget_backend()
+
+    def run_now(self, flow: Flow) -> Any:
+        """Run `flow` and wait for it: for scripts, background mode and the redo panel."""
+        self._refuse_second()
+        return run_now(flow, self.open_backend())
+
+    def start(self, title: str, flow: Flow, *, done: Callable[[Any], None] | None = None) -> None:
+        """Start `flow` and return at once; the timer moves it on, and `done(value)` is called at its end.
+
+        Raises PartSAMError where the backend cannot run or other work is in progress.
+        """
+        self._refuse_second()
+        self.open_backend()
+        self.problem, self.notices = None, ()
+        self.live.drop()
+        self.run = FlowRun(title, flow, done=lambda value: self._finish(done, value), failed=self._fail)
+        self.run.start()
+        self.wake()
+
+    def cancel(self) -> None:
+        """Ask the work in progress to stop."""
+        if self.run is not None:
+            self.run.cancel()
+
+    def abandon(self, reason: str) -> None:
+        """End the work in progress at once, because what it was for is gone."""
+        self.live.drop()
+        if self.run is not None:
+            self.run.abandon(PartSAMError(reason))
+
+    def report(self, error: Exception) -> None:
+        """Keep `error` for the panel."""
+        if isinstance(error, Cancelled):
+            self.notices = ("Cancelled; nothing was changed",)
+        elif isinstance(error, BackendDied):
+            self.problem = Problem(str(error), restart=True, log_tail=error.report.log_tail)
+        elif isinstance(error, PartSAMError):
+            self.problem = Problem(str(error))
+        else:
+            logger.error("unexpected error", exc_info=error)
+            self.problem = Problem(f"Unexpected error: {error}. Please report it with the log", restart=True)
+        self.redraw()
+
+    def watch(self, poll: Callable[[], bool]) -> None:
+        """Call `poll` with each tick until it returns False."""
+        self._watchers.append(poll)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the timer run while there is something to wait for."""
+        if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.register(_tick, first_interval=TICK_SECONDS, persistent=True)
+        self.redraw()
+
+    def tick(self) -> bool:
+        """Move everything on; False when there is nothing more to wait for."""
+        if self.backend is not None and self.backend.pump():
+            self.redraw()
+        if self.run is not None:
+            self.run.poll()
+        self.live.poll()
+        self._watchers = [poll for poll in self._watchers if poll()]
+        return (
+            self.run is not None
+            or self.live.is_waiting
+            or bool(self._watchers)
+            or (self.backend is not None and self.backend.is_busy)
+        )
+
+    def redraw(self) -> None:
+        """Ask for a redraw of what shows PartSAM's state."""
+        manager = bpy.context.window_manager
+        for window in manager.windows if manager is not None else ():
+            for area in window.screen.areas:
+                if area.type in {"VIEW_3D", "PREFERENCES"}:
+                    area.tag_redraw()
+
+    def close(self) -> None:
+        """End everything that runs."""
+        self.abandon("PartSAM was disabled; the running work was dropped")
+        self.setup.cancel()
+        self._watchers.clear()
+        if bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.unregister(_tick)
+        self.close_backend()
+
+    def _refuse_second(self) -> None:
+        if self.run is not None:
+            raise PartSAMError(f"{self.run.title} is still running; wait for it or cancel it first")
+
+    def _finish(self, done: Callable[[Any], None] | None, value: Any) -> None:
+        self.run = None
+        if done is not None:
+            try:
+                done(value)
+            except Exception as error:
+                self.report(error)
+        self.redraw()
+
+    def _fail(self, error: Exception) -> None:
+        self.run = None
+        self.report(error)
+
+
+_session: Session | None = None
+
+
+def open_session() -> Session:
+    """Make the session (at `register`)."""
+    global _session
+    _session = Session()
+    return _session
+
+
+def get_session() -> Session:
+    """The session. RuntimeError where the add-on is not registered."""
+    if _session is None:
+        raise RuntimeError("PartSAM is not registered")
+    return _session
+
+
+def close_session() -> None:
+    """End what runs and drop the session (at `unregister`)."""
+    global _session
+    if _session is not None:
+        _session.close()
+        _session = None
+
+
+def _tick() -> float | None:
+    return TICK_SECONDS if _session is not None and _session.tick() else None

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panels of the sidebar tab."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..constants import LIVE_REFINE_FACES, TAB
+from ..parts import active_part, has_parts
+from ..session import Session, get_session
+from ..session.choices import chosen_python
+from .text import draw_text
+
+STAGES = {
+    "start": "Starting the backend",
+    "load model": "Loading the model",
+    "encode": "Looking at the shape",
+    "refine": "Refining borders",
+}
+"""What the backend's stages are called on screen; others are shown as they are."""
+
+
+class SidebarPanel:
+    """Where all panels live."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = TAB
+
+
+class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
+    bl_label = "PartSAM"
+    bl_idname = "PARTSAM_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        session = get_session()
+        layout = self.layout
+        if chosen_python() is None:
+            draw_first_run(layout, session)
+        elif session.run is not None:
+            draw_progress(layout, session)
+        else:
+            column = layout.column(align=True)
+            column.scale_y = 1.5
+            column.operator("partsam.segment", icon="MOD_EXPLODE")
+        draw_problem(layout, session)
+        draw_notices(layout, session)
+
+
+class PARTSAM_PT_options(SidebarPanel, bpy.types.Panel):
+    bl_label = "Options"
+    bl_parent_id = "PARTSAM_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.partsam
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "prompts")
+        column.prop(settings, "source")
+        column.prop(settings, "several", text="Several")
+        column.prop(settings, "selected_faces_only")
+        column.prop(settings, "seed")
+
+
+class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
+    bl_label = "Parts"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and context.object.type == "MESH"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        mesh = context.object.data
+        layout = self.layout
+        if not has_parts(mesh):
+            layout.label(text="Not segmented yet", icon="INFO")
+            return
+        draw_sliders(layout, context)
+        layout.template_list(
+            "PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=6
+        )
+        part = active_part(mesh)
+        if part is not None:
+            draw_part_details(layout, mesh, part)
+
+
+class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
+    bl_label = "View"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header(self, context: bpy.types.Context) -> None:
+        self.layout.prop(context.window_manager.partsam, "show_overlay", text="")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.window_manager.partsam
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.active = settings.show_overlay
+        column.prop(settings, "overlay_opacity")
+
+
+def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
+    """What to do before the first segmentation."""
+    box = layout.box()
+    progress = session.setup.progress
+    if progress is not None:
+        row = box.row(align=True)
+        row.progress(factor=progress.fraction, text=progress.step or session.setup.title, type="BAR")
+        row.operator("partsam.cancel_setup", text="", icon="CANCEL")
+        return
+    draw_text(box, "PartSAM computes in a Python of its own, which has PyTorch.", icon="INFO")
+    column = box.column(align=True)
+    column.scale_y = 1.3
+    column.operator("partsam.set_up", icon="IMPORT")
+    column.operator("partsam.open_preferences", text="Choose Existing Python", icon="PREFERENCES")
+    if session.setup.problem:
+        draw_text(box, session.setup.problem, icon="ERROR")
+
+
+def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
+    """The progress bar of the work in progress, and Cancel."""
+    run = session.run
+    assert run is not None
+    job = run.job
+    stage = "" if job is None else STAGES.get(job.stage, job.stage.capitalize())
+    row = layout.row(align=True)
+    row.scale_y = 1.5
+    fraction = 0.0 if job is None else job.fraction
+    row.progress(factor=fraction, text=stage or run.title, type="BAR")
+    row.operator("partsam.cancel", text="", icon="CANCEL")
+
+
+def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
+    """What went wrong, with the ways on."""
+    problem = session.problem
+    if problem is None:
+        return
+    box = layout.box()
+    draw_text(box, problem.message, icon="ERROR")
+    row = box.row(align=True)
+    if problem.restart:
+        row.operator("partsam.restart_backend", icon="FILE_REFRESH")
+    row.operator("partsam.open_log", icon="TEXT")
+    row.operator("partsam.dismiss", text="", icon="X")
+
+
+def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:
+    """What was done otherwise than asked."""
+    for notice in dict.fromkeys(session.notices):
+        draw_text(layout.box(), notice, icon="INFO")
+
+
+def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Granularity and refinement of the last segmentation."""
+    sliders = context.window_manager.partsam
+    last = get_session().results.of_object(context.object.session_uid)
+    column = layout.column(align=True)
+    column.enabled = last is not None
+    column.prop(sliders, "granularity", slider=True)
+    row = column.row(align=True)
+    row.prop(sliders, "refine", text="", icon="SMOOTHCURVE")
+    strength = row.row(align=True)
+    strength.active = sliders.refine
+    strength.prop(sliders, "strength", text="Refine", slider=True)
+    if last is None:
+        layout.label(text="Segment again to move the sliders", icon="INFO")
+    elif last.face_count > LIVE_REFINE_FACES and sliders.refine:
+        layout.operator("partsam.cut", text="Refine Borders", icon="SMOOTHCURVE")
+
+
+def draw_part_details(
+    layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: bpy.types.PropertyGroup
+) -> None:
+    """Numbers of the active part."""
+    total = sum(other.area for other in mesh.partsam.parts)
+    share = f"{part.area / total:.1%} of the area" if total > 0 else ""
+    row = layout.row()
+    row.active = False
+    row.label(text=f"{part.face_count:,} faces, {share}")
+
+
+classes = (PARTSAM_PT_main, PARTSAM_PT_options, PARTSAM_PT_parts, PARTSAM_PT_view)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list of a mesh's parts."""
+
+from __future__ import annotations
+
+import bpy
+
+
+class PARTSAM_UL_parts(bpy.types.UIList):
+    """Colour, name, faces, confidence and lock of each part."""
+
+    def draw_item(
+        self,
+        _context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: object,
+        item: bpy.types.PropertyGroup,
+        _icon: int,
+        _active_data: object,
+        _active_property: str,
+        _index: int = 0,
+        _flag: int = 0,
+    ) -> None:
+        row = layout.row(align=True)
+        swatch = row.row()
+        swatch.ui_units_x = 1.0
+        swatch.prop(item, "color", text="")
+        row.separator(factor=0.5)
+        row.prop(item, "name", text="", emboss=False)
+        numbers = row.row(align=True)
+        numbers.alignment = "RIGHT"
+        numbers.ui_units_x = 5.0
+        numbers.active = False
+        numbers.label(text=compact_count(item.face_count))
+        numbers.label(text=f"{item.confidence:.0%}" if item.confidence >= 0 else "–")
+        row.prop(item, "locked", text="", emboss=False, icon="LOCKED" if item.locked else "UNLOCKED")
+
+
+def compact_count(count: int) -> str:
+    """A number of faces in few characters: 987, 12.3k, 1.2M."""
+    if count < 1000:
+        return str(count)
+    if count < 999_500:
+        return f"{count / 1000:.3g}k"
+    return f"{count / 1_000_000:.3g}M"
+
+
+classes = (PARTSAM_UL_parts,)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sentences in panels, whose labels do not wrap by themselves."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+CHARACTER_PIXELS = 6.6
+"""Mean width of a character of Blender's interface font at scale 1."""
+
+
+def draw_text(layout: bpy.types.UILayout, text: str, *, icon: str = "NONE") -> None:
+    """Labels with `text`, wrapped to the width of the region being drawn."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    following = "NONE" if icon == "NONE" else "BLANK1"
+    for number, line in enumerate(textwrap.wrap(text, line_width())):
+        column.label(text=line, icon=icon if number == 0 else following)
+
+
+def line_width() -> int:
+    """Characters that fit beside an icon and a box's border."""
+    region = bpy.context.region
+    width = 250 if region is None else region.width
+    scale = bpy.context.preferences.system.ui_scale
+    return max(20, int((width / scale - 80) / CHARACTER_PIXELS))
