@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the backend's environment: a virtual environment, the pinned packages, a check; then it comes into use.
+"""Makes the backend's environment: virtual environment, pinned packages, check; then it comes into use.
 
 Nothing is installed into Blender's Python, nothing needs administrator rights or a compiler, and nothing is
 downloaded unless the caller says that the user allows it.
@@ -109,7 +109,7 @@ def install(
     if settings.needs_network and not online_access:
         raise InstallFailed(
             "Installing needs the internet, and Blender's online access is off. Switch it on in Preferences "
-            "> System > Network, or make the environment yourself (see the instructions) and choose its Python."
+            "> System > Network, or make the environment by hand (see the instructions) and choose it."
         )
     try:
         progress.begin("Preparing", 0.0)
