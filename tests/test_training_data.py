@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from backend.errors import DataError
 from backend.geometry import Mesh, face_areas
 from backend.training.augmentation import AugmentationConfig
 from backend.training.batch import MAX_PARTS, BatchConfig, BatchSampler, choose_targets, shape_weights
+from backend.training.clicks import ClickConfig, corrective_clicks, first_clicks
+from backend.training.losses import LossConfig, mask_losses, triplet_contrast
 from backend.training.mesh_store import MeshStore
 from backend.training.packing import load_shapes, pack_store, read_packed
 from backend.training.procedural import procedural_shapes
@@ -313,3 +316,22 @@ def test_procedural_shapes_have_closed_parts_and_repeat() -> None:
         if len(shape.labelings) == 2:  # groups are unions of parts
             pairs = np.unique(shape.labelings, axis=1)
             assert len(pairs[0]) == len(np.unique(pairs[0]))
+
+
+def test_a_training_step_never_waits_for_the_device(shapes: ShapeSet) -> None:
+    """Under fake tensors, which have no values, anything that would read one back raises."""
+    store = MeshStore.from_shapes(shapes)
+    sampler = BatchSampler(store, BatchConfig(shapes=4, points=300, masks=5, composed=0.5, fused=0.5))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = sampler()
+        clicks = ClickConfig(others=100)
+        index = first_clicks(batch.points, batch.target_masks, clicks)
+        logits = torch.randn(4, 5, 1, 300)
+        again, _ = corrective_clicks(batch.points, batch.target_masks, logits[:, :, 0] > 0, clicks)
+        losses = mask_losses(logits, torch.rand(4, 5, 1), batch.target_masks, batch.valid, LossConfig())
+        contrast = triplet_contrast(torch.randn(4, 300, 8), batch.part_ids, LossConfig())
+    assert batch.target_masks.shape == (4, 5, 300)
+    assert index.shape == again.shape == (4, 5)
+    assert losses.total.shape == contrast.shape == ()
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(DataDependentOutputException):
+        batch.points.max().item()
