@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .config import LEARNABLE, NetworkConfig
@@ -31,9 +32,10 @@ class TriplaneBranch(nn.Module):
         """Mean feature per texel, planes stacked along the height: [B, C, 3 * R, R]."""
         side, count = self.resolution, points.shape[1]
         texels = triplane_texels(points, side)  # [B, 3, N]
+        plane_start = torch.arange(3, device=points.device).view(1, 3, 1) * side**2
         means = scatter_mean(
             features.repeat(1, 3, 1),
-            (texels + texels.new_tensor([0, 1, 2]).view(1, 3, 1) * side**2).view(-1, 3 * count),
+            (texels + plane_start).view(-1, 3 * count),
             3 * side**2,
         )
         return means.transpose(1, 2).reshape(points.shape[0], -1, 3 * side, side)

@@ -53,7 +53,9 @@ class PointPromptEncoder(nn.Module):
 
     def forward(self, points: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """points: [..., 3]; labels: int64 [...], 1 positive, 0 negative; features: field [..., C]."""
-        return self.positions(points) + self.sign_embedding[labels] + self.field_mapper(features)
+        negative, positive = self.sign_embedding
+        sign = torch.where((labels == 1).unsqueeze(-1), positive, negative)
+        return self.positions(points) + sign + self.field_mapper(features)
 
 
 class MaskPromptEncoder(nn.Module):

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train a network from a TOML configuration; resumes by itself where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ..devices import DEVICES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m backend train`."""
+    parser.add_argument("config", type=Path, help="TOML file; see docs/training.md")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replace a setting, e.g. --set run.seconds=1200",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """One process, or one of several started by `torchrun`."""
+    import torch
+    import torch.distributed as dist
+
+    from ..training.config import read_config
+    from ..training.trainer import WEIGHTS, Trainer
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = read_config(args.config, dict(_override(text) for text in args.set))
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if several:
+        on_gpu = torch.cuda.is_available() and args.device != "cpu"
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        trainer = Trainer(config, args.output, device=args.device)
+        progress = trainer.run(report=lambda line: print(line, flush=True))
+    finally:
+        if several:
+            dist.destroy_process_group()
+    print(f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; weights: {args.output / WEIGHTS}")
+    return 0
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A training run: schedule, progress, metrics, checkpoints, chaining."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils.tensorboard import SummaryWriter
+
+from ..devices import pick_device
+from ..errors import DataError
+from ..network import PartSAM, load_network, save_network
+from .batch import BatchSampler
+from .config import OptimizerConfig, RunConfig, TrainingConfig
+from .mesh_store import MeshStore
+from .packing import load_shapes
+from .step import AveragedWeights, TrainStep
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
+_AVERAGE_EVERY = 10
+
+
+@dataclass
+class Progress:
+    """Where a run is: optimiser steps and training seconds over all chained processes."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+    def share(self, run: RunConfig) -> float:
+        """Share of the schedule that is done, 0 .. 1."""
+        by_step = self.step / run.steps if run.steps else 0.0
+        by_time = self.seconds / run.seconds if run.seconds else 0.0
+        return min(1.0, max(by_step, by_time))
+
+
+def learning_rate(config: OptimizerConfig, step: int, share: float) -> float:
+    """The rate of a step when `share` of the schedule is done."""
+    warmup = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    if config.schedule == "step":
+        factor = 0.1 ** ((share >= 0.6) + (share >= 0.85))
+    else:
+        factor = config.final_ratio + (1 - config.final_ratio) * 0.5 * (1 + math.cos(math.pi * share))
+    return config.learning_rate * warmup * factor
+
+
+class Trainer:
+    """Builds everything a run needs and runs it; `run` may be called once."""
+
+    def __init__(self, config: TrainingConfig, folder: Path | str, *, device: str = "auto") -> None:
+        self.config = config
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.device = _own_device(pick_device(device))
+        torch.manual_seed(config.run.seed + _rank())
+        # Rounds must be the same on all ranks: captured steps exchange gradients.
+        self._random = random.Random(config.run.seed)
+        self.network = _starting_network(config).to(self.device)
+        _tune(self.network, self.device, compile=config.run.compile)
+        if not config.shards:
+            raise DataError("no training data: list shards in the configuration")
+        store = MeshStore.from_shapes(load_shapes(config.shards), device=self.device)
+        log.info("%d shapes, %.1f GB on %s", len(store), store.nbytes / 1e9, self.device)
+        self.step = TrainStep(self.network, BatchSampler(store, config.batch), config)
+        self.average = AveragedWeights(self.network, config.optimizer.ema_decay)
+        self.progress = Progress()
+        self._stop = False
+
+    def run(self, *, report: Callable[[str], None] = lambda line: None) -> Progress:
+        """Train until the schedule ends, the time is up or a signal comes; saves in every case."""
+        self._resume()
+        run, started = self.config.run, time.monotonic()
+        before = self.progress.seconds
+        metrics = _MetricsLog(self.folder) if _rank() == 0 else None
+        previous = signal.signal(signal.SIGTERM, self._request_stop)
+        try:
+            meter = _Meter(self.progress.step)
+            while self.progress.share(run) < 1 and not self._should_stop(time.monotonic() - started):
+                self._one_step()
+                self.progress.seconds = before + time.monotonic() - started
+                if self.progress.step % run.log_every == 0:
+                    values = self._measure(meter)
+                    # The device may lag behind the host: only now is the time certain.
+                    self.progress.seconds = before + time.monotonic() - started
+                    if metrics is not None:
+                        metrics.write(self.progress, values)
+                        report(_progress_line(self.progress, run, values))
+                if self.progress.step % run.save_every == 0:
+                    self.save()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            if metrics is not None:
+                metrics.close()
+        self.save()
+        return self.progress
+
+    def save(self) -> None:
+        """Write the checkpoint to resume from, and the averaged weights to use."""
+        if _rank() != 0:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.weights,
+            "optimizer": self.step.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "random": torch.get_rng_state(),
+            "rounds": list(self._random.getstate()[1]),
+        }
+        partial = self.folder / (CHECKPOINT + ".partial")
+        torch.save(state, partial)
+        partial.replace(self.folder / CHECKPOINT)
+        metadata = {"partsam.training": json.dumps({"progress": asdict(self.progress)})}
+        with self.average.swapped_in():
+            save_network(self.network, self.folder / WEIGHTS, metadata=metadata)
+
+    def _one_step(self) -> None:
+        progress, config = self.progress, self.config
+        rate = learning_rate(config.optimizer, progress.step, progress.share(config.run))
+        rounds = self._random.choices(config.rounds, weights=config.round_weights)[0]
+        self.step(rounds, rate)
+        progress.step += 1
+        if progress.step % _AVERAGE_EVERY == 0:
+            self.average.update(progress.step, every=_AVERAGE_EVERY)
+
+    def _measure(self, meter: _Meter) -> dict[str, float]:
+        values = self.step.read_metrics()
+        if not math.isfinite(values["loss"]):
+            raise DataError(f"training diverged at step {self.progress.step}: the loss is not finite")
+        rate = meter.steps_per_second(self.progress.step)
+        values["steps_per_second"] = rate
+        values["shapes_per_second"] = rate * self.config.batch.shapes * _world_size()
+        values["learning_rate"] = learning_rate(
+            self.config.optimizer, self.progress.step, self.progress.share(self.config.run)
+        )
+        return values
+
+    def _should_stop(self, seconds: float) -> bool:
+        stop = self._stop or 0 < self.config.run.stop_after <= seconds
+        if not dist.is_initialized():
+            return stop
+        # All ranks leave after the same step, or the last would wait for the others for ever.
+        flag = torch.tensor([int(stop)], device=self.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def _request_stop(self, *_: object) -> None:
+        self._stop = True
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)  # noqa: TID251
+            self.network.load_state_dict(state["network"])
+            self.step.optimizer.load_state_dict(state["optimizer"])
+            torch._foreach_copy_(self.average.weights, state["average"])
+            self.progress = Progress(**state["progress"])
+            if _rank() == 0:
+                torch.set_rng_state(state["random"].cpu())
+            version, _, gauss = self._random.getstate()
+            self._random.setstate((version, tuple(state["rounds"]), gauss))
+        except (KeyError, RuntimeError, TypeError, ValueError, EOFError) as error:
+            raise DataError(f"{path} does not fit this configuration or is damaged: {error}") from error
+        log.info("resumed at step %d", self.progress.step)
+
+
+@dataclass
+class _Meter:
+    """Steps per second since the last reading."""
+
+    step: int
+    time: float = field(default_factory=time.monotonic)
+
+    def steps_per_second(self, step: int) -> float:
+        now = time.monotonic()
+        rate = (step - self.step) / max(now - self.time, 1e-9)
+        self.step, self.time = step, now
+        return rate
+
+
+class _MetricsLog:
+    """Metrics as JSON lines and for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, progress: Progress, values: dict[str, float]) -> None:
+        self._lines.write(json.dumps({**asdict(progress), **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, progress.step)
+
+    def close(self) -> None:
+        self._lines.close()
+        self._board.close()
+
+
+def _progress_line(progress: Progress, run: RunConfig, values: dict[str, float]) -> str:
+    share = progress.share(run)
+    left = progress.seconds * (1 - share) / max(share, 1e-6)
+    return (
+        f"step {progress.step:6d}  {100 * share:5.1f} %  loss {values['loss']:.3f}  "
+        f"IoU@1 {values['iou_first']:.3f}  IoU@last {values['iou_last']:.3f}  "
+        f"{values['steps_per_second']:.1f} steps/s  {values['shapes_per_second']:.0f} shapes/s  "
+        f"{left / 60:.1f} min left"
+    )
+
+
+def _starting_network(config: TrainingConfig) -> PartSAM:
+    if config.start:
+        loaded = load_network(config.start).network
+        wanted = config.network_config()
+        if loaded.config != wanted:
+            raise DataError(f"{config.start} has other sizes than the configuration asks for")
+        return loaded.train().requires_grad_(True)
+    return PartSAM(config.network_config())
+
+
+def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if compile:
+        # What is bound by memory traffic, and has few distinct shapes.
+        network.encoder.compile(dynamic=False)
+        network.mask_prompts.compile(dynamic=False)
+        network.patch_encoder.compile(dynamic=False)
+        network.decoder.point_logits = torch.compile(network.decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
+
+
+def _own_device(device: str) -> torch.device:
+    return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
