@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="small", help="model name or path to weights (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="where to compute (default: the best there is)")
     parser.add_argument("--limit", type=_positive, help="measure only the first LIMIT shapes of each shard")
     parser.add_argument("--seed", type=int, default=0, help="of samples, clicks and clusters (default: 0)")
     parser.add_argument("--split", help="what to call the data in the report (default: the shards' names)")
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write the files. Raises PartSAMError for what the user can fix."""
+    from ..evaluation.measurement import device_name
     from ..evaluation.report import build_report, format_report
     from ..evaluation.runs import collect, run_automatic, run_interactive
     from ..evaluation.shapes import known_shapes
@@ -91,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
         "model": segmenter.model_name,
         "model_sha256": _sha256(Path(args.model)) if Path(args.model).is_file() else None,
         "points": segmenter.config.points,
-        "device": str(segmenter.device),
-        "device_name": _device_name(str(segmenter.device)),
+        "device": segmenter.device,
+        "device_name": device_name(segmenter.device),
         "protocol": dataclasses.asdict(settings),
         "baselines": {"names": list(args.baselines)} | dataclasses.asdict(baselines.settings),
         "total_seconds": time.perf_counter() - started,
@@ -155,16 +156,6 @@ def _progress(done: int, total: int) -> None:
     end = "\n" if done == total else ""
     if sys.stderr.isatty() or done % 20 == 0 or done == total:
         print(f"\r{done}/{total} shapes", end=end, file=sys.stderr, flush=True)
-
-
-def _device_name(device: str) -> str:
-    import platform
-
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
 
 
 def _sha256(path: Path) -> str:

@@ -14,8 +14,8 @@ from torch import Tensor
 DEFAULT_CANDIDATES = 512
 """Regions of at most this many points are searched exactly, larger ones over as many of their points."""
 
-_CHUNK_ELEMENTS = 1 << 26
-"""Distances held at once (256 MiB in float32)."""
+_CHUNK_ELEMENTS = 1 << 22
+"""Distances held at once (16 MiB in float32)."""
 
 
 def deepest_points(
@@ -35,15 +35,9 @@ def deepest_points(
     # Ascending indices: equal depths are then decided by the points' order, not by the draw.
     chosen, order = chosen.sort(dim=1)
     valid = keys.gather(1, order) >= 0
-    rows = max(1, _CHUNK_ELEMENTS // max(1, count * len(points)))
-    depth = torch.cat(
-        [
-            _squared_depth(points, part, inside)
-            for part, inside in zip(chosen.split(rows), regions.split(rows), strict=True)
-        ]
-    )
-    best = torch.where(valid, depth, -1.0).argmax(dim=1, keepdim=True)
-    return chosen.gather(1, best).squeeze(1)
+    depth = torch.full(chosen.shape, -1.0, device=points.device)
+    depth[valid] = _squared_depth(points, chosen[valid], valid.nonzero()[:, 0], regions)
+    return chosen.gather(1, depth.argmax(dim=1, keepdim=True)).squeeze(1)
 
 
 def corrective_clicks(
@@ -76,10 +70,14 @@ def mask_ious(masks: Tensor, targets: Tensor) -> Tensor:
     return shared / union.clamp(min=1)
 
 
-def _squared_depth(points: Tensor, chosen: Tensor, inside: Tensor) -> Tensor:
-    """Squared distance from points[chosen] [m, K] to the nearest point outside, float [m, K]."""
-    start = points[chosen]
-    distance = (start[:, :, None, 0] - points[:, 0]).square_()
-    for axis in (1, 2):
-        distance += (start[:, :, None, axis] - points[:, axis]).square_()
-    return distance.masked_fill_(inside[:, None, :], torch.inf).amin(dim=2)
+def _squared_depth(points: Tensor, chosen: Tensor, row: Tensor, regions: Tensor) -> Tensor:
+    """Squared distance from points[chosen] [K] to the nearest point outside regions[row] [K], float [K]."""
+    nearest = []
+    step = max(1, _CHUNK_ELEMENTS // len(points))
+    for index, region in zip(chosen.split(step), row.split(step), strict=True):
+        start = points[index]
+        distance = (start[:, None, 0] - points[:, 0]).square_()
+        for axis in (1, 2):
+            distance += (start[:, None, axis] - points[:, axis]).square_()
+        nearest.append(distance.masked_fill_(regions[region], torch.inf).amin(dim=1))
+    return torch.cat(nearest)

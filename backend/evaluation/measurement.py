@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 import time
 from types import TracebackType
@@ -13,20 +14,21 @@ import torch
 class Measurement:
     """Context manager: wall seconds and peak memory of its block.
 
-    device: the block's torch device; on CUDA the block is synchronised before and after
-    After the block: `seconds`; `peak_mib`, on CUDA the tensors' peak within the block, elsewhere the
-    process's peak resident memory so far (it never falls), None where the system does not tell.
+    device: the block's torch device, which is synchronised before and after
+    After the block: `seconds`; `peak_mib`, the tensors' peak within the block where the device counts it,
+    elsewhere the process's peak resident memory so far (it never falls), None where nobody tells.
     """
 
     def __init__(self, device: str | torch.device) -> None:
-        self.device = torch.device(device)
+        self._accelerator = torch.get_device_module(torch.device(device))
+        self._counts_memory = hasattr(self._accelerator, "reset_peak_memory_stats")
         self.seconds = 0.0
         self.peak_mib: float | None = None
 
     def __enter__(self) -> Measurement:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
+        self._accelerator.synchronize()
+        if self._counts_memory:
+            self._accelerator.reset_peak_memory_stats()
         self._start = time.perf_counter()
         return self
 
@@ -36,12 +38,20 @@ class Measurement:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            self.peak_mib = torch.cuda.max_memory_allocated(self.device) / 2**20
+        self._accelerator.synchronize()
+        self.seconds = time.perf_counter() - self._start
+        if self._counts_memory:
+            self.peak_mib = self._accelerator.max_memory_allocated() / 2**20
         else:
             self.peak_mib = process_peak_mib()
-        self.seconds = time.perf_counter() - self._start
+
+
+def device_name(device: str | torch.device) -> str:
+    """The model of the device, or of the processor where it has no name of its own."""
+    accelerator = torch.get_device_module(torch.device(device))
+    if hasattr(accelerator, "get_device_name"):
+        return accelerator.get_device_name()
+    return platform.processor() or platform.machine()
 
 
 def process_peak_mib() -> float | None:

@@ -164,8 +164,14 @@ def _interactive_tables(report: dict[str, Any]) -> list[str]:
     rows = [row("all", summary), *(row(name, group) for name, group in report["by_source"].items())]
     baselines = [[name, _number(entry["iou_first"])] for name, entry in summary["baselines"].items()]
     correlation = summary["score_correlation"]
-    lines = [f"  {name.replace('_', ', ')}: {_number(value)}" for name, value in correlation.items()]
-    tables = [_table(header, rows), "predicted against true IoU\n" + "\n".join(lines)]
+    ranking = [
+        [when, *(_number(correlation[f"{kind}_{key}"]) for kind in ("pearson", "spearman"))]
+        for when, key in (("after the first click", "first"), ("all rounds", "all"))
+    ]
+    tables = [
+        _table(header, rows),
+        _table(["predicted against true IoU", "Pearson", "Spearman"], ranking),
+    ]
     if baselines:
         tables.insert(1, _table(["baseline", "IoU@1"], baselines))
     return tables

@@ -23,6 +23,7 @@ from .interactive import (
     measure_interactive,
 )
 from .metrics import finite_mean
+from .render import matched_labels
 from .shapes import KnownShape
 from .sheet import Card
 
@@ -116,7 +117,10 @@ def run_automatic(
             "peak_mib": result.peak_mib,
         }
         text = ", ".join(f"{name} mIoU {result.scores[name].miou:.3f}" for name in result.labels)
-        yield record, Card(item, score=result.scores["raw"].miou, text=text, predictions=result.labels)
+        matched = {
+            name: matched_labels(item.labels, labels, truth.areas) for name, labels in result.labels.items()
+        }
+        yield record, Card(item, score=result.scores["raw"].miou, text=text, predictions=matched)
 
 
 def collect(

@@ -11,10 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..geometry import face_areas
 from ..geometry.mesh import IntArray
 from ..training.shards import write_atomically
-from .render import matched_labels, render_labels
+from .render import render_labels
 from .shapes import KnownShape
 
 TILE = 230
@@ -32,7 +31,7 @@ class Card:
     """One shape on the sheet.
 
     score: what shapes are ordered by, and text printed under the pictures
-    predictions: title -> face labels int [F], shown left to right after the known parts
+    predictions: title -> face labels int [F] in the known parts' names, shown left to right after those
     """
 
     item: KnownShape
@@ -74,12 +73,9 @@ def write_sheet(path: Path, cards: Sequence[Card], *, title: str, each: int = 8)
 
 
 def _draw(card: Card) -> Image.Image:
-    """Known parts and predictions side by side, with a caption. Matching parts share a colour."""
+    """Known parts and predictions side by side, with a caption. Equal labels have equal colours."""
     item = card.item
-    areas = face_areas(item.mesh)
-    columns = {"known parts": item.labels} | {
-        name: matched_labels(item.labels, labels, areas) for name, labels in card.predictions.items()
-    }
+    columns = {"known parts": item.labels, **card.predictions}
     picture = Image.new("RGB", (TILE * len(columns), TITLE + TILE + CAPTION), _PAPER)
     pen = ImageDraw.Draw(picture)
     for column, (name, labels) in enumerate(columns.items()):
