@@ -303,7 +303,8 @@ def _take_settings(
 
 
 def _poll_idle(cls: type[bpy.types.Operator]) -> bool:
-    if get_session().is_busy:
+    session = get_session()
+    if session.is_busy or session.clicks is not None:
         cls.poll_message_set("PartSAM is still working; wait for it or press Cancel")
         return False
     return True

@@ -48,7 +48,7 @@ class LiveLabels:
         """A slider has a new value: cut the active object's last segmentation there."""
         obj = context.object
         last = None if obj is None else self._session.results.of_object(obj.session_uid)
-        if last is None or self._session.is_busy:
+        if last is None or self._session.is_busy or self._session.clicks is not None:
             return
         cut = slider_cut(context)
         if cut.strength is not None and last.face_count > LIVE_REFINE_FACES:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -17,6 +17,9 @@ from .flow import Flow, FlowRun, run_now
 from .live import LiveLabels
 from .results import Results
 from .setup import Setup
+
+if TYPE_CHECKING:
+    from ..click_tool import ClickWork
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Session:
     results: the last segmentation of each object
     live: follows the sliders
     setup: of the backend's environment
+    clicks: of the click tool, while it runs
     """
 
     def __init__(self) -> None:
@@ -54,6 +58,7 @@ class Session:
         self.results = Results()
         self.live = LiveLabels(self)
         self.setup = Setup(self)
+        self.clicks: ClickWork | None = None
         self.choices: Choices | None = None
         self._watchers: list[Callable[[], bool]] = []
 
@@ -133,6 +138,8 @@ class Session:
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""
         self.live.drop()
+        if self.clicks is not None:
+            self.clicks.stop()  # the tool ends itself when it sees that
         if self.run is not None:
             self.run.abandon(PartSAMError(reason))
 

@@ -43,6 +43,9 @@ class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
             column = layout.column(align=True)
             column.scale_y = 1.5
             column.operator("partsam.segment", icon="MOD_EXPLODE")
+            row = layout.row()
+            row.scale_y = 1.2
+            row.operator("partsam.click_part", icon="RESTRICT_SELECT_OFF")
         draw_problem(layout, session)
         draw_notices(layout, session)
 
@@ -78,9 +81,9 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
             layout.label(text="Not segmented yet", icon="INFO")
             return
         draw_sliders(layout, context)
-        layout.template_list(
-            "PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=6
-        )
+        row = layout.row()
+        row.template_list("PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=9)
+        draw_part_buttons(row.column(align=True))
         part = active_part(mesh)
         if part is not None:
             draw_part_details(layout, mesh, part)
@@ -100,6 +103,19 @@ class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.active = settings.show_overlay
         column.prop(settings, "overlay_opacity")
+
+
+class PARTSAM_MT_parts(bpy.types.Menu):
+    bl_label = "Parts"
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator("partsam.part_assign_selected")
+        layout.separator()
+        layout.operator("partsam.part_rename")
+        layout.operator("partsam.part_lock")
+        layout.separator()
+        layout.operator("partsam.parts_clear", icon="X")
 
 
 def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
@@ -171,6 +187,20 @@ def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         layout.operator("partsam.cut", text="Refine Borders", icon="SMOOTHCURVE")
 
 
+def draw_part_buttons(column: bpy.types.UILayout) -> None:
+    """What can be done with the active part, beside the list."""
+    column.operator("partsam.part_new_from_selected", text="", icon="ADD")
+    column.operator("partsam.part_delete", text="", icon="REMOVE")
+    column.separator()
+    column.operator("partsam.part_isolate", text="", icon="HIDE_OFF")
+    column.operator("partsam.part_select", text="", icon="RESTRICT_SELECT_OFF")
+    column.separator()
+    column.operator("partsam.part_merge", text="", icon="AUTOMERGE_ON")
+    column.operator("partsam.split_part", text="", icon="MOD_EDGESPLIT")
+    column.separator()
+    column.menu("PARTSAM_MT_parts", text="", icon="DOWNARROW_HLT")
+
+
 def draw_part_details(
     layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: bpy.types.PropertyGroup
 ) -> None:
@@ -182,4 +212,4 @@ def draw_part_details(
     row.label(text=f"{part.face_count:,} faces, {share}")
 
 
-classes = (PARTSAM_PT_main, PARTSAM_PT_options, PARTSAM_PT_parts, PARTSAM_PT_view)
+classes = (PARTSAM_MT_parts, PARTSAM_PT_main, PARTSAM_PT_options, PARTSAM_PT_parts, PARTSAM_PT_view)
