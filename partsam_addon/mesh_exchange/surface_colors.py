@@ -67,6 +67,7 @@ def read_surface_colors(
 ) -> SurfaceColors:
     """Read all that `at` needs for the triangles with these corners [T, 3] and polygons [T]."""
     slots = read_polygon_integers(mesh, "material_index")
+    triangle_paints: IntArray
     if slots is None or not materials:
         triangle_paints = np.zeros(len(polygons), dtype=np.int32)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from ...backend.errors import MeshError
 from ..mesh_exchange.arrays import FloatArray, IntArray, polygon_areas
 from .palette import UNASSIGNED
-from .table import free_ids, get_part, locked_ids, read_part_ids, write_part_ids
+from .table import forget_retired, free_ids, get_part, locked_ids, read_part_ids, write_part_ids
 
 KEEP = -1
 """Label of polygons whose part stays as it is."""
@@ -45,6 +45,7 @@ def write_labels(
     ids = np.array([inherited[k] if k in inherited else next(fresh) for k in range(len(present))], np.int32)
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
+    forget_retired(mesh, set(ids.tolist()) - set(inherited.values()))
     write_part_ids(mesh, part_ids)
     result = dict(zip(present.tolist(), ids.tolist(), strict=True))
     _store_confidences(mesh, result, confidences)

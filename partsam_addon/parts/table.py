@@ -8,7 +8,7 @@ mesh and follow undo. The table is kept in step by `sync_table`; where they diff
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import bpy
 import numpy as np
@@ -18,11 +18,11 @@ from bpy.props import (
     FloatProperty,
     FloatVectorProperty,
     IntProperty,
-    PointerProperty,
     StringProperty,
 )
 
 from ...backend.errors import PromptError
+from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import (
     FloatArray,
     IntArray,
@@ -32,7 +32,8 @@ from ..mesh_exchange.arrays import (
 )
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, default_name, part_color
 
-PART_ATTRIBUTE = "partsam_part"
+MAX_RETIRED = 256
+"""Former parts that are remembered, so that their name and colour come back with their faces."""
 
 
 def _keep_name_unique(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
@@ -80,10 +81,11 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
 
 
 class PARTSAM_PG_parts(bpy.types.PropertyGroup):
-    """The parts of a mesh, in the order of the list."""
+    """The parts of a mesh, in the order of the list; `retired` ones have lost all their faces."""
 
     parts: CollectionProperty(type=PARTSAM_PG_part)
     active_index: IntProperty(name="Active Part", description="Part that the buttons work on")
+    retired: CollectionProperty(type=PARTSAM_PG_part)
 
 
 def has_parts(mesh: bpy.types.Mesh) -> bool:
@@ -111,22 +113,36 @@ def sync_table(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> None:
     part_ids: int32 [P], if the caller has them at hand. `mesh` must not be in Edit mode.
     """
     ids = read_part_ids(mesh) if part_ids is None else part_ids
-    counts, areas = _measure(mesh, ids)
+    match_table(mesh, ids, polygon_areas(mesh))
+
+
+def match_table(mesh: bpy.types.Mesh, part_ids: IntArray, areas: FloatArray) -> None:
+    """`sync_table` from the part ids and areas [P] of the faces, for a mesh in any mode."""
+    counts, areas = _measure(part_ids, areas)
     table = mesh.partsam
     active = active_part(mesh)
     active_id = active.part_id if active is not None else UNASSIGNED
     for index in reversed(range(len(table.parts))):
         part_id = table.parts[index].part_id
         if part_id >= len(counts) or not counts[part_id]:
-            table.parts.remove(index)
+            _retire(table, index)
     known = {part.part_id for part in table.parts}
     for part_id in np.flatnonzero(counts).tolist():
         if part_id != UNASSIGNED and part_id not in known:
             _add_part(mesh, part_id)
+    _sort(table)
     for part in table.parts:
         part.face_count = int(counts[part.part_id])
         part.area = float(areas[part.part_id])
     _activate(mesh, active_id)
+
+
+def forget_retired(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:
+    """Drop what is remembered of former parts with these ids, because they become new parts."""
+    retired = mesh.partsam.retired
+    for index in reversed(range(len(retired))):
+        if retired[index].part_id in part_ids:
+            retired.remove(index)
 
 
 def get_part(mesh: bpy.types.Mesh, part_id: int) -> PARTSAM_PG_part:
@@ -187,19 +203,54 @@ def unique_name(name: str, taken: Iterable[str]) -> str:
     return f"{base}.{number:03d}"
 
 
-def _measure(mesh: bpy.types.Mesh, part_ids: IntArray) -> tuple[IntArray, FloatArray]:
+def _measure(part_ids: IntArray, areas: FloatArray) -> tuple[IntArray, FloatArray]:
     size = int(part_ids.max(initial=0)) + 1
     counts = np.bincount(part_ids, minlength=size)
-    weights = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
-    areas: FloatArray = np.bincount(part_ids, weights=weights, minlength=size).astype(np.float64)
-    return counts, areas
+    weights = np.nan_to_num(areas).astype(np.float64)
+    totals: FloatArray = np.bincount(part_ids, weights=weights, minlength=size).astype(np.float64)
+    return counts, totals
 
 
 def _add_part(mesh: bpy.types.Mesh, part_id: int) -> None:
-    part = mesh.partsam.parts.add()
+    table = mesh.partsam
+    part = table.parts.add()
     part.part_id = part_id
+    for index in range(len(table.retired)):
+        if table.retired[index].part_id == part_id:
+            _copy_description(table.retired[index], part)
+            table.retired.remove(index)
+            return
     part.name = default_name(part_id)
     part.color = part_color(part_id)
+
+
+def _sort(table: PARTSAM_PG_parts) -> None:
+    """Order the list by id; new parts were added at its end."""
+    for index in range(1, len(table.parts)):
+        part_id = table.parts[index].part_id
+        place = index
+        while place > 0 and table.parts[place - 1].part_id > part_id:
+            place -= 1
+        if place != index:
+            table.parts.move(index, place)
+
+
+def _retire(table: PARTSAM_PG_parts, index: int) -> None:
+    """Move a part without faces to the retired ones: an undo in Edit mode may bring its faces back."""
+    part = table.parts[index]
+    kept = table.retired.add()
+    kept.part_id = part.part_id
+    _copy_description(part, kept)
+    table.parts.remove(index)
+    while len(table.retired) > MAX_RETIRED:
+        table.retired.remove(0)
+
+
+def _copy_description(source: PARTSAM_PG_part, target: PARTSAM_PG_part) -> None:
+    target.name = source.name
+    target.color = source.color
+    target.locked = source.locked
+    target.confidence = source.confidence
 
 
 def _activate(mesh: bpy.types.Mesh, part_id: int) -> None:
@@ -207,16 +258,3 @@ def _activate(mesh: bpy.types.Mesh, part_id: int) -> None:
     ids = [part.part_id for part in table.parts]
     fallback = max(0, min(table.active_index, len(ids) - 1))
     table.active_index = ids.index(part_id) if part_id in ids else fallback
-
-
-classes: tuple[type, ...] = (PARTSAM_PG_part, PARTSAM_PG_parts)
-
-
-def register_properties() -> None:
-    """Attach the table to every mesh. Call after registering `classes`."""
-    bpy.types.Mesh.partsam = PointerProperty(type=PARTSAM_PG_parts)
-
-
-def unregister_properties() -> None:
-    """Take the table from every mesh. Call before unregistering `classes`."""
-    del bpy.types.Mesh.partsam

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators between parts and the faces of the mesh: select, isolate, assign."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ..mesh_exchange import editable_problem
+from ..parts import (
+    assign_selected,
+    get_part,
+    isolate_part,
+    isolated_part,
+    new_part_from_selected,
+    select_part,
+    show_all_parts,
+)
+from .parts_operator import OnePartOperator, PartsOperator
+
+
+class PARTSAM_OT_part_select(OnePartOperator, bpy.types.Operator):
+    """Select the part's faces in Edit mode"""
+
+    bl_idname = "partsam.part_select"
+    bl_label = "Select Faces of Part"
+
+    extend: BoolProperty(name="Extend", description="Add to what is selected already")
+
+    def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part_id = self.part_id(obj)
+        count = select_part(obj.data, part_id, extend=self.extend)
+        # In vertex mode, faces of other parts between selected vertices would count as selected.
+        context.tool_settings.mesh_select_mode = (False, False, True)
+        return f'{count} faces of "{get_part(obj.data, part_id).name}" are selected'
+
+
+class PARTSAM_OT_part_isolate(OnePartOperator, bpy.types.Operator):
+    """Show only this part in the viewport; once more shows all parts again"""
+
+    bl_idname = "partsam.part_isolate"
+    bl_label = "Isolate Part"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part_id = self.part_id(obj)
+        if isolated_part(obj) == part_id:
+            show_all_parts(obj)
+            return "All parts are shown"
+        isolate_part(obj, part_id)
+        return f'Only "{get_part(obj.data, part_id).name}" is shown'
+
+
+class PARTSAM_OT_part_assign_selected(OnePartOperator, bpy.types.Operator):
+    """Put the faces selected in Edit mode into the part; faces of locked parts stay"""
+
+    bl_idname = "partsam.part_assign_selected"
+    bl_label = "Assign Selected Faces"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part_id = self.part_id(obj)
+        count = assign_selected(obj.data, part_id)
+        return f'{count} faces belong to "{get_part(obj.data, part_id).name}"'
+
+
+class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
+    """Make a new part of the faces selected in Edit mode; faces of locked parts stay"""
+
+    bl_idname = "partsam.part_new_from_selected"
+    bl_label = "New Part from Selected Faces"
+
+    name: StringProperty(name="Name", description="Name of the new part; empty: numbered")
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part = get_part(obj.data, new_part_from_selected(obj.data, self.name))
+        return f'"{part.name}" has {part.face_count} faces'
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        # Also without any parts so far: a first part can be made by hand.
+        problem = editable_problem(context.object)
+        if problem:
+            cls.poll_message_set(problem)
+        return problem is None
+
+
+classes: tuple[type, ...] = (
+    PARTSAM_OT_part_select,
+    PARTSAM_OT_part_isolate,
+    PARTSAM_OT_part_assign_selected,
+    PARTSAM_OT_part_new_from_selected,
+)

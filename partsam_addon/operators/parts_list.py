@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators on the list of parts: what a part is called, how it looks, and which exist."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, FloatVectorProperty, StringProperty
+
+from ..parts import (
+    active_part,
+    clear_parts,
+    closest_neighbor,
+    delete_part,
+    get_part,
+    merge_parts,
+)
+from .parts_operator import OnePartOperator, PartsOperator
+
+NEIGHBOR = "NEIGHBOR"
+
+_enum_cache: list[tuple[str, str, str]] = []
+
+
+class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
+    """Give the part another name"""
+
+    bl_idname = "partsam.part_rename"
+    bl_label = "Rename Part"
+
+    name: StringProperty(name="Name", description="New name of the part")
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        part = active_part(context.object.data)
+        if part is not None and not self.part:
+            self.name = part.name
+        return context.window_manager.invoke_props_dialog(self)
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part = get_part(obj.data, self.part_id(obj))
+        part.name = self.name
+        return f'The part is called "{part.name}"'
+
+
+class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
+    """Give the part another colour"""
+
+    bl_idname = "partsam.part_recolor"
+    bl_label = "Recolour Part"
+
+    color: FloatVectorProperty(
+        name="Colour",
+        description="New colour of the part",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=(0.8, 0.8, 0.8),
+    )
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part = get_part(obj.data, self.part_id(obj))
+        part.color = self.color
+        return f'Recoloured "{part.name}"'
+
+
+def _merge_targets(operator: bpy.types.Operator, context: bpy.types.Context) -> list[tuple[str, str, str]]:
+    # Blender keeps no reference to the strings of a dynamic enum: the module does.
+    _enum_cache[:] = [(NEIGHBOR, "Neighbour", "The part with the longest common border")]
+    if context is not None and context.object is not None and context.object.type == "MESH":
+        _enum_cache.extend(
+            (str(part.part_id), part.name, f"Merge into {part.name}")
+            for part in context.object.data.partsam.parts
+        )
+    return _enum_cache
+
+
+class PARTSAM_OT_part_merge(OnePartOperator, bpy.types.Operator):
+    """Give all faces of the part to another part"""
+
+    bl_idname = "partsam.part_merge"
+    bl_label = "Merge Part With"
+    bl_property = "into"
+
+    into: EnumProperty(name="Into", description="Part that gets the faces", items=_merge_targets)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        context.window_manager.invoke_search_popup(self)
+        return {"RUNNING_MODAL"}
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        mesh, part_id = obj.data, self.part_id(obj)
+        name = get_part(mesh, part_id).name
+        into = closest_neighbor(mesh, part_id) if self.into == NEIGHBOR else int(self.into)
+        merge_parts(mesh, part_id, into)
+        return f'Merged "{name}" into "{get_part(mesh, into).name}"'
+
+
+class PARTSAM_OT_part_delete(OnePartOperator, bpy.types.Operator):
+    """Remove the part from the list; its faces go to the parts around it"""
+
+    bl_idname = "partsam.part_delete"
+    bl_label = "Delete Part"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part_id = self.part_id(obj)
+        name = get_part(obj.data, part_id).name
+        delete_part(obj.data, part_id)
+        return f'Deleted "{name}"; its faces belong to its neighbours'
+
+
+class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
+    """Keep the part's faces when the mesh is segmented again or other parts are edited"""
+
+    bl_idname = "partsam.part_lock"
+    bl_label = "Lock Part"
+
+    action: EnumProperty(
+        name="Action",
+        description="What to do with the lock",
+        items=(
+            ("TOGGLE", "Toggle", "Lock an unlocked part and the reverse"),
+            ("LOCK", "Lock", "Lock the part"),
+            ("UNLOCK", "Unlock", "Unlock the part"),
+        ),
+    )
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        part = get_part(obj.data, self.part_id(obj))
+        part.locked = not part.locked if self.action == "TOGGLE" else self.action == "LOCK"
+        return f'"{part.name}" is {"locked" if part.locked else "unlocked"}'
+
+
+class PARTSAM_OT_parts_clear(PartsOperator, bpy.types.Operator):
+    """Forget all parts of the mesh; the mesh itself stays as it is"""
+
+    bl_idname = "partsam.parts_clear"
+    bl_label = "Clear Parts"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        clear_parts(obj.data)
+        return f'"{obj.name}" has no parts any more'
+
+
+classes: tuple[type, ...] = (
+    PARTSAM_OT_part_rename,
+    PARTSAM_OT_part_recolor,
+    PARTSAM_OT_part_merge,
+    PARTSAM_OT_part_delete,
+    PARTSAM_OT_part_lock,
+    PARTSAM_OT_parts_clear,
+)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all operators on parts have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bpy
+from bpy.props import IntProperty
+
+from ...backend.errors import PromptError
+from ..mesh_exchange import check_editable, editable_problem, object_mode, sharing_notice
+from ..parts import active_part, get_part, has_parts
+from .reporting import reports_errors
+
+if TYPE_CHECKING:
+    from bpy.types import Operator as _OperatorBase
+else:
+    _OperatorBase = object
+
+classes: tuple[type, ...] = ()
+
+
+def parts_problem(obj: bpy.types.Object | None) -> str | None:
+    """Why the parts of `obj` cannot be worked on; None if they can."""
+    problem = editable_problem(obj)
+    if problem is None and obj is not None and not has_parts(obj.data):
+        problem = f'"{obj.name}" has no parts yet; press Segment first'
+    return problem
+
+
+class PartsOperator(_OperatorBase):
+    """An operator on the parts of the active object, in any mode. Subclasses implement `work`."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        problem = parts_problem(context.object)
+        if problem:
+            cls.poll_message_set(problem)
+        return problem is None
+
+    @reports_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        message = self.run(context, context.object)
+        self.report({"INFO"}, message)
+        return {"FINISHED"}
+
+    def run(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        """Do the work on one object outside its Edit mode; what to tell the user."""
+        check_editable(obj)
+        with object_mode(context, obj):
+            return self.work(context, obj)
+
+    def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        raise NotImplementedError
+
+
+class OnePartOperator(PartsOperator):
+    """An operator on one part: the one with the id `part`, or the active one of the list."""
+
+    part: IntProperty(
+        name="Part",
+        description="Id of the part, the value of the face attribute partsam_part; 0: the active one",
+        default=0,
+        min=0,
+        options={"SKIP_SAVE"},
+    )
+
+    def part_id(self, obj: bpy.types.Object) -> int:
+        """Id of the part to work on; PromptError if there is none."""
+        if self.part:
+            return int(get_part(obj.data, self.part).part_id)
+        active = active_part(obj.data)
+        if active is None:
+            raise PromptError("No part is active; click one in the list")
+        return int(active.part_id)
+
+
+class ApplyOperator(PartsOperator):
+    """An operator on all selected objects that have parts (or the active one), each mesh once."""
+
+    changes_mesh = True
+
+    @reports_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        objects = self.objects(context)
+        for obj in objects:
+            check_editable(obj)
+            notice = sharing_notice(obj) if self.changes_mesh else None
+            if notice:
+                self.report({"WARNING"}, notice)
+        messages = [self.run(context, obj) for obj in objects]
+        self.report({"INFO"}, "; ".join(messages))
+        return {"FINISHED"}
+
+    def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
+        """The active object first, then the other selected ones with parts of their own."""
+        found = [context.object]
+        for obj in context.selected_objects:
+            if obj.data not in [other.data for other in found] and parts_problem(obj) is None:
+                found.append(obj)
+        return found
