@@ -8,10 +8,10 @@ can be minimized via graph cuts?", PAMI 2004. The cut itself is PyMaxflow's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import maxflow
 import numpy as np
 
 from ..errors import Cancelled
@@ -24,6 +24,9 @@ Cancel = Callable[[], bool]
 
 _MAX_SWEEPS = 3
 
+_RINGS_PER_ROOT_FACES = 0.03
+"""On an even mesh of F faces of area A / F, one ring is about 0.7 sqrt(A / F) wide."""
+
 
 def refine_labels(
     graph: FaceGraph,
@@ -31,7 +34,7 @@ def refine_labels(
     labels: IntArray,
     *,
     strength: float = 1.0,
-    band_rings: int = 3,
+    band_rings: int | None = None,
     cancel: Cancel | None = None,
     settings: EnergySettings | None = None,
 ) -> IntArray:
@@ -40,7 +43,8 @@ def refine_labels(
     evidence: float [F, P], soft; column p belongs to label p
     labels: int [F], 0 .. P-1, what to start from
     strength: factor on the smoothness; 0 leaves the evidence alone to decide
-    band_rings: labels change only in faces at most this many rings from a border
+    band_rings: labels change only in faces at most this many rings from a border; None for as many as
+        cover the distance by which masks miss borders (see `default_band_rings`)
     cancel: asked before each move; if it says True, errors.Cancelled is raised
 
     Returns int32 [F], whose energy is never above that of `labels`. Raises ValueError for arrays that do
@@ -48,9 +52,17 @@ def refine_labels(
     """
     evidence, labels = np.asarray(evidence), np.asarray(labels)
     _check(graph, evidence, labels)
-    energy = evidence_energy(graph, evidence, strength=strength, settings=settings)
-    band = border_band(graph.edges, labels, band_rings)
-    return minimize(energy, labels, band=band, reach=band_rings, cancel=cancel)
+    rings = default_band_rings(graph.face_count) if band_rings is None else band_rings
+    band = border_band(graph.edges, labels, rings)
+    if not band.any():
+        return labels.astype(np.int32)
+    energy = evidence_energy(graph, evidence, labels, strength=strength, rings=rings, settings=settings)
+    return minimize(energy, labels, band=band, reach=rings, cancel=cancel)
+
+
+def default_band_rings(face_count: int) -> int:
+    """Rings that cover about 2 % of the square root of the area to each side, and at least 3."""
+    return max(3, math.ceil(_RINGS_PER_ROOT_FACES * math.sqrt(face_count)))
 
 
 def _check(graph: FaceGraph, evidence: FloatArray, labels: IntArray) -> None:
@@ -199,6 +211,8 @@ def _best_switch(
     edge of capacity w. For different ones it equals w - w/2 (x_i + x_j) + w/2 [x_i != x_j]: a two-way edge
     of half the capacity and a bonus for switching at both ends; no auxiliary node is needed.
     """
+    import maxflow  # here, so that machines without it can do all but cut
+
     position = np.full(len(labels), -1, dtype=np.int64)
     position[nodes] = np.arange(len(nodes))
     slots, owner = adjacency.slots(nodes)
