@@ -5,12 +5,22 @@ from __future__ import annotations
 
 import bpy
 
-from . import parts, preferences, properties, ui
-from .operators import backend, segment
+from . import click_tool, parts, preferences, properties, ui
+from .operators import backend, parts_faces, parts_list, segment
 from .session import close_session, handlers, open_session
 from .ui import overlay
 
-CLASS_MODULES = (parts, preferences, properties, segment, backend, ui)
+CLASS_MODULES = (
+    parts,
+    preferences,
+    properties,
+    segment,
+    click_tool,
+    parts_list,
+    parts_faces,
+    backend,
+    ui,
+)
 """Modules with `classes`, in the order of registration."""
 
 
