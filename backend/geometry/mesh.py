@@ -16,6 +16,9 @@ IntArray = NDArray[np.integer]
 NEUTRAL_GREY = 192 / 255
 """Colour of surfaces that have none, as the published model was trained with."""
 
+LARGEST_COORDINATE = 1e30
+"""Far beyond any real unit, and small enough that squares of areas are finite and float32 holds it."""
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -61,13 +64,15 @@ class Mesh:
 
 
 def validate_mesh(mesh: Mesh) -> None:
-    """Raise MeshError, with what to do, unless `mesh` has faces, finite used vertices and some area."""
+    """Raise MeshError, with what to do, unless `mesh` has faces, sane used vertices and some area."""
     if mesh.face_count == 0:
         raise MeshError("the mesh has no faces; there is nothing to segment")
     used = mesh.vertices[np.unique(mesh.triangles)]
     broken = int((~np.isfinite(used)).any(axis=1).sum())
     if broken:
         raise MeshError(f"{broken} vertices are not finite (NaN or infinite); repair the mesh and try again")
+    if np.abs(used).max() > LARGEST_COORDINATE:
+        raise MeshError(f"the mesh has coordinates beyond {LARGEST_COORDINATE:g}; move it or scale it down")
     extent = float(np.ptp(used, axis=0).max())
     if extent == 0 or float(face_areas(mesh).sum()) <= 1e-14 * extent**2:
         raise MeshError("the mesh has no surface area: all its faces are collapsed")

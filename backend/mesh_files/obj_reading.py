@@ -30,30 +30,34 @@ def read_obj(path: Path) -> SourceScene:
     Polygons of an evenly sized run come from the parser whole and are split here, since
     trimesh's own splitting reorders the faces.
     """
-    from trimesh.exchange.obj import load_obj
-    from trimesh.resolvers import FilePathResolver
-
     data = path.read_bytes()
     if _RELATIVE.search(data):
         data = _with_absolute_indices(data)
+    library, notes = _library(data, path.parent)
     try:
-        with warnings.catch_warnings():
-            # numpy reports text that is not numbers by a DeprecationWarning and a shortened array.
-            warnings.simplefilter("error", DeprecationWarning)
-            # One chunk per run of `usemtl`: grouping by material would reorder the faces.
-            loaded = load_obj(
-                io.StringIO(data.decode("utf-8", "replace")),
-                resolver=FilePathResolver(str(path)),
-                group_material=False,
-            )
+        chunks = _chunks(data, path)
+        looks, index_of = _looks([chunk["visual"] for chunk in chunks], path, _names(_MATERIAL, library))
+        surfaces = [_surface(chunk, path.stem, index_of) for chunk in chunks]
     except (ValueError, LookupError, TypeError, AttributeError, DeprecationWarning) as error:
         raise MeshFileError(f"{path.name} is not an OBJ file, or damaged") from error
-    # The parser hands chunks back last first.
-    chunks = list(loaded.get("geometry", {}).values())[::-1]
-    library, notes = _library(data, path.parent)
-    looks, index_of = _looks([chunk["visual"] for chunk in chunks], path, _names(_MATERIAL, library))
-    surfaces = [_surface(chunk, path.stem, index_of) for chunk in chunks]
     return SourceScene(tuple(surfaces), looks, notes)
+
+
+def _chunks(data: bytes, path: Path) -> list[dict[str, Any]]:
+    """The parser's arrays of each run of `usemtl`, in file order: grouped by material, faces would move."""
+    from trimesh.exchange.obj import load_obj
+    from trimesh.resolvers import FilePathResolver
+
+    with warnings.catch_warnings():
+        # numpy reports text that is not numbers by a DeprecationWarning and a shortened array.
+        warnings.simplefilter("error", DeprecationWarning)
+        loaded = load_obj(
+            io.StringIO(data.decode("utf-8", "replace")),
+            resolver=FilePathResolver(str(path)),
+            group_material=False,
+        )
+    # The parser works through its list from the end.
+    return list(loaded.get("geometry", {}).values())[::-1]
 
 
 def _surface(chunk: dict[str, Any], name: str, index_of: dict[str, int]) -> Surface:
