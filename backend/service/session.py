@@ -225,9 +225,10 @@ class Session:
         return Reply(arrays={"labels": labels.astype(np.int32)})
 
     def _release(self, call: Call) -> Reply:
+        with_model = fields.flag(call.message, "model")
         for held in (self._shapes, self._parts, self._predictions):
             held.clear()
-        if fields.flag(call.message, "model"):
+        if with_model:
             self._segmenters.clear()
         free_cached_memory()
         return Reply()

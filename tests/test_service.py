@@ -1,0 +1,557 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server as a process of its own, spoken to in raw protocol bytes; and what its requests mean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from backend import Mesh, Segmenter
+from backend.errors import Cancelled, ProtocolError
+from backend.geometry import sample_surface
+from backend.service.held import Recent
+from backend.service.memory import Footprint, is_out_of_memory, within_memory
+from backend.service.protocol import (
+    MAGIC,
+    PREFIX,
+    PROTOCOL_VERSION,
+    Message,
+    content_hash,
+    read_message,
+    write_message,
+)
+from backend.service.server import Call, Reply, RequestRefused
+from backend.service.session import Session
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "small-untrained"
+TIMEOUT = 120.0
+MALFORMED = PREFIX.pack(MAGIC, PROTOCOL_VERSION, 0, 3, 0) + b"{}}"
+
+
+class Client:
+    """A server process and the test's end of its pipes."""
+
+    def __init__(self, *arguments: str, command: list[str] | None = None) -> None:
+        launcher = [sys.executable, "-I", "-u", str(ROOT / "backend" / "service" / "launcher.py")]
+        self.process = subprocess.Popen(
+            [*(command or launcher), *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        self._next_id = 1
+
+    def send(self, kind: str, fields: dict[str, Any] | None = None, **arrays: np.ndarray) -> int:
+        request_id, self._next_id = self._next_id, self._next_id + 1
+        write_message(self.process.stdin, Message(kind, request_id, fields or {}, arrays))
+        return request_id
+
+    def receive(self) -> Message:
+        message = read_message(self.process.stdout)
+        assert message is not None, "\n".join(self.log)
+        return message
+
+    def answer(self, request_id: int) -> Message:
+        """The result or error of a request; its progress is checked on the way."""
+        while (message := self.receive()).kind == "progress":
+            assert message.id == request_id and 0 <= message.fields["fraction"] <= 1
+        assert message.id == request_id
+        return message
+
+    def ask(self, kind: str, fields: dict[str, Any] | None = None, **arrays: np.ndarray) -> Message:
+        return self.answer(self.send(kind, fields, **arrays))
+
+    def result(self, kind: str, fields: dict[str, Any] | None = None, **arrays: np.ndarray) -> Message:
+        message = self.ask(kind, fields, **arrays)
+        assert message.kind == "result", message.fields
+        return message
+
+    def error(self, kind: str, fields: dict[str, Any] | None = None, **arrays: np.ndarray) -> tuple[str, str]:
+        message = self.ask(kind, fields, **arrays)
+        assert message.kind == "error", message.fields
+        return message.fields["error"], message.fields["message"]
+
+    def close(self) -> int:
+        """Close the server's input; its exit code."""
+        self.process.stdin.close()
+        return self.ended()
+
+    def ended(self) -> int:
+        code = self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
+        for stream in (self.process.stdin, self.process.stdout):
+            stream.close()
+        return code
+
+    def _read_log(self) -> None:
+        with self.process.stderr as stream:
+            for line in stream:
+                self.log.append(line.decode().rstrip())
+
+
+def mesh_arrays(mesh: trimesh.Trimesh) -> dict[str, np.ndarray]:
+    return {"vertices": np.array(mesh.vertices), "triangles": np.array(mesh.faces, dtype=np.int32)}
+
+
+BALL = mesh_arrays(trimesh.creation.icosphere(subdivisions=3))
+
+
+def encode_fields(arrays: dict[str, np.ndarray], **changes: object) -> dict[str, object]:
+    return {"content": content_hash(arrays), "model": MODEL, "device": "cpu", "seed": 0, **changes}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    client = Client()
+    yield client
+    assert client.close() == 0
+
+
+@pytest.fixture(scope="module")
+def ball(client: Client) -> str:
+    """The id of an encoded sphere."""
+    return client.result("encode", encode_fields(BALL), **BALL).fields["shape"]
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter.load(MODEL, device="cpu")
+
+
+# What the bytes on the pipe may do
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "not a PartSAM message: it starts with b'GET / HT'"),
+        (PREFIX.pack(MAGIC, PROTOCOL_VERSION + 1, 0, 2, 0) + b"{}", "update PartSAM and restart Blender"),
+        (PREFIX.pack(MAGIC, PROTOCOL_VERSION, 0, 0xFFFFFFFF, 0), "exceeds the limit"),
+        (PREFIX.pack(MAGIC, PROTOCOL_VERSION, 0, 2, 2**62), "exceed the limit"),
+        (MALFORMED, "not JSON"),
+        (PREFIX.pack(MAGIC, PROTOCOL_VERSION, 0, 1000, 0) + b'{"kind": "hello"', "ended within a message"),
+    ],
+    ids=["garbage", "version", "header size", "payload size", "header", "truncated"],
+)
+def test_a_broken_stream_is_named_and_ends_the_server(data: bytes, reason: str) -> None:
+    client = Client()
+    client.process.stdin.write(data)
+    if "ended" in reason:
+        client.process.stdin.close()
+    message = client.receive()
+    assert (message.kind, message.id, message.fields["error"]) == ("error", 0, "protocol")
+    assert reason in message.fields["message"]
+    assert read_message(client.process.stdout) is None
+    assert client.ended() == 0
+
+
+def test_it_ends_with_its_input_even_while_it_computes() -> None:
+    client = Client()
+    client.send("encode", encode_fields(BALL), **BALL)
+    while client.receive().fields["stage"] != "encode":
+        pass
+    assert client.close() == 0
+
+
+def test_it_ends_with_its_parent_even_if_its_input_stays_open() -> None:
+    with subprocess.Popen(["sleep", "600"]) as parent:
+        client = Client(f"--parent-pid={parent.pid}")
+        assert client.error("nonsense")[0] == "protocol"
+        parent.kill()
+        assert client.ended() == 0
+    assert any("has ended" in line for line in client.log)
+
+
+def test_a_parent_that_cannot_be_seen_is_not_watched() -> None:
+    with subprocess.Popen(["true"]) as parent:
+        parent.wait()
+    client = Client(f"--parent-pid={parent.pid}")
+    assert client.error("nonsense")[0] == "protocol"
+    assert client.close() == 0
+    assert any("is not visible" in line for line in client.log)
+
+
+def test_shutdown_and_the_command_line_front_end() -> None:
+    client = Client(command=[sys.executable, "-m", "backend", "serve"])
+    assert client.ask("shutdown").kind == "result"
+    assert client.ended() == 0
+
+
+FAULTY = """
+    import ctypes, logging, os, time
+    from backend.errors import MeshError
+    from backend.service.server import Reply, Server
+    from backend.service.standard_streams import claim_standard_streams
+
+    class Faulty:
+        def handle(self, call):
+            kind = call.message.kind
+            print("printed by Python", flush=True)
+            os.system("echo printed by a child")
+            os.write(1, b"written to the descriptor\\n")
+            ctypes.CDLL(None).puts(b"printed by C")
+            ctypes.CDLL(None).fflush(None)
+            if kind == "bug":
+                return {}["nothing"]
+            if kind == "memory":
+                raise MemoryError
+            if kind == "unsendable":
+                return Reply({"value": object()})
+            if kind == "read":
+                return Reply({"read": len(open(0, "rb", closefd=False).read())})
+            return Reply({"fine": True})
+
+        def release_memory(self):
+            logging.warning("idle")
+
+    source, sink = claim_standard_streams()
+    logging.basicConfig(level=logging.INFO)
+    Server(source, sink, Faulty(), idle_seconds=0.1).run()
+"""
+
+
+def test_whatever_a_handler_does_the_server_goes_on_and_the_pipe_stays_clean() -> None:
+    client = Client(command=[sys.executable, "-c", textwrap.dedent(FAULTY)])
+    kind, text = client.error("bug")
+    assert kind == "bug" and "KeyError: 'nothing'" in text and "log" in text
+    kind, text = client.error("memory")
+    assert kind == "out_of_memory" and "smaller mesh" in text
+    assert client.error("unsendable")[0] == "protocol"
+    assert client.result("read").fields["read"] == 0
+    assert client.result("fine").fields == {"fine": True, "notices": []}
+    while "WARNING:root:idle" not in client.log:
+        time.sleep(0.02)
+    assert client.close() == 0
+    log = "\n".join(client.log)
+    for text in ("printed by Python", "printed by a child", "written to the descriptor", "printed by C"):
+        assert text in log
+    assert "Traceback" in log and "in handle" in log
+
+
+def test_requests_sent_at_once_are_answered_one_after_another(client: Client) -> None:
+    first, second = client.send("hello"), client.send("nonsense")
+    assert client.answer(first).fields["protocol"] == PROTOCOL_VERSION
+    assert client.answer(second).fields["error"] == "protocol"
+
+
+def test_an_id_in_use_is_refused_and_the_first_request_answered(client: Client, ball: str) -> None:
+    fields = {"shape": ball, "prompts": 64, "granularity": 0.5}
+    request_id = client.send("segment_every_part", fields)
+    write_message(client.process.stdin, Message("hello", request_id))
+    kinds = []
+    while (message := client.receive()).kind != "result":
+        kinds.append((message.kind, message.id))
+    assert ("error", 0) in kinds
+    assert message.id == request_id and "part_count" in message.fields
+
+
+# What requests mean
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "arrays", "reason"),
+    [
+        ("encode", encode_fields(BALL, seed="0"), BALL, "'seed' to be a whole number"),
+        ("encode", encode_fields(BALL, model=""), BALL, "'model' to be a non-empty string"),
+        ("encode", encode_fields(BALL, content="x"), BALL, "changed while they were being sent"),
+        ("predict", {"shape": "BALL"}, {}, "'points' to be sent with it"),
+        ("predict", {"shape": "BALL"}, {"points": np.zeros((2, 2))}, r"'points' to be floats [n, 3]"),
+        ("segment_every_part", {"shape": "BALL", "prompts": True}, {}, "'prompts' to be a whole number"),
+        ("segment_every_part", {"shape": "BALL", "prompts": 8, "granularity": 2}, {}, "from 0.0 to 1.0"),
+        ("release", {"model": 1}, {}, "'model' to be true or false"),
+    ],
+)
+def test_malformed_requests_are_refused(client: Client, ball: str, kind, fields, arrays, reason: str) -> None:
+    fields = {name: ball if value == "BALL" else value for name, value in fields.items()}
+    error, message = client.error(kind, fields, **arrays)
+    assert error == "protocol" and reason in message
+
+
+def broken_meshes() -> dict[str, tuple[dict[str, np.ndarray], str]]:
+    nan = {**BALL, "vertices": np.where(BALL["vertices"] > 0.99, np.nan, BALL["vertices"])}
+    flat = {**BALL, "vertices": np.zeros_like(BALL["vertices"])}
+    empty = {**BALL, "triangles": np.zeros((0, 3), dtype=np.int32)}
+    foreign = {**BALL, "triangles": BALL["triangles"] + 1000}
+    return {
+        "nan": (nan, "not finite"),
+        "flat": (flat, "no surface area"),
+        "empty": (empty, "no faces"),
+        "foreign": (foreign, "refer to vertices"),
+    }
+
+
+@pytest.mark.parametrize("name", broken_meshes())
+def test_broken_meshes_are_the_users_to_repair(client: Client, name: str) -> None:
+    arrays, reason = broken_meshes()[name]
+    kind, message = client.error("encode", encode_fields(arrays), **arrays)
+    assert kind == "user" and reason in message
+
+
+def test_an_unknown_model_and_device_are_named(client: Client) -> None:
+    kind, message = client.error("load_model", {"model": "no-such-model", "device": "cpu"})
+    assert kind == "user" and "no-such-model" in message
+    assert client.error("load_model", {"model": MODEL, "device": "abacus"})[0] == "user"
+
+
+def test_what_is_not_held_is_asked_for(client: Client) -> None:
+    fields = encode_fields(BALL, seed=99)
+    assert client.error("encode", fields)[0] == "need_arrays"
+    assert client.error("predict", {"shape": "gone"}, points=np.zeros((1, 3)))[0] == "missing"
+    assert client.error("face_labels", {"parts": "gone", "granularity": 0.5})[0] == "missing"
+    gone = {"prediction": "gone", "candidate": 0, "strength": 1.0}
+    assert client.error("refine_prediction", gone)[0] == "missing"
+
+
+def test_an_unchanged_shape_is_neither_sent_nor_encoded_again(client: Client, ball: str) -> None:
+    again = client.result("encode", encode_fields(BALL))
+    assert again.fields["shape"] == ball
+    assert again.fields["reused"] is True
+    assert again.fields["faces"] == len(BALL["triangles"])
+
+
+def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segmenter: Segmenter) -> None:
+    points, labels = np.array([[0.0, 0, 1], [0, 0, -1]]), np.array([1, 0], dtype=np.int32)
+    first = client.result("predict", {"shape": ball}, points=points[:1], labels=labels[:1])
+    assert first.arrays["face_logits"].shape == (3, len(BALL["triangles"]))
+    second = client.result(
+        "predict", {"shape": ball, "previous": first.fields["prediction"]}, points=points, labels=labels
+    )
+
+    shape = segmenter.encode(Mesh(**BALL))
+    expected = segmenter.predict(shape, points[:1], labels[:1])
+    np.testing.assert_allclose(first.arrays["face_logits"], expected.face_logits, atol=1e-4)
+    np.testing.assert_allclose(first.arrays["scores"], expected.scores, atol=1e-5)
+    assert first.fields["best"] == expected.best
+    refined = segmenter.predict(shape, points, labels, previous=expected)
+    np.testing.assert_allclose(second.arrays["face_logits"], refined.face_logits, atol=1e-4)
+
+    request = {"prediction": second.fields["prediction"], "candidate": 0, "strength": 0.0}
+    mask = client.result("refine_prediction", request).arrays["labels"]
+    assert mask.shape == (len(BALL["triangles"]),) and set(np.unique(mask)) <= {0, 1}
+    kind, message = client.error("refine_prediction", {**request, "candidate": 1})
+    assert kind == "protocol" and "from 0 to 0" in message
+
+
+def test_the_callers_sample_is_what_is_encoded(client: Client, ball: str) -> None:
+    """A sample drawn as the backend would draw it gives the same encoding as letting it draw."""
+    drawn = sample_surface(Mesh(**BALL), 10_000, seed=0)
+    arrays = {
+        **BALL,
+        "points": drawn.points,
+        "normals": drawn.normals,
+        "colors": drawn.colors,
+        "point_faces": drawn.faces,
+    }
+    shape = client.result("encode", encode_fields(arrays), **arrays).fields["shape"]
+    assert shape != ball
+    clicks = {"points": np.array([[0.0, 1, 0]]), "labels": np.array([1])}
+    logits = [
+        client.result("predict", {"shape": name}, **clicks).arrays["face_logits"] for name in (shape, ball)
+    ]
+    np.testing.assert_array_equal(*logits)
+
+    for broken, reason in (
+        ({"point_faces": drawn.faces + 10_000}, "must lie in 0..1279"),
+        ({"normals": drawn.normals[1:]}, "the same length"),
+        ({"colors": drawn.colors * np.float32("nan")}, "not finite"),
+    ):
+        changed = {**arrays, **broken}
+        assert reason in client.error("encode", encode_fields(changed), **changed)[1]
+
+
+def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter: Segmenter) -> None:
+    request_id = client.send("segment_every_part", {"shape": ball, "prompts": 32, "granularity": 1.0})
+    stages = []
+    while (message := client.receive()).kind == "progress":
+        stages.append(message.fields["stage"])
+    assert message.id == request_id and "prompts" in stages and "parts" in stages
+    expected = segmenter.segment_every_part(segmenter.encode(Mesh(**BALL)), prompts=32)
+    np.testing.assert_array_equal(message.arrays["labels"], expected.face_labels(1.0))
+    np.testing.assert_allclose(message.arrays["confidence"], expected.confidence(1.0), atol=1e-5)
+
+    parts = message.fields["parts"]
+    labels = client.result("face_labels", {"parts": parts, "granularity": 0.0})
+    np.testing.assert_array_equal(labels.arrays["labels"], expected.face_labels(0.0))
+    refined = client.result("refine", {"parts": parts, "granularity": 0.5, "strength": 2.0})
+    np.testing.assert_array_equal(refined.arrays["labels"], expected.refined_labels(0.5, strength=2.0))
+    assert refined.fields["part_count"] == len(refined.arrays["confidence"])
+
+
+def test_cancelling_stops_running_and_waiting_requests_and_nothing_else(client: Client, ball: str) -> None:
+    fields = {"shape": ball, "prompts": 4096, "granularity": 0.5}
+    running, waiting, wanted = (client.send("segment_every_part", fields) for _ in range(3))
+    while client.receive().fields["stage"] != "prompts":
+        pass
+    for request_id in (running, waiting, 987654):  # the last is unknown, or was answered long ago
+        write_message(client.process.stdin, Message("cancel", request_id))
+    for request_id in (running, waiting):
+        assert client.answer(request_id).fields["error"] == "cancelled"
+    assert client.receive().id == wanted
+    write_message(client.process.stdin, Message("cancel", wanted))
+    assert client.answer(wanted).fields["error"] == "cancelled"
+    assert client.result("encode", encode_fields(BALL)).fields["reused"] is True
+
+
+def test_encoding_can_be_cancelled(client: Client) -> None:
+    request_id = client.send("encode", encode_fields(BALL, seed=5), **BALL)
+    while client.receive().fields["stage"] != "encode":
+        pass
+    write_message(client.process.stdin, Message("cancel", request_id))
+    assert client.answer(request_id).fields["error"] == "cancelled"
+    assert client.error("encode", encode_fields(BALL, seed=5))[0] == "need_arrays"
+
+
+def test_a_mesh_of_a_million_faces_arrives_whole(client: Client) -> None:
+    """It is refused for its one broken vertex, which the server has to find first."""
+    side = 708
+    grid = np.arange(side * side, dtype=np.int32).reshape(side, side)
+    quads = np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], axis=-1).reshape(-1, 4)
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])[:-1]
+    vertices = np.random.default_rng(0).random((side * side, 3))
+    vertices[-2] = np.nan
+    assert len(triangles) > 999_000
+    arrays = {"vertices": vertices, "triangles": triangles}
+    kind, message = client.error("encode", encode_fields(arrays), **arrays)
+    assert (kind, message.split(" ", 1)[0]) == ("user", "1")
+
+
+# Memory
+
+
+def call(kind: str, fields: dict[str, object], arrays: dict[str, np.ndarray] | None = None) -> Call:
+    return Call(Message(kind, 1, fields, arrays or {}), lambda stage, fraction: None, lambda: False)
+
+
+def answered(
+    session: Session, kind: str, fields: dict[str, object], **arrays: np.ndarray
+) -> tuple[Reply, list[str]]:
+    request = call(kind, fields, arrays)
+    return session.handle(request), request.notices
+
+
+def test_released_memory_is_filled_again_when_needed() -> None:
+    session = Session()
+    session.release_memory()  # nothing is held yet
+    shape = answered(session, "encode", encode_fields(BALL), **BALL)[0].fields["shape"]
+    clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
+    before = answered(session, "predict", {"shape": shape}, **clicks)[0]
+    session.release_memory()
+    after = answered(session, "predict", {"shape": shape}, **clicks)[0]
+    np.testing.assert_array_equal(before.arrays["face_logits"], after.arrays["face_logits"])
+    answered(session, "release", {"model": True})
+    with pytest.raises(RequestRefused, match="no longer held"):
+        answered(session, "predict", {"shape": shape}, **clicks)
+
+
+def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monkeypatch) -> None:
+    """A full graphics card is not at hand: the network itself refuses what would not fit one."""
+    segment, encode = Segmenter.segment_every_part, Segmenter.encode_points
+
+    def segment_on_a_small_card(self, shape, **options):
+        if options["prompt_batch"] > 4 or len(shape.points) > 5000:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return segment(self, shape, **options)
+
+    def encode_on_a_small_card(self, points, *args, **options):
+        if len(points) > 8000:
+            raise RuntimeError("MPS backend out of memory")
+        return encode(self, points, *args, **options)
+
+    monkeypatch.setattr(Segmenter, "segment_every_part", segment_on_a_small_card)
+    monkeypatch.setattr(Segmenter, "encode_points", encode_on_a_small_card)
+    session = Session()
+    encoded, notices = answered(session, "encode", encode_fields(BALL), **BALL)
+    assert encoded.fields["points"] == 5000
+    assert notices == ["Memory ran out on cpu; went on with 5000 instead of 10000 sample points."]
+
+    wanted = {"shape": encoded.fields["shape"], "prompts": 8, "granularity": 0.5}
+    found, notices = answered(session, "segment_every_part", wanted)
+    assert found.arrays["labels"].shape == (len(BALL["triangles"]),)
+    assert [notice.split("went on with ")[1] for notice in notices] == [
+        "16 instead of 64 prompts at a time.",
+        "4 instead of 16 prompts at a time.",
+    ]
+    assert answered(session, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
+
+
+def test_the_last_step_down_is_the_cpu_as_it_was_asked_for() -> None:
+    asked = Footprint(prompt_batch=16, points=20_000, device="gpu")
+    tried: list[Footprint] = []
+    notices: list[str] = []
+
+    def compute(footprint: Footprint) -> str:
+        tried.append(footprint)
+        if footprint.device != "cpu":
+            raise torch.OutOfMemoryError("out of memory")
+        return "done"
+
+    assert within_memory(asked, compute, notices=notices) == ("done", Footprint(16, 20_000, "cpu"))
+    assert tried == [
+        asked,
+        Footprint(4, 20_000, "gpu"),
+        Footprint(4, 5000, "gpu"),
+        Footprint(16, 20_000, "cpu"),
+    ]
+    assert notices[-1] == "Memory ran out on gpu; went on with the CPU, which is slower."
+
+
+def test_where_nothing_smaller_is_left_or_something_else_is_wrong_the_error_stays() -> None:
+    def always(_: Footprint) -> None:
+        raise MemoryError("no more")
+
+    with pytest.raises(MemoryError):
+        within_memory(Footprint(4, 100, "cpu"), always, notices=[])
+
+    def cancelled(_: Footprint) -> None:
+        raise Cancelled()
+
+    notices: list[str] = []
+    with pytest.raises(Cancelled):
+        within_memory(Footprint(64, 100_000, "gpu"), cancelled, notices=notices)
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."), True),
+        (MemoryError(), True),
+        (RuntimeError("shape mismatch"), False),
+        (ProtocolError("oversize"), False),
+    ],
+)
+def test_running_out_of_memory_is_recognised_in_all_its_forms(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+    wrapped = ValueError("failed")
+    wrapped.__cause__ = error
+    assert is_out_of_memory(wrapped) is expected
+
+
+def test_the_least_recently_used_is_forgotten() -> None:
+    kept: Recent[int] = Recent(2)
+    kept.put("a", 1)
+    kept.put("b", 2)
+    assert kept.get("a") == 1
+    kept.put("c", 3)
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (1, None, 3)
+    assert len(kept) == 2
