@@ -13,7 +13,7 @@ from ..backend_process.connection import child_environment
 
 REQUIRED_MODULES = ("numpy", "scipy", "torch", "safetensors", "maxflow")
 CHECK_SECONDS = 120.0
-PROBE_SCRIPT = Path(__file__).with_name("probe.py")
+PROBE_SCRIPT = Path(__file__).resolve().parents[2] / "backend" / "service" / "probe.py"
 
 HINTS = {
     "WinError 126": "a DLL is missing: install the Microsoft Visual C++ Redistributable",
