@@ -17,7 +17,7 @@ from backend.evaluation.automatic import AutomaticSettings, Truth
 from backend.evaluation.baselines import FieldSettings, component_labels
 from backend.evaluation.interactive import InteractiveSettings, measure_interactive
 from backend.evaluation.render import matched_labels, part_color, render_labels
-from backend.evaluation.report import SCHEMA, build_report, format_report
+from backend.evaluation.report import SCHEMA, build_report, cost_by_faces, format_report
 from backend.evaluation.runs import Baselines, collect, run_automatic, run_interactive
 from backend.evaluation.shapes import known_shapes
 from backend.geometry import Mesh, face_areas, face_centroids
@@ -202,6 +202,22 @@ def test_report_is_strict_json_with_everything_in_it():
     assert again["summary"]["methods"]["refined"]["miou"] == 1.0
     assert again["summary"]["methods"]["raw"]["boundary_f"] is None  # the known parts share no edge
     assert "components" in format_report(report)
+
+
+def test_cost_is_grouped_by_face_count():
+    def record(faces: int, seconds: float, peak: float | None) -> dict:
+        return {"faces": faces, "seconds": {"encode": seconds}, "peak_mib": peak}
+
+    rows = cost_by_faces(
+        [record(999, 1, 10), record(1000, 2, 30), record(4999, 9, 20), record(10**6, 5, None)]
+    )
+    assert [(row["faces_from"], row["faces_below"], row["shapes"]) for row in rows] == [
+        (0, 1000, 1),
+        (1000, 5000, 2),
+        (50000, None, 1),
+    ]
+    assert [row["seconds"]["encode"] for row in rows] == [1, 5.5, 5]  # medians
+    assert [row["peak_mib"] for row in rows] == [10, 30, None]
 
 
 @pytest.fixture

@@ -73,8 +73,8 @@ def run_interactive(
             },
             "by_part": {
                 "label": result.parts.tolist(),
-                "iou": result.ious.tolist(),
-                "score": result.scores.tolist(),
+                "iou": result.ious.astype(float).round(5).tolist(),
+                "score": result.scores.astype(float).round(5).tolist(),
             },
             "seconds": {"encode": result.encode_seconds, "clicks": result.click_seconds},
             "peak_mib": result.peak_mib,
