@@ -44,19 +44,25 @@ class PottsEnergy:
 class EnergySettings:
     """Weights of the refinement energy. Lengths are in units of the square root of the total area.
 
+    The defaults were fitted on fused shapes with known parts (docs/refinement.md).
+
     smoothness: cost of a border of length 1 over flat ground; borders move by about this much
     concave_angle, convex_angle: radians over which a valley's or a ridge's cost falls to 1/e
     crease_floor: what the sharpest crease still costs, as a share of flat ground
     link_weight: the same for a link across a gap between two shells
     evidence_floor: added to every probability, so that one confident mistake can be outvoted
+    full_part_size: borders of parts smaller than this (square root of the area) cost less, in
+        proportion, or the cut would prefer to eat small parts; smallest_factor: but never less than that
     """
 
-    smoothness: float = 0.012
-    concave_angle: float = math.radians(20)
-    convex_angle: float = math.radians(80)
+    smoothness: float = 0.036
+    concave_angle: float = math.radians(10)
+    convex_angle: float = math.radians(60)
     crease_floor: float = 0.05
-    link_weight: float = 0.05
-    evidence_floor: float = 0.02
+    link_weight: float = 0.01
+    evidence_floor: float = 0.01
+    full_part_size: float = 0.2
+    smallest_factor: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -102,17 +108,22 @@ class DisagreementCosts:
 def evidence_energy(
     graph: FaceGraph,
     evidence: FloatArray,
+    labels: IntArray,
     *,
     strength: float = 1.0,
+    rings: int = 3,
     settings: EnergySettings | None = None,
 ) -> PottsEnergy:
     """The energy that refinement minimises; the same for a mesh and its scaled copy.
 
     evidence: float [F, P]; strength: factor on the smoothness
+    labels: int [F], what refinement starts from: around the parts that are small there (up to `rings`
+        faces away) borders cost less
     """
     settings = settings or EnergySettings()
-    scale = 1 / math.sqrt(float(graph.face_areas.sum()))
-    weights = strength * settings.smoothness * scale * graph.edge_length * crease_factors(graph, settings)
+    scale = strength * settings.smoothness / math.sqrt(float(graph.face_areas.sum()))
+    weights = scale * graph.edge_length * crease_factors(graph, settings)
+    weights *= part_size_factors(graph, labels, rings=rings, settings=settings)
     data = EvidenceCosts.of(evidence, graph.face_areas, settings.evidence_floor)
     return PottsEnergy(data=data, edges=graph.edges, weights=weights)
 
@@ -122,6 +133,22 @@ def crease_factors(graph: FaceGraph, settings: EnergySettings) -> FloatArray:
     width = np.where(graph.dihedral < 0, settings.concave_angle, settings.convex_angle)
     factors = np.maximum(np.exp(-np.abs(graph.dihedral) / width), settings.crease_floor)
     return np.where(graph.is_link, settings.link_weight, factors)
+
+
+def part_size_factors(
+    graph: FaceGraph, labels: IntArray, *, rings: int, settings: EnergySettings
+) -> FloatArray:
+    """How much a border costs for the smallest part within `rings` faces of it, float64 [E] in (0, 1]."""
+    labels = np.asarray(labels)
+    sizes = np.sqrt(np.bincount(labels, graph.face_areas) / graph.face_areas.sum())
+    factors = np.clip(sizes / settings.full_part_size, settings.smallest_factor, 1)[labels]
+    for _ in range(rings):
+        first, second = factors[graph.edges[:, 0]], factors[graph.edges[:, 1]]
+        stepped = np.flatnonzero(first != second)
+        smaller = np.minimum(first[stepped], second[stepped])
+        np.minimum.at(factors, graph.edges[stepped, 0], smaller)
+        np.minimum.at(factors, graph.edges[stepped, 1], smaller)
+    return np.minimum(factors[graph.edges[:, 0]], factors[graph.edges[:, 1]])
 
 
 def published_energy(graph: FaceGraph, predicted: IntArray, *, weight: float = 6.0) -> PottsEnergy:
