@@ -6,12 +6,13 @@ the model in the loop, `pipeline` runs both over a folder and keeps the `manifes
 """
 
 from .manifest import Entry, Manifest
-from .pipeline import CurationReport, curate
+from .pipeline import CurationReport, CurationSettings, curate
 from .stage_one import Rejected, StageOneRules, label_scene
 from .stage_two import StageTwoRules, label_fragmented
 
 __all__ = [
     "CurationReport",
+    "CurationSettings",
     "Entry",
     "Manifest",
     "Rejected",

@@ -17,7 +17,7 @@ from ...errors import DataError, MeshError, MeshFileError
 from ...mesh_files import READABLE_SUFFIXES, SourceScene, read_mesh_file
 from ..shards import LabelledShape, ShapeSet, write_shard
 from .manifest import Entry, Manifest
-from .stage_one import TOO_MANY_PARTS, Labeling, Rejected, StageOneRules, label_scene
+from .stage_one import TOO_MANY_PARTS, Labeling, Rejected, StageOneRules, label_scene, welded
 from .stage_two import StageTwoRules, label_fragmented
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _judge(
         return replace(entry, reason=found.code, detail=found.detail), None
     names, parts = tuple(x.name for x in found), tuple(x.parts for x in found)
     info = {"names": list(names), "repo": settings.source, "path": name, "licence": settings.licence}
-    shape = LabelledShape(scene.mesh, np.stack([x.labels for x in found]), info)
+    shape = LabelledShape(welded(scene.mesh), np.stack([x.labels for x in found]), info)
     return replace(entry, status="kept", labelings=names, parts=parts), shape
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...geometry import face_areas
+from ...geometry import Mesh, face_areas
 from ...geometry.mesh import FloatArray, IntArray
 from ...mesh_files import SourceScene
 from ...refinement import build_face_graph
+from ...refinement.welding import weld_vertices
 from ..shards import UNLABELLED
 
 MAX_VERTICES = 65_535
@@ -66,7 +67,7 @@ TOO_MANY_PARTS = "too_many_parts"
 
 def label_scene(scene: SourceScene, rules: StageOneRules) -> Labeling | Rejected:
     """The published rule: nodes, else connected components, else the reason against the components."""
-    mesh = scene.mesh
+    mesh = welded(scene.mesh)
     if len(mesh.vertices) > MAX_VERTICES:
         return Rejected("too_many_vertices", f"{len(mesh.vertices)} vertices; at most {MAX_VERTICES} fit")
     graph = build_face_graph(mesh, link_shells=False)
@@ -75,6 +76,12 @@ def label_scene(scene: SourceScene, rules: StageOneRules) -> Labeling | Rejected
     if isinstance(nodes, Labeling):
         return nodes
     return apply_limits("component", graph.shells, areas, rules)
+
+
+def welded(mesh: Mesh) -> Mesh:
+    """The mesh with vertices at equal positions made one; faces stay as they are."""
+    group, positions = weld_vertices(mesh.vertices, tolerance=0)
+    return Mesh(positions, group[mesh.triangles], mesh.face_colors)
 
 
 def node_of_faces(scene: SourceScene) -> IntArray:

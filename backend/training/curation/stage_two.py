@@ -26,7 +26,7 @@ from ..shards import UNLABELLED
 from .stage_one import Labeling, Rejected, StageOneRules
 
 if TYPE_CHECKING:
-    from ...segmenter import Segmenter
+    from ...segmenter import EncodedShape, Segmenter
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,15 @@ def _candidate_masks(
 
 
 def _click_ious(
-    segmenter: Segmenter, shape: object, masks: NDArray[np.bool_], rules: StageTwoRules, key: str
+    segmenter: Segmenter, shape: EncodedShape, masks: NDArray[np.bool_], rules: StageTwoRules, key: str
 ) -> tuple[FloatArray, FloatArray]:
     """IoU of each mask [M, F] after the first and the last simulated click, float32 [M] each."""
     import torch
 
     from ...evaluation.interactive import InteractiveSettings, simulate_clicks
 
-    targets = torch.as_tensor(masks[:, np.asarray(shape.point_faces)])  # type: ignore[attr-defined]
+    assert shape.point_faces is not None  # it was encoded from a mesh
+    targets = torch.as_tensor(masks.take(shape.point_faces, axis=1))
     sampled = targets.any(dim=1)
     first = np.zeros(len(masks), dtype=np.float32)
     final = np.zeros(len(masks), dtype=np.float32)
@@ -137,7 +138,7 @@ def _click_ious(
         return first, final
     device = torch.device(segmenter.device)
     generator = torch.Generator(device).manual_seed(zlib.crc32(key.encode()) + rules.seed)
-    points = torch.as_tensor(shape.points, device=device)  # type: ignore[attr-defined]
+    points = torch.as_tensor(shape.points, device=device)
     settings = InteractiveSettings(clicks=rules.clicks)
     rounds = simulate_clicks(segmenter, shape, points, targets[sampled].to(device), settings, generator)
     ious = rounds.ious.cpu().numpy()
@@ -147,14 +148,14 @@ def _click_ious(
 
 def _repeated(masks: NDArray[np.bool_], valid: NDArray[np.bool_], level: IntArray) -> NDArray[np.bool_]:
     """Whether a coarser level has the very same valid mask: it must not count twice, bool [M]."""
-    keys = {}
+    keys: set[bytes] = set()
     repeated = np.zeros(len(masks), dtype=bool)
     for index in np.argsort(level, kind="stable"):
         if not valid[index]:
             continue
         key = np.packbits(masks[index]).tobytes()
         repeated[index] = key in keys
-        keys.setdefault(key, index)
+        keys.add(key)
     return repeated
 
 
