@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in arguments if word in COMMANDS), None)
     args = _parser(chosen).parse_args(arguments)
     try:
-        return args.run(args)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
     except (KeyboardInterrupt, Cancelled):
         print("interrupted", file=sys.stderr)
         return 130
