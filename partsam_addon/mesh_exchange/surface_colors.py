@@ -168,8 +168,8 @@ def _read_pixels(image: bpy.types.Image, *, step: int = 1) -> np.ndarray | None:
 
 
 def _read_color_attribute(mesh: bpy.types.Mesh, name: str, corners: IntArray) -> FloatArray | None:
-    attribute = mesh.color_attributes.get(name) if name else mesh.color_attributes.active_color
-    if attribute is None or attribute.name == OWN_COLOR_ATTRIBUTE:
+    attribute = mesh.color_attributes.get(name) if name else _active_color(mesh)
+    if attribute is None:
         return None
     rgba = np.empty((len(attribute.data), 4), dtype=np.float32)
     attribute.data.foreach_get("color", rgba.ravel())
@@ -181,6 +181,14 @@ def _read_color_attribute(mesh: bpy.types.Mesh, name: str, corners: IntArray) ->
         mesh.loops.foreach_get("vertex_index", vertices)
         return rgb[vertices[corners]]
     return rgb[corners]
+
+
+def _active_color(mesh: bpy.types.Mesh) -> bpy.types.Attribute | None:
+    """The active colour attribute; behind our own overlay, the first other one."""
+    active = mesh.color_attributes.active_color
+    if active is None or active.name != OWN_COLOR_ATTRIBUTE:
+        return active
+    return next((other for other in mesh.color_attributes if other.name != OWN_COLOR_ATTRIBUTE), None)
 
 
 def _paint_at(paint: Paint, triangles: IntArray, barycentric: FloatArray) -> FloatArray:
