@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import trimesh
 from plain_addon import ROOT, load
 
 backend_process = load("backend_process")
@@ -21,6 +24,9 @@ BackendProcess = backend_process.BackendProcess
 JobState = backend_process.JobState
 
 TIMEOUT = 120.0
+MODEL = "small-untrained"
+_ball = trimesh.creation.icosphere(subdivisions=3)
+BALL = {"vertices": np.array(_ball.vertices), "triangles": np.array(_ball.faces, dtype=np.int32)}
 
 
 @pytest.fixture
@@ -87,14 +93,55 @@ def test_it_starts_on_first_use_and_introduces_itself(settings, make_backend) ->
     assert not is_running(pid)
 
 
-def test_killed_backend_leaves_a_report_and_restarts(settings, make_backend) -> None:
+def test_requests_with_the_real_model(settings, make_backend) -> None:
+    """Encode once, cancel, two at once, give up waiting, be killed in the middle, restart: one life."""
     backend = make_backend(settings)
-    backend.wait(backend.start(), TIMEOUT)
-    os.kill(backend.pid, signal.SIGSTOP)  # so that it cannot answer before it dies
-    waiting = [backend.send(requests.hello()) for _ in range(2)]
+    encode = requests.encode(BALL, model=MODEL, device="cpu")
+    stages = []
+    encoded = backend.send(encode, on_progress=lambda job: stages.append(job.stage))
+    shape = backend.wait(encoded, TIMEOUT).fields["shape"]
+    assert "encode" in stages
+    assert encoded.request.arrays == {}, "a finished job holds on to no mesh"
+    assert backend.wait(backend.send(encode), TIMEOUT).fields["reused"] is True
+
+    # Two at once: both are answered, in order.
+    order = []
+    click = requests.predict(shape, [[0, 0, 1]], [1])
+    jobs = [backend.send(click, on_done=order.append) for _ in range(2)]
+    pump_until_final(backend, *jobs)
+    assert order == jobs
+    logits = [job.result().arrays["face_logits"] for job in jobs]
+    np.testing.assert_array_equal(*logits)
+
+    # Cancelled while it runs: the backend confirms and answers the next request.
+    long = requests.segment_every_part(shape, prompts=4096)
+    job = backend.send(long)
+    wait_until(lambda: backend.pump() >= 0 and job.stage == "prompts")
+    job.cancel()
+    assert job.state is JobState.CANCELLING and not job.poll()
+    wait_until(lambda: backend.pump() >= 0 and job.confirmed)
+    assert job.state is JobState.CANCELLED
+    with pytest.raises(Exception, match="cancelled"):
+        job.result()
+    backend.wait(backend.send(click), TIMEOUT)
+
+    # Cancelled while it cannot hear: nobody waits for it, and it goes on when it hears again.
+    job = backend.send(long)
+    os.kill(backend.pid, signal.SIGSTOP)
+    job.cancel()
+    wait_until(lambda: backend.pump() >= 0 and job.poll())
+    assert job.state is JobState.CANCELLED and not job.confirmed and backend.is_busy
+    os.kill(backend.pid, signal.SIGCONT)
+    backend.wait(backend.send(click), TIMEOUT)
+    assert job.confirmed and not backend.is_busy
+
+    # Killed while it computes, with another request waiting.
+    waiting = [backend.send(long), backend.send(click)]
+    wait_until(lambda: backend.pump() >= 0 and waiting[0].stage == "prompts")
+    with pytest.raises(TimeoutError):
+        backend.wait(waiting[0], 0.01)
     os.kill(backend.pid, signal.SIGKILL)
     pump_until_final(backend, *waiting)
-
     assert backend.state.name == "CRASHED" and not backend.is_alive
     for job in waiting:
         assert job.state is JobState.FAILED
@@ -103,13 +150,43 @@ def test_killed_backend_leaves_a_report_and_restarts(settings, make_backend) -> 
     report = backend.crash
     assert report.exit_code == -signal.SIGKILL
     assert "scene is unchanged" in report.summary
-    assert any("hello: done" in line for line in report.log_tail)
+    assert any("encode: done" in line for line in report.log_tail)
     assert str(backend.log_path) in report.text()
     with pytest.raises(backend_process.BackendDied):
-        backend.send(requests.hello())
+        backend.send(click)
 
     backend.wait(backend.restart(), TIMEOUT)
     assert backend.state.name == "READY" and backend.crash is None
+    with pytest.raises(backend_process.RequestFailed, match="encoded again") as failure:
+        backend.wait(backend.send(click), TIMEOUT)
+    assert failure.value.kind == "missing"
+
+
+def test_a_callback_that_fails_does_not_stop_the_pump(settings, make_backend, caplog) -> None:
+    backend = make_backend(settings)
+
+    def fail(job: object) -> None:
+        raise ValueError("in the callback")
+
+    failing = backend.send(backend_process.Request("nonsense"), on_done=fail)
+    unsendable = backend.send(backend_process.Request("nonsense", {"value": float("nan")}))
+    last = backend.send(backend_process.Request("nonsense"))
+    pump_until_final(backend, failing, unsendable, last)
+    assert "in the callback" in caplog.text
+    assert "cannot be sent" in str(unsendable.error)
+    assert "not a request" in str(last.error)
+
+
+def test_shutdown_is_bounded_even_if_the_backend_hangs(settings, make_backend) -> None:
+    backend = make_backend(settings)
+    job = backend.start()
+    pid = backend.pid
+    os.kill(pid, signal.SIGSTOP)
+    backend.shutdown(grace=0.1)
+    assert not is_running(pid)
+    assert job.state is JobState.CANCELLED
+    backend.shutdown()  # again, with nothing left to do
+    assert backend.state.name == "STOPPED"
 
 
 def test_a_program_that_is_not_the_backend_is_reported(tmp_path: Path, make_backend) -> None:
@@ -157,34 +234,40 @@ def test_the_environment_of_blender_does_not_leak(settings, make_backend, monkey
     backend.wait(backend.start(), TIMEOUT)
 
 
-def test_it_runs_from_a_folder_of_any_name_that_is_read_only(tmp_path: Path) -> None:
-    """As an installed extension: another top folder, files that must not be written to, no search path."""
+def test_it_runs_from_any_folder_and_writes_nothing_there(tmp_path: Path) -> None:
+    """As an installed extension: another top package, a path with spaces, no search path."""
     folder = tmp_path / "ext ünd space" / "partsam"
     folder.mkdir(parents=True)
     for package in ("backend", "partsam_addon"):
-        (folder / package).symlink_to(ROOT / package)
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
     code = f"""
         import importlib, sys, types
         from pathlib import Path
-        for name, path in (("top", {str(folder)!r}), ("top.partsam_addon", {str(folder / "partsam_addon")!r})):
+        folder, working_folder = Path({str(folder)!r}), Path({str(tmp_path)!r})
+        for name, path in (("top", folder), ("top.partsam_addon", folder / "partsam_addon")):
             sys.modules[name] = types.ModuleType(name)
-            sys.modules[name].__path__ = [path]
+            sys.modules[name].__path__ = [str(path)]
         process = importlib.import_module("top.partsam_addon.backend_process")
-        settings = process.BackendSettings(python=Path(sys.executable), working_folder=Path({str(tmp_path)!r}))
+        print(sys.modules[process.__name__ + ".process"].LAUNCHER)
+        settings = process.BackendSettings(python=Path(sys.executable), working_folder=working_folder)
         backend = process.BackendProcess(settings)
         print(backend.wait(backend.start(), {TIMEOUT}).fields["backend"])
         backend.shutdown()
     """
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-B", "-c", textwrap.dedent(code)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == "0.1.0"
+    launcher, version = run.stdout.splitlines()
+    assert Path(launcher).is_relative_to(folder)
+    assert version == "0.1.0"
     assert list((tmp_path / "pycache").rglob("server*.pyc"))
+    assert not list(folder.rglob("__pycache__")), "nothing may be written into the extension's folder"
 
 
 PARENT = """
@@ -201,9 +284,7 @@ PARENT = """
 """
 
 
-@pytest.mark.parametrize(
-    "ending", ["time.sleep(600)", "backend.wait(backend.send(backend_process.requests.hello()))"]
-)
+@pytest.mark.parametrize("ending", ["time.sleep(600)", "backend.wait(backend.start())"])
 def test_no_orphan_survives_a_blender_that_is_killed_or_just_quits(tmp_path: Path, ending: str) -> None:
     code = PARENT.format(tests=str(ROOT / "tests"), folder=str(tmp_path), ending=ending)
     with subprocess.Popen(

@@ -20,6 +20,7 @@ import trimesh
 from backend import Mesh, Segmenter
 from backend.errors import Cancelled, ProtocolError
 from backend.geometry import sample_surface
+from backend.segmenter import EncodedShape
 from backend.service.held import Recent
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
 from backend.service.protocol import (
@@ -133,6 +134,12 @@ def ball(client: Client) -> str:
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     return Segmenter.load(MODEL, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def ball_here(segmenter: Segmenter) -> EncodedShape:
+    """The same sphere, encoded in this process."""
+    return segmenter.encode(Mesh(**BALL))
 
 
 # What the bytes on the pipe may do
@@ -326,7 +333,7 @@ def test_an_unchanged_shape_is_neither_sent_nor_encoded_again(client: Client, ba
     assert again.fields["faces"] == len(BALL["triangles"])
 
 
-def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segmenter: Segmenter) -> None:
+def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segmenter, ball_here) -> None:
     points, labels = np.array([[0.0, 0, 1], [0, 0, -1]]), np.array([1, 0], dtype=np.int32)
     first = client.result("predict", {"shape": ball}, points=points[:1], labels=labels[:1])
     assert first.arrays["face_logits"].shape == (3, len(BALL["triangles"]))
@@ -334,12 +341,11 @@ def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segment
         "predict", {"shape": ball, "previous": first.fields["prediction"]}, points=points, labels=labels
     )
 
-    shape = segmenter.encode(Mesh(**BALL))
-    expected = segmenter.predict(shape, points[:1], labels[:1])
+    expected = segmenter.predict(ball_here, points[:1], labels[:1])
     np.testing.assert_allclose(first.arrays["face_logits"], expected.face_logits, atol=1e-4)
     np.testing.assert_allclose(first.arrays["scores"], expected.scores, atol=1e-5)
     assert first.fields["best"] == expected.best
-    refined = segmenter.predict(shape, points, labels, previous=expected)
+    refined = segmenter.predict(ball_here, points, labels, previous=expected)
     np.testing.assert_allclose(second.arrays["face_logits"], refined.face_logits, atol=1e-4)
 
     request = {"prediction": second.fields["prediction"], "candidate": 0, "strength": 0.0}
@@ -376,13 +382,13 @@ def test_the_callers_sample_is_what_is_encoded(client: Client, ball: str) -> Non
         assert reason in client.error("encode", encode_fields(changed), **changed)[1]
 
 
-def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter: Segmenter) -> None:
+def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter, ball_here) -> None:
     request_id = client.send("segment_every_part", {"shape": ball, "prompts": 32, "granularity": 1.0})
     stages = []
     while (message := client.receive()).kind == "progress":
         stages.append(message.fields["stage"])
     assert message.id == request_id and "prompts" in stages and "parts" in stages
-    expected = segmenter.segment_every_part(segmenter.encode(Mesh(**BALL)), prompts=32)
+    expected = segmenter.segment_every_part(ball_here, prompts=32)
     np.testing.assert_array_equal(message.arrays["labels"], expected.face_labels(1.0))
     np.testing.assert_allclose(message.arrays["confidence"], expected.confidence(1.0), atol=1e-5)
 
