@@ -120,7 +120,7 @@ SMALL = NetworkConfig(
     plane_resolution=96,
     unet_widths=(32, 64, 128),
     transformer_width=256,
-    transformer_depth=6,
+    transformer_depth=5,
     transformer_heads=8,
     plane_channels=128,
     sdf_channels=0,
@@ -130,10 +130,10 @@ SMALL = NetworkConfig(
     decoder_depth=3,
     decoder_heads=4,
     decoder_mlp_width=768,
-    mask_prompt_widths=(64, 128),
+    mask_prompt_widths=(32, 96),
     mask_channels=128,
     mask_prompt_points=2560,
-    mask_prompt_neighbors=8,
+    mask_prompt_neighbors=6,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}

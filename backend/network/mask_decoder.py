@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .normalization import LayerNorm
 from .prompts import Mlp
 
 MASK_TOKENS = 4
@@ -57,13 +58,13 @@ class TwoWayBlock(nn.Module):
         width, heads = config.decoder_width, config.decoder_heads
         self.first = first
         self.self_attention = Attention(width, width, heads)
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = LayerNorm(width)
         self.token_to_patch = Attention(width, width // 2, heads)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = LayerNorm(width)
         self.mlp = Mlp(width, config.decoder_mlp_width, width)
-        self.norm3 = nn.LayerNorm(width)
+        self.norm3 = LayerNorm(width)
         self.patch_to_token = Attention(width, width // 2, heads)
-        self.norm4 = nn.LayerNorm(width)
+        self.norm4 = LayerNorm(width)
 
     def forward(
         self, tokens: Tensor, patches: Tensor, token_pe: Tensor, patch_pe: Tensor
@@ -90,13 +91,13 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Parameter(torch.randn(MASK_TOKENS, width))
         self.blocks = nn.ModuleList(TwoWayBlock(config, first=i == 0) for i in range(config.decoder_depth))
         self.final_attention = Attention(width, width // 2, config.decoder_heads)
-        self.final_norm = nn.LayerNorm(width)
+        self.final_norm = LayerNorm(width)
         self.mask_mlps = nn.ModuleList(Mlp(width, width, width, channels) for _ in range(MASK_TOKENS))
         self.iou_mlp = Mlp(width, width, width, MASK_TOKENS)
         # The point-wise head. Its first layer takes [patch features, field]; the field's half does not
         # depend on the prompt and is computed once per shape (`locate`), the patches' half at the patches.
         self.point_linear1 = nn.Linear(width + config.field_channels, channels)
-        self.point_norm = nn.LayerNorm(channels)
+        self.point_norm = LayerNorm(channels)
         self.point_linear2 = nn.Linear(channels, channels)
         self.width = width
 

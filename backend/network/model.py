@@ -93,11 +93,12 @@ class PartSAM(nn.Module):
         embeddings = self.patch_embeddings(texels, points, geometry)
         mask_points = gather_rows(points, geometry.mask_point_index)
         mask_neighbors = gather_rows(mask_points, geometry.mask_neighbor_index)
+        patches = self.patch_mapper(embeddings).unsqueeze(1)
         return Encoding(
             texels=texels,
             centers=centers,
-            patches=self.patch_mapper(embeddings).unsqueeze(1),
-            patch_pe=self.point_prompts.positions(centers).unsqueeze(1),
+            patches=patches,
+            patch_pe=self.point_prompts.positions(centers).unsqueeze(1).to(patches.dtype),
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
         )
@@ -135,7 +136,8 @@ class PartSAM(nn.Module):
             dense = self.mask_prompts.no_mask_embedding
         else:
             dense = self._dense_prompt(encoding, mask_logits)
-        return Decoding(*self.decoder(prompts, encoding.patches + dense, encoding.patch_pe))
+        patches = encoding.patches + dense.to(encoding.patches.dtype)
+        return Decoding(*self.decoder(prompts, patches, encoding.patch_pe))
 
     def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
         batch, sets, count = mask_logits.shape

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .normalization import LayerNorm
+
 
 @dataclass(frozen=True)
 class PatchGeometry:
@@ -43,10 +45,10 @@ class PatchPointNet(nn.Module):
     def __init__(self, inputs: int, hidden: int, hidden2: int, outputs: int) -> None:
         super().__init__()
         self.linear1 = nn.Linear(inputs, hidden)
-        self.norm1 = nn.LayerNorm(hidden)
+        self.norm1 = LayerNorm(hidden)
         self.linear2 = nn.Linear(hidden, hidden)
         self.linear3 = nn.Linear(2 * hidden, hidden2)
-        self.norm2 = nn.LayerNorm(hidden2)
+        self.norm2 = LayerNorm(hidden2)
         self.linear4 = nn.Linear(hidden2, outputs)
 
     def forward(self, neighbors: Tensor) -> Tensor:

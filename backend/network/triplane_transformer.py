@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .normalization import LayerNorm
 
 
 class SelfAttention(nn.Module):
@@ -32,9 +33,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.norm1 = LayerNorm(width, eps=1e-6)
         self.attention = SelfAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.norm2 = LayerNorm(width, eps=1e-6)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class TriplaneTransformer(nn.Module):
         self.blocks = nn.ModuleList(
             TransformerBlock(width, config.transformer_heads) for _ in range(config.transformer_depth)
         )
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = LayerNorm(width, eps=1e-6)
         self.upsample = nn.ConvTranspose2d(width, channels, 4, stride=4)
         self.texel_mlp = nn.Sequential(
             nn.Linear(config.voxel_channels, channels), nn.ReLU(), nn.Linear(channels, channels)

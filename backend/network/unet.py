@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .normalization import GroupNorm
 
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels), channels, eps=1e-6)
+
+def _group_norm(channels: int) -> GroupNorm:
+    return GroupNorm(min(32, channels), channels, eps=1e-6)
 
 
 def split_planes(rolled: Tensor) -> list[Tensor]:

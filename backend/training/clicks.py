@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .device_geometry import squared_distances
+
 
 @dataclass(frozen=True)
 class ClickConfig:
@@ -70,7 +72,7 @@ def deep_points(points: Tensor, regions: Tensor, config: ClickConfig) -> Tensor:
     other_inside = regions.gather(2, others[:, None].expand(-1, sets, -1))  # [B, M, R]
     flat = candidates.flatten(1)
     start = points.gather(1, flat[..., None].expand(-1, -1, 3))  # [B, M * K, 3]
-    distance = torch.cdist(start.float(), other_points.float(), compute_mode="donot_use_mm_for_euclid_dist")
+    distance = squared_distances(start, other_points)
     distance = distance.view(*candidates.shape, -1).masked_fill(other_inside[:, :, None], torch.inf)
     depth = torch.where(inside, distance.amin(dim=3), -1.0)
     draw = torch.rand(regions.shape[:2], device=points.device)[..., None] < config.random
