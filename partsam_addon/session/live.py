@@ -53,8 +53,6 @@ class LiveLabels:
         cut = slider_cut(context)
         if cut.strength is not None and last.face_count > LIVE_REFINE_FACES:
             cut = Cut(cut.granularity, None)  # borders follow when Refine is pressed
-        if bpy.app.background:
-            return
         self._wanted = (last.id, cut)
         self._session.wake()
 

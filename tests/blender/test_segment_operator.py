@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a selection to parts with the real backend process: in scripts and as the window does it."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import activate, cube, grid, select_polygons
+from segmenting import dumbbell, needs_backend, part_ids, tick_until, use_real_backend
+
+pytestmark = needs_backend
+
+PROMPTS = 16
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch):
+    use_real_backend(monkeypatch)
+
+
+@pytest.fixture
+def session(addon):
+    return addon("session").get_session()
+
+
+def segment(**settings):
+    return bpy.ops.partsam.segment(**{"prompts": PROMPTS, **settings})
+
+
+def start(addon, session, **settings):
+    """What the Segment button does, up to the timer."""
+    reading, steps = addon("session.reading"), addon("session.segmentation")
+    tasks = reading.read_tasks(
+        bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
+    )
+    flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
+    session.start("Segmenting", flow, done=addon("operators.segment").finish_in_window)
+
+
+def test_every_face_gets_a_part_and_the_list_describes_them():
+    obj = dumbbell()
+    assert segment() == {"FINISHED"}
+    ids = part_ids(obj)
+    assert ids.min() >= 1
+    table = {part.part_id: part for part in obj.data.partsam.parts}
+    assert set(table) == set(ids.tolist())
+    for part_id, part in table.items():
+        assert part.face_count == (ids == part_id).sum()
+        assert 0 <= part.confidence <= 1
+
+
+def test_the_same_seed_gives_the_same_parts_and_encodes_once(session):
+    obj = dumbbell()
+    segment()
+    first = part_ids(obj)
+    process = session.backend.pid
+    segment()
+    assert (part_ids(obj) == first).all()
+    assert session.backend.pid == process
+    log = session.backend.log_path.read_text(encoding="utf-8")
+    assert "Traceback" not in log
+
+
+def test_granularity_cuts_the_last_result_without_inference(session):
+    obj = dumbbell()
+    segment(granularity=0.5)
+    tree = session.results.of_object(obj.session_uid).parts_id
+    counts = []
+    for granularity in (0.0, 0.5, 1.0):
+        assert bpy.ops.partsam.cut(granularity=granularity, refine=False) == {"FINISHED"}
+        counts.append(len(np.unique(part_ids(obj))))
+        assert session.results.of_object(obj.session_uid).parts_id == tree
+    assert counts == sorted(counts)
+
+
+def test_cut_needs_a_segmentation():
+    cube()
+    with pytest.raises(RuntimeError, match="press Segment again"):
+        bpy.ops.partsam.cut()
+
+
+def test_one_undo_step_each():
+    obj = dumbbell()
+    bpy.ops.ed.undo_push(message="made")
+    name = obj.name
+    bpy.ops.partsam.segment("EXEC_DEFAULT", True, prompts=PROMPTS)
+    labels = part_ids(obj)
+    bpy.ops.ed.undo()
+    assert "partsam_part" not in bpy.data.objects[name].data.attributes
+    assert len(bpy.data.objects[name].data.partsam.parts) == 0
+    bpy.ops.ed.redo()
+    assert (part_ids(bpy.data.objects[name]) == labels).all()
+
+
+def test_parts_survive_saving_and_loading(tmp_path):
+    obj = dumbbell()
+    segment()
+    labels, names = part_ids(obj), [part.name for part in obj.data.partsam.parts]
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    loaded = bpy.data.objects["dumbbell"]
+    assert (part_ids(loaded) == labels).all()
+    assert [part.name for part in loaded.data.partsam.parts] == names
+
+
+def test_edit_mode_is_returned_to():
+    obj = dumbbell()
+    bpy.ops.object.mode_set(mode="EDIT")
+    segment()
+    assert obj.mode == "EDIT"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert part_ids(obj).min() >= 1
+
+
+def test_selected_faces_only_leaves_the_others_alone(addon):
+    obj = grid(8)
+    addon("parts").write_labels(obj.data, np.zeros(64, dtype=np.int32))
+    select_polygons(obj, range(32))
+    segment(selected_faces_only=True)
+    ids = part_ids(obj)
+    assert (ids[32:] == 1).all()
+    assert 1 not in ids[:32]
+
+
+def test_selected_faces_only_needs_a_selection():
+    obj = grid(4)
+    select_polygons(obj, [])
+    with pytest.raises(RuntimeError, match="No face"):
+        segment(selected_faces_only=True)
+
+
+def test_split_again_stays_inside_the_part(addon):
+    obj = grid(8)
+    addon("parts").write_labels(obj.data, (np.arange(64) >= 32).astype(np.int32))
+    obj.data.partsam.active_index = 1
+    assert bpy.ops.partsam.split_part() == {"FINISHED"}
+    ids = part_ids(obj)
+    assert (ids[:32] == 1).all()
+    assert 1 not in ids[32:]
+
+
+def test_split_again_refuses_a_locked_part(addon):
+    obj = grid(4)
+    addon("parts").write_labels(obj.data, np.zeros(16, dtype=np.int32))
+    obj.data.partsam.parts[0].locked = True
+    assert not bpy.ops.partsam.split_part.poll()
+
+
+def test_locked_parts_keep_their_faces(addon):
+    obj = dumbbell()
+    count = len(obj.data.polygons)
+    addon("parts").write_labels(obj.data, (np.arange(count) < 40).astype(np.int32))
+    locked = part_ids(obj) == part_ids(obj)[0]
+    next(part for part in obj.data.partsam.parts if part.part_id == part_ids(obj)[0]).locked = True
+    segment()
+    assert (part_ids(obj)[locked] == part_ids(obj)[0]).all()
+    assert part_ids(obj)[0] not in part_ids(obj)[~locked]
+
+
+def test_several_objects_in_turn_or_as_one(session):
+    first, second = cube(name="first"), grid(3, name="second")
+    first.select_set(True)
+    segment(several="EACH")
+    assert session.results.of_object(first.session_uid) != session.results.of_object(second.session_uid)
+    segment(several="JOINED")
+    joined = session.results.of_object(first.session_uid)
+    assert joined is session.results.of_object(second.session_uid)
+    assert joined.face_count == 12 + 18
+    assert part_ids(first).min() >= 1 and part_ids(second).min() >= 1
+
+
+def test_a_shared_mesh_is_segmented_once(session):
+    first = dumbbell()
+    copy = bpy.data.objects.new("copy", first.data)
+    bpy.context.scene.collection.objects.link(copy)
+    copy.select_set(True)
+    segment()
+    uids = [source.object_uid for source in session.results.of_object(first.session_uid).sources]
+    assert uids == [first.session_uid]
+    assert session.results.of_object(copy.session_uid) is None
+
+
+def test_modifiers_are_looked_at_and_labels_mapped_back():
+    obj = cube()
+    obj.modifiers.new("smooth", "SUBSURF").levels = 3
+    segment(source="EVALUATED")
+    assert len(part_ids(obj)) == 6 and part_ids(obj).min() >= 1
+
+
+@pytest.mark.parametrize("scale", [(-1, 1, 1), (100, 100, 100), (0.001, 0.001, 0.001)])
+def test_mirrored_and_scaled_objects(scale):
+    obj = dumbbell()
+    obj.scale = scale
+    bpy.context.view_layer.update()
+    segment()
+    assert part_ids(obj).min() >= 1
+
+
+def test_poll_says_what_is_missing():
+    assert not bpy.ops.partsam.segment.poll()
+    bpy.ops.object.light_add()
+    assert not bpy.ops.partsam.segment.poll()
+    with pytest.raises(RuntimeError, match="not a mesh"):
+        bpy.ops.partsam.segment()
+    cube()
+    assert bpy.ops.partsam.segment.poll()
+
+
+def test_in_the_window_it_runs_behind_and_is_one_undo_step(addon, session):
+    obj = dumbbell()
+    name = obj.name
+    bpy.ops.ed.undo_push(message="made")
+    start(addon, session)
+    assert session.is_busy and "partsam_part" not in obj.data.attributes
+    stages = set()
+    tick_until(session, lambda: (session.run and stages.add(session.run.title)) or not session.is_busy)
+    assert session.problem is None
+    assert part_ids(bpy.data.objects[name]).min() >= 1
+    bpy.ops.ed.undo()
+    assert "partsam_part" not in bpy.data.objects[name].data.attributes
+
+
+def test_renaming_meanwhile_is_no_problem(addon, session):
+    obj = dumbbell()
+    start(addon, session)
+    obj.name = "renamed"
+    tick_until(session, lambda: not session.is_busy)
+    assert session.problem is None
+    assert part_ids(bpy.data.objects["renamed"]).min() >= 1
+
+
+def test_cancel_changes_nothing(addon, session):
+    obj = dumbbell()
+    start(addon, session)
+    assert bpy.ops.partsam.cancel() == {"FINISHED"}
+    tick_until(session, lambda: not session.is_busy)
+    assert session.problem is None
+    assert any("Cancelled" in notice for notice in session.notices)
+    assert "partsam_part" not in obj.data.attributes
+    assert segment() == {"FINISHED"}  # the backend goes on serving
+
+
+def test_sliders_follow_and_stale_positions_are_dropped(session):
+    obj = dumbbell()
+    segment()
+    bpy.ops.ed.undo_push(message="segmented")
+    sliders = bpy.context.window_manager.partsam
+    for granularity in (0.1, 0.9, 0.2, 0.7):
+        sliders.granularity = granularity
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert session.problem is None
+    assert session.results.of_object(obj.session_uid).cut.granularity == pytest.approx(0.7)
+
+
+def test_the_script_api(addon):
+    api = addon("api")
+    obj = dumbbell()
+    found = api.segment(obj, prompts=PROMPTS, granularity=0.3)
+    assert (found.part_ids == part_ids(obj)).all()
+    assert set(found.confidence) == set(part_ids(obj).tolist())
+    finer = api.cut(obj, granularity=1.0, strength=None)
+    assert len(finer.confidence) >= 1
+    part = api.predict(obj, [(-3, 0, 0)], [1])
+    assert part.polygons.shape == (len(obj.data.polygons),) and 0 <= part.score <= 1
+    with pytest.raises(api.PartSAMError, match="one label for each"):
+        api.predict(obj, [(0, 0, 0)], [])
+    api.stop()
+    assert addon("session").get_session().backend is None
+    with pytest.raises(api.PartSAMError, match="segment it first"):
+        api.cut(obj)
+
+
+def test_a_part_by_clicks(addon, session):
+    """The click tool's work without its mouse: clicks, answers, taking back, accepting."""
+    tool = addon("click_tool.work")
+    obj = dumbbell()
+    activate(obj)
+    shape = addon("session.reading").read_objects(bpy.context, [obj], addon("mesh_exchange").ReadSettings())
+    work = tool.ClickWork(session, shape)
+    session.start("Preparing", work.prepare(seed=0))
+    session.watch(work.poll)
+    work.add(tool.Click((-3.0, 0.0, 0.0), positive=True))
+    tick_until(session, lambda: not work.is_thinking)
+    work.add(tool.Click((3.0, 0.0, 0.0), positive=False))
+    tick_until(session, lambda: not work.is_thinking)
+    assert work.preview.clicks == work.clicks
+    assert work.preview.polygons.shape == (len(obj.data.polygons),)
+    work.remove_last()
+    tick_until(session, lambda: not work.is_thinking)
+    assert len(work.preview.clicks) == 1
+    if not work.preview.polygons.any():
+        pytest.skip("untrained weights see nothing there")
+    session.start("Accepting", work.accept(strength=None))
+    tick_until(session, lambda: work.phase is tool.Phase.ACCEPTED)
+    active = obj.data.partsam.parts[obj.data.partsam.active_index]
+    assert active.face_count == (part_ids(obj) == active.part_id).sum() == work.preview.polygons.sum()
+
+
+def test_a_first_click_must_be_on_the_part(addon, session):
+    tool = addon("click_tool.work")
+    cube()
+    shape = addon("session.reading").read_objects(
+        bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings()
+    )
+    with pytest.raises(addon("backend.errors").PromptError, match="Click on the part first"):
+        tool.ClickWork(session, shape).add(tool.Click((0, 0, 1), positive=False))
