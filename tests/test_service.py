@@ -21,7 +21,7 @@ from backend import Mesh, Segmenter
 from backend.errors import Cancelled, ProtocolError
 from backend.geometry import sample_surface
 from backend.segmenter import EncodedShape
-from backend.service.held import Recent
+from backend.service.held import Recent, held_bytes
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
 from backend.service.protocol import (
     MAGIC,
@@ -553,11 +553,33 @@ def test_running_out_of_memory_is_recognised_in_all_its_forms(error: Exception, 
     assert is_out_of_memory(wrapped) is expected
 
 
+def test_room_is_made_before_anything_gets_smaller() -> None:
+    asked = Footprint(prompt_batch=64, points=20_000, device="gpu")
+    others = ["an encoding", "another"]
+    notices: list[str] = []
+
+    def compute(footprint: Footprint) -> Footprint:
+        if others:
+            raise torch.OutOfMemoryError("out of memory")
+        return footprint
+
+    reached = within_memory(asked, compute, notices=notices, make_room=lambda: bool(others and others.pop()))
+    assert reached == (asked, asked) and notices == []
+
+
 def test_the_least_recently_used_is_forgotten() -> None:
-    kept: Recent[int] = Recent(2)
-    kept.put("a", 1)
-    kept.put("b", 2)
-    assert kept.get("a") == 1
-    kept.put("c", 3)
-    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (1, None, 3)
-    assert len(kept) == 2
+    kept: Recent[np.ndarray] = Recent(24, held_bytes)
+    for name in "abc":
+        kept.put(name, np.zeros(1))
+    assert kept.get("a") is not None
+    kept.put("d", np.zeros(1))
+    assert [kept.get(name) is not None for name in "abcd"] == [True, False, True, True]
+    kept.put("large", np.zeros(100))
+    assert len(kept) == 1 and kept.get("large") is not None
+
+
+def test_what_is_held_is_weighed_once(ball_here: EncodedShape) -> None:
+    sizes = [held_bytes(part) for part in (ball_here.points, ball_here.mesh, ball_here.encoding)]
+    assert held_bytes(ball_here) > sum(sizes) > 10_000_000
+    assert held_bytes([ball_here, ball_here]) == held_bytes(ball_here)
+    assert held_bytes({"a": np.zeros(4), "b": "text"}) == 32

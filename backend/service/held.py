@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -22,10 +23,14 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """A dictionary of at most `size` values that forgets the one unused for longest."""
+    """A dictionary that forgets the values unused for longest when all together weigh more than `budget`.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    The newest stays, whatever it weighs.
+    """
+
+    def __init__(self, budget: int, weigh: Callable[[Value], int]) -> None:
+        self._budget = budget
+        self._weigh = weigh
         self._values: OrderedDict[str, Value] = OrderedDict()
 
     def get(self, key: str) -> Value | None:
@@ -37,8 +42,13 @@ class Recent(Generic[Value]):
     def put(self, key: str, value: Value) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
-        while len(self._values) > self._size:
+        weights = list(map(self._weigh, self._values.values()))
+        excess = sum(weights) - self._budget
+        for weight in weights[:-1]:
+            if excess <= 0:
+                break
             self._values.popitem(last=False)
+            excess -= weight
 
     def clear(self) -> None:
         self._values.clear()
@@ -48,6 +58,25 @@ class Recent(Generic[Value]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def held_bytes(value: object) -> int:
+    """Bytes of all arrays and tensors in nested dataclasses, lists and dictionaries; shared ones once."""
+    seen: set[int] = set()
+
+    def size(part: object) -> int:
+        if id(part) in seen:
+            return 0
+        seen.add(id(part))
+        if hasattr(part, "nbytes"):
+            return int(part.nbytes)
+        if is_dataclass(part):
+            return sum(size(getattr(part, field.name)) for field in dataclass_fields(part))
+        if isinstance(part, dict):
+            return sum(map(size, part.values()))
+        return sum(map(size, part)) if isinstance(part, list | tuple) else 0
+
+    return size(value)
 
 
 @dataclass
@@ -77,6 +106,10 @@ class HeldPrediction:
 
     shape: HeldShape
     prediction: MaskPrediction
+
+    def own_bytes(self) -> int:
+        """What it takes besides its shape."""
+        return held_bytes(self.prediction)
 
     def face_logits(self) -> NDArray[np.float32]:
         """float32 [C, F]; held shapes always have faces."""

@@ -65,9 +65,11 @@ def within_memory(
     *,
     start: Footprint | None = None,
     notices: list[str],
+    make_room: Callable[[], bool] = lambda: False,
 ) -> tuple[Value, Footprint]:
     """Run `compute` with `start` (default `asked`), and again with less whenever memory runs out.
 
+    make_room: gives back what others hold and returns whether that was anything; then the same is tried again
     Returns its value and the footprint that it succeeded with; appends a sentence to `notices` for each step
     down. Raises the last error when nothing smaller is left.
     """
@@ -76,13 +78,15 @@ def within_memory(
         try:
             return compute(footprint), footprint
         except Exception as error:
-            less = footprint.smaller(asked) if is_out_of_memory(error) else None
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("memory ran out with %s: %s", footprint, str(error)[:200])
+            less = footprint if make_room() else footprint.smaller(asked)
             if less is None:
                 raise
-            notices.append(
-                f"Memory ran out on {footprint.device}; went on with {footprint.difference(less)}."
-            )
-            logger.warning("%s (%s)", notices[-1], str(error)[:200])
+            if less != footprint:
+                step = footprint.difference(less)
+                notices.append(f"Memory ran out on {footprint.device}; went on with {step}.")
         # Only here, after the except clause, are the frames of the failure gone, and their tensors with them.
         footprint = less
         free_cached_memory()

@@ -19,7 +19,7 @@ from ..errors import MeshError, ProtocolError
 from ..geometry import Mesh, sample_surface, validate_mesh
 from . import fields
 from .cancellation import layers_check
-from .held import HeldPrediction, HeldShape, Recent
+from .held import HeldPrediction, HeldShape, Recent, held_bytes
 from .memory import (
     SMALLEST_BATCH,
     Footprint,
@@ -38,8 +38,11 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-KEPT_SHAPES = 6
-KEPT_RESULTS = 32
+# Bytes to hold for the client's next requests. A shape of the small model takes about 50 MB.
+SHAPES_BUDGET = 1536 * 2**20
+PARTS_BUDGET = 1024 * 2**20
+PREDICTIONS_BUDGET = 256 * 2**20
+KEPT_MODELS = 2
 PROMPT_BATCH = 64
 MAX_PROMPTS = 4096
 
@@ -48,10 +51,10 @@ class Session:
     """Handles requests; `server.Server` calls it from one thread."""
 
     def __init__(self) -> None:
-        self._segmenters: Recent[Segmenter] = Recent(2)
-        self._shapes: Recent[HeldShape] = Recent(KEPT_SHAPES)
-        self._parts: Recent[Parts] = Recent(KEPT_RESULTS)
-        self._predictions: Recent[HeldPrediction] = Recent(KEPT_RESULTS)
+        self._segmenters: Recent[Segmenter] = Recent(KEPT_MODELS, lambda _: 1)
+        self._shapes: Recent[HeldShape] = Recent(SHAPES_BUDGET, held_bytes)
+        self._parts: Recent[Parts] = Recent(PARTS_BUDGET, held_bytes)
+        self._predictions: Recent[HeldPrediction] = Recent(PREDICTIONS_BUDGET, HeldPrediction.own_bytes)
         self._devices: dict[str, str] = {}  # as asked for ("auto"), as it was resolved
         self._ids = itertools.count(1)
         self._handlers: dict[str, Callable[[Call], Reply]] = {
@@ -257,10 +260,23 @@ class Session:
 
         start = shape.footprint if decodes else replace(shape.footprint, prompt_batch=SMALLEST_BATCH)
         with layers_check(call.cancelled):
-            value, reached = within_memory(shape.asked, compute, start=start, notices=call.notices)
+            value, reached = within_memory(
+                shape.asked,
+                compute,
+                start=start,
+                notices=call.notices,
+                make_room=lambda: self._drop_encodings(shape),
+            )
         batch = reached.prompt_batch if decodes else shape.footprint.prompt_batch
         shape.footprint = replace(reached, prompt_batch=batch)
         return value
+
+    def _drop_encodings(self, keep: HeldShape) -> bool:
+        """Drop the encodings of all shapes but one; whether there were any."""
+        others = [shape for shape in self._shapes if shape.id != keep.id and shape.encoded is not None]
+        for shape in others:
+            shape.encoded = None
+        return bool(others)
 
     def _segmenter(self, model: str, device: str) -> Segmenter:
         from ..segmenter import Segmenter
