@@ -145,6 +145,8 @@ def part_size_factors(
     for _ in range(rings):
         first, second = factors[graph.edges[:, 0]], factors[graph.edges[:, 1]]
         stepped = np.flatnonzero(first != second)
+        if len(stepped) == 0:
+            break
         smaller = np.minimum(first[stepped], second[stepped])
         np.minimum.at(factors, graph.edges[stepped, 0], smaller)
         np.minimum.at(factors, graph.edges[stepped, 1], smaller)
