@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,14 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from backend.errors import DataError
 from backend.geometry import Mesh, face_areas
 from backend.training.augmentation import AugmentationConfig
-from backend.training.batch import MAX_PARTS, BatchConfig, BatchSampler, choose_targets, shape_weights
+from backend.training.batch import (
+    MAX_PARTS,
+    BatchConfig,
+    BatchSampler,
+    choose_targets,
+    labeling_weights,
+    shape_weights,
+)
 from backend.training.clicks import ClickConfig, corrective_clicks, first_clicks
 from backend.training.losses import LossConfig, mask_losses, triplet_contrast
 from backend.training.mesh_store import MeshStore
@@ -220,6 +228,20 @@ def test_shape_weights(shapes: ShapeSet, power, shares, wanted) -> None:
     store = MeshStore.from_shapes(shapes)
     found = shape_weights(store, BatchConfig(repository_power=power, repository_shares=shares))
     np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_labelings_are_drawn_by_the_weight_of_their_kind(shapes: ShapeSet) -> None:
+    torch.manual_seed(0)
+    store = MeshStore.from_shapes(shapes)
+    config = BatchConfig(labeling_weights=(("half", 0.25),))
+    np.testing.assert_allclose(labeling_weights(store, config), [[0.8, 0.2]] * 3, atol=1e-6)
+    one = MeshStore.from_shapes(
+        ShapeSet.from_shapes([boxes(3), replace(boxes(4), labelings=boxes(4).labelings[:1])])
+    )
+    np.testing.assert_allclose(labeling_weights(one, config), [[0.8, 0.2], [1, 0]], atol=1e-6)
+    batches = BatchConfig(shapes=400, points=60, labeling_weights=(("half", 0.25),), composed=0, fused=0)
+    ids = BatchSampler(store, batches)().part_ids
+    assert float((ids.amax(dim=1) == 1).float().mean()) == pytest.approx(0.2, abs=0.06)
 
 
 def test_unknown_repository_share_is_an_error(shapes: ShapeSet) -> None:

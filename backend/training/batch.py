@@ -7,7 +7,8 @@ The rules, in order:
 
 1. A shape is drawn with weight n^-p, n = shapes of its repository (p = 0: every shape alike; p = 1:
    every repository alike). Named repositories can be given a fixed share of all draws instead.
-2. One of its labelings is drawn evenly. Labelings disagree about granularity, as people do.
+2. One of its labelings is drawn by the weight of its kind. Labelings disagree about granularity, as
+   people do; `patch` labelings of painted shapes are sometimes arbitrary and count half.
 3. A share of the shapes is composed of two, and a share keeps only what is visible from outside.
 4. Target parts are drawn without repetition, weighted by (points of the part)^-q, so that small parts
    count. Never a target: unlabelled faces, parts of too few points, parts that are nearly everything.
@@ -35,6 +36,7 @@ class BatchConfig:
 
     shapes, points, masks: B, N and M
     repository_power: p; repository_shares: (name, share of all draws) pairs
+    labeling_weights: (kind, weight) pairs; kinds that are not named weigh 1
     part_power: q; min_part_points, max_part_share: limits of a target part
     composed, fused: shares of the shapes; oversampling: points per kept point when testing visibility
     """
@@ -44,6 +46,7 @@ class BatchConfig:
     masks: int = 10
     repository_power: float = 0.5
     repository_shares: tuple[tuple[str, float], ...] = ()
+    labeling_weights: tuple[tuple[str, float], ...] = (("patch", 0.5),)
     part_power: float = 0.25
     min_part_points: int = 16
     max_part_share: float = 0.9
@@ -59,6 +62,8 @@ class BatchConfig:
             raise DataError(f"at most {2 * MAX_PARTS} masks per shape, not {self.masks}")
         if not all(0 <= share <= 1 for share in (self.composed, self.fused, self.max_part_share)):
             raise DataError("composed, fused and max_part_share are shares between 0 and 1")
+        if not all(weight > 0 for _, weight in self.labeling_weights):
+            raise DataError("labeling_weights must be positive: a shape may have no other labeling")
         if sum(share for _, share in self.repository_shares) > 1:
             raise DataError("repository_shares add up to more than 1")
 
@@ -89,6 +94,7 @@ class BatchSampler:
         self.store = store
         self.config = config
         self._cumulative_weight = torch.cumsum(shape_weights(store, config), dim=0)
+        self._cumulative_labeling = torch.cumsum(labeling_weights(store, config), dim=1)
 
     def __call__(self) -> Batch:
         """One batch, on the store's device."""
@@ -140,12 +146,23 @@ class BatchSampler:
         first, second = self._surface(ids[0], count), self._surface(ids[1], count)
         return compose(first, second, areas, label_offset=MAX_PARTS)
 
+    def _draw_labelings(self, ids: Tensor) -> Tensor:
+        draw = torch.rand(len(ids), 1, device=self.store.device)
+        number = (draw >= self._cumulative_labeling[ids]).sum(dim=1)
+        return torch.minimum(number, self.store.labeling_counts[ids] - 1)
+
     def _surface(self, ids: Tensor, count: int) -> LabelledPoints:
         surface = self.store.sample_points(ids, count)
-        labelings = self.store.labeling_counts[ids]
-        draw = (torch.rand(len(ids), device=self.store.device) * labelings).long()
-        part_ids = self.store.part_ids(ids, surface.faces, torch.minimum(draw, labelings - 1))
+        part_ids = self.store.part_ids(ids, surface.faces, self._draw_labelings(ids))
         return LabelledPoints(surface.points, surface.normals, surface.colors, part_ids)
+
+
+def labeling_weights(store: MeshStore, config: BatchConfig) -> Tensor:
+    """Probability of each labeling of each shape, float32 [S, L]; rule 2 of the module's text."""
+    chosen = dict(config.labeling_weights)
+    weights = torch.tensor([chosen.get(kind, 1.0) for kind in store.kinds] + [0.0], device=store.device)
+    table = weights[store.labeling_kind]  # -1, no labeling, reads the last weight
+    return table / table.sum(dim=1, keepdim=True)
 
 
 def shape_weights(store: MeshStore, config: BatchConfig) -> Tensor:

@@ -42,6 +42,7 @@ class MeshStore:
     cumulative_area: float64 [F], inclusive, over all shapes
     face_starts: int64 [S + 1]; label_starts: int64 [S]; labeling_counts: int64 [S]
     repository: int64 [S], index of each shape's source; repositories: their names
+    labeling_kind: int64 [S, L], what each labeling is, -1 beyond the shape's last; kinds: their names
     """
 
     corners: Tensor
@@ -53,6 +54,8 @@ class MeshStore:
     labeling_counts: Tensor
     repository: Tensor
     repositories: tuple[str, ...]
+    labeling_kind: Tensor
+    kinds: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labeling_counts)
@@ -70,6 +73,7 @@ class MeshStore:
             return cls.from_shapes(shapes.subset(keep), device=device)
         names = sorted({str(line.get("repo", "")) for line in shapes.info})
         number = {name: index for index, name in enumerate(names)}
+        labeling_kind, kinds = _labeling_kinds(shapes)
         return cls(
             corners=corners,
             colors=_neutral_unknown(torch.from_numpy(shapes.colors)).to(device),
@@ -82,6 +86,8 @@ class MeshStore:
                 [number[str(line.get("repo", ""))] for line in shapes.info], device=device
             ),
             repositories=tuple(names),
+            labeling_kind=torch.from_numpy(labeling_kind).to(device),
+            kinds=kinds,
         )
 
     @property
@@ -156,6 +162,16 @@ def _corner_soup(shapes: ShapeSet, device: torch.device | str) -> Tensor:
     starts = torch.from_numpy(shapes.vertex_starts[:-1].astype(np.int32)).to(device)
     shift = torch.repeat_interleave(starts, torch.from_numpy(shapes.face_counts).to(device))
     return vertices[(faces + shift[:, None]).flatten()].view(-1, 9)
+
+
+def _labeling_kinds(shapes: ShapeSet) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Index of the name of each labeling, int64 [S, largest L], and the names; unnamed ones are ""."""
+    table = np.full((len(shapes), int(shapes.labeling_counts.max())), -1, dtype=np.int64)
+    number: dict[str, int] = {}
+    for row, (line, count) in enumerate(zip(shapes.info, shapes.labeling_counts, strict=True)):
+        names = [*map(str, line.get("names", [])), *[""] * int(count)][: int(count)]
+        table[row, : int(count)] = [number.setdefault(name, len(number)) for name in names]
+    return table, tuple(number)
 
 
 def _areas(corners: Tensor, *, rows: int = 1 << 20) -> Tensor:
