@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that a mesh carries besides its connectivity, read once and written into its parts.
+
+Attributes of every kind (UV maps, colours, creases, seams, sharpness, custom ones, hidden ones) go by
+one way; vertex weights, shape keys and custom normals have one each, because Blender keeps them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+
+from ..mesh_exchange.arrays import FloatArray
+from .falloff import VertexWeights
+from .topology import PartTopology
+from .vertex_groups import add_weights
+
+_TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
+
+_MEMBERS: dict[str, tuple[str, int, type]] = {
+    "FLOAT": ("value", 1, np.float32),
+    "INT": ("value", 1, np.int32),
+    "BOOLEAN": ("value", 1, np.bool_),
+    "INT8": ("value", 1, np.int32),
+    "FLOAT2": ("vector", 2, np.float32),
+    "FLOAT_VECTOR": ("vector", 3, np.float32),
+    "FLOAT_COLOR": ("color", 4, np.float32),
+    "BYTE_COLOR": ("color_srgb", 4, np.float32),
+    "INT16_2D": ("value", 2, np.int32),
+    "INT32_2D": ("value", 2, np.int32),
+    "QUATERNION": ("value", 4, np.float32),
+    "FLOAT4X4": ("value", 16, np.float32),
+}
+"""Attribute type -> member that holds its value, numbers per element, dtype for bulk access."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One attribute: values [n, width], or a list of bytes for strings."""
+
+    name: str
+    data_type: str
+    domain: str
+    values: np.ndarray | list[bytes]
+
+
+@dataclass(frozen=True)
+class MeshLayers:
+    """What `read_layers` found.
+
+    weights: per vertex group, in the object's order
+    shape_keys: name -> positions float32 [V, 3]
+    normals: custom corner normals float32 [C, 3], if the mesh has any
+    unread: names of attributes of a type that is not known here
+    """
+
+    layers: list[Layer]
+    weights: list[VertexWeights]
+    shape_keys: dict[str, FloatArray]
+    normals: FloatArray | None
+    unread: list[str] = field(default_factory=list)
+
+
+def read_layers(obj: bpy.types.Object) -> MeshLayers:
+    """Read all layers of `obj`'s mesh. Not in Edit mode."""
+    mesh = obj.data
+    layers, unread = [], []
+    for attribute in mesh.attributes:
+        if attribute.name in _TOPOLOGY or _is_encoded_normals(attribute):
+            continue
+        if attribute.data_type == "STRING":
+            values: np.ndarray | list[bytes] = [entry.value for entry in attribute.data]
+        elif attribute.data_type in _MEMBERS:
+            values = _read(attribute)
+        else:
+            unread.append(attribute.name)
+            continue
+        layers.append(Layer(attribute.name, attribute.data_type, attribute.domain, values))
+    return MeshLayers(
+        layers=layers,
+        weights=_read_weights(obj),
+        shape_keys=_read_shape_keys(mesh),
+        normals=_read_custom_normals(mesh),
+        unread=unread,
+    )
+
+
+def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTopology) -> None:
+    """Write the attributes of a part into its new mesh, which has its connectivity already."""
+    sources = {
+        "POINT": topology.vertices,
+        "EDGE": topology.edges,
+        "FACE": topology.polygons,
+        "CORNER": topology.corners,
+    }
+    # New attributes invalidate all references held before: create all first, then look each one up.
+    for layer in layers.layers:
+        present = mesh.attributes.get(layer.name)
+        if present is not None and (present.data_type, present.domain) != (layer.data_type, layer.domain):
+            mesh.attributes.remove(present)
+            present = None
+        if present is None:
+            mesh.attributes.new(layer.name, layer.data_type, layer.domain)
+    for layer in layers.layers:
+        if len(sources[layer.domain]):
+            _write(mesh.attributes[layer.name], layer, sources[layer.domain])
+    if layers.normals is not None:
+        normals = layers.normals[topology.corners]
+        normals[len(normals) - 3 * topology.caps :] = 0  # zero: as the faces of the cap have it
+        mesh.normals_split_custom_set(normals)
+
+
+def write_weights(
+    obj: bpy.types.Object, part: bpy.types.Object, layers: MeshLayers, topology: PartTopology
+) -> None:
+    """Give `part` the vertex groups of `obj`, all of them, with the weights of its vertices."""
+    local = np.full(len(obj.data.vertices), -1, dtype=np.int32)
+    local[topology.vertices] = np.arange(len(topology.vertices), dtype=np.int32)
+    for original, entry in zip(obj.vertex_groups, layers.weights, strict=True):
+        group = part.vertex_groups.new(name=original.name)
+        group.lock_weight = original.lock_weight
+        here = local[entry.vertices]
+        inside = here >= 0
+        if inside.any():
+            add_weights(group, VertexWeights(here[inside], entry.weights[inside]))
+    if layers.weights:
+        part.vertex_groups.active_index = obj.vertex_groups.active_index
+
+
+def _is_encoded_normals(attribute: bpy.types.Attribute) -> bool:
+    """Custom normals stored relative to their neighbours cannot be copied as numbers."""
+    return attribute.name == "custom_normal" and attribute.data_type != "FLOAT_VECTOR"
+
+
+def _read(attribute: bpy.types.Attribute) -> np.ndarray:
+    member, width, dtype = _MEMBERS[attribute.data_type]
+    values = np.empty((len(attribute.data), width), dtype=dtype)
+    attribute.data.foreach_get(member, values.ravel())
+    return values
+
+
+def _write(attribute: bpy.types.Attribute, layer: Layer, sources: np.ndarray) -> None:
+    if isinstance(layer.values, list):
+        for entry, source in zip(attribute.data, sources.tolist(), strict=True):
+            entry.value = layer.values[source] if source >= 0 else b""
+        return
+    values: np.ndarray = layer.values[sources]
+    values[sources < 0] = 0
+    attribute.data.foreach_set(_MEMBERS[layer.data_type][0], values.ravel())
+
+
+def _read_weights(obj: bpy.types.Object) -> list[VertexWeights]:
+    count = len(obj.vertex_groups)
+    if count == 0:
+        return []
+    found = [
+        (entry.group, vertex.index, entry.weight) for vertex in obj.data.vertices for entry in vertex.groups
+    ]
+    table = np.array(found, dtype=np.float64).reshape(-1, 3)
+    groups = table[:, 0].astype(np.int32)
+    return [
+        VertexWeights(table[groups == g, 1].astype(np.int32), table[groups == g, 2].astype(np.float32))
+        for g in range(count)
+    ]
+
+
+def _read_shape_keys(mesh: bpy.types.Mesh) -> dict[str, FloatArray]:
+    found: dict[str, FloatArray] = {}
+    for block in mesh.shape_keys.key_blocks if mesh.shape_keys else ():
+        positions = np.empty((len(mesh.vertices), 3), dtype=np.float32)
+        block.data.foreach_get("co", positions.ravel())
+        found[block.name] = positions
+    return found
+
+
+def _read_custom_normals(mesh: bpy.types.Mesh) -> FloatArray | None:
+    attribute = mesh.attributes.get("custom_normal")
+    free = attribute is not None and attribute.data_type == "FLOAT_VECTOR"
+    if not mesh.has_custom_normals or free:
+        return None
+    normals = np.empty((len(mesh.loops), 3), dtype=np.float32)
+    mesh.corner_normals.foreach_get("vector", normals.ravel())
+    return normals
