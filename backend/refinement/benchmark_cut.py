@@ -83,7 +83,7 @@ def measure_once(faces: int, labels: int, reference_limit: int) -> CutMeasuremen
     graph, graph_seconds = _timed(lambda: build_face_graph(mesh))
     start, islands_seconds = _timed(lambda: dissolve_islands(graph, rough))
     refined, refine_seconds = _timed(lambda: refine_labels(graph, evidence, start))
-    peak = _peak_megabytes()
+    peak = peak_megabytes()
 
     energy = evidence_energy(graph, evidence, start, rings=default_band_rings(mesh.face_count))
     offered = range(labels)
@@ -145,7 +145,8 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - start
 
 
-def _peak_megabytes() -> float | None:
+def peak_megabytes() -> float | None:
+    """Peak resident memory of this process in MiB; None where the system does not tell."""
     status = Path("/proc/self/status")
     if status.exists():  # not getrusage: on Linux its peak includes that of the parent before exec
         peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray, IntArray
 from .band_problem import BandProblem
-from .energy import EnergySettings, PottsEnergy, evidence_energy
+from .energy import EnergySettings, PottsEnergy, evidence_energy, published_energy
 from .face_graph import FaceGraph
 
 Cancel = Callable[[], bool]
@@ -52,6 +52,14 @@ def refine_labels(
         return labels.astype(np.int32)
     energy = evidence_energy(graph, evidence, labels, strength=strength, rings=rings, settings=settings)
     return minimize(energy, labels, band=band, reach=rings, cancel=cancel)
+
+
+def refine_labels_published(graph: FaceGraph, labels: IntArray, *, cancel: Cancel | None = None) -> IntArray:
+    """The published post-processing for comparison: its energy over the whole graph, int32 [F].
+
+    labels: int [F], the prediction; there is no soft evidence in that energy
+    """
+    return minimize(published_energy(graph, labels), labels, cancel=cancel)
 
 
 def default_band_rings(face_count: int) -> int:

@@ -12,6 +12,10 @@ from ..geometry.mesh import FloatArray, IntArray
 _CLEAR_VOLUME = 1e-3
 """A component whose signed volume is below this x area^1.5 (a ball has 0.094) has no clear inside."""
 
+_NEARLY_CLOSED = 0.2
+"""The area vectors of a closed surface cancel; left over with more than this share of the area (a bowl: 0.5)
+a component is an open sheet, of which only its author knows the front."""
+
 _SLIVER_HEIGHT = 1e-5
 """A face lower than this share of its longest side has no trustworthy normal of its own."""
 
@@ -25,8 +29,8 @@ def outward_signs(
     agrees: bool [M], whether both wind the same way round
     area_vectors: float64 [F, 3], normal x area; centroids: float64 [F, 3]
 
-    Each component is made consistent, if it can be (a Moebius strip stays as it is), and turned so that
-    its signed volume is positive. Without a clear volume the winding of the larger area stays.
+    Each component is made consistent, if it can be (a Moebius strip stays as it is). If it is nearly
+    closed, it is turned so that its volume is positive; else the winding of the larger area stays.
     """
     count = len(centroids)
     component, flipped = _consistent_flips(pairs, agrees, count)
@@ -39,7 +43,9 @@ def outward_signs(
     centers = np.stack([np.bincount(component, areas * axis) for axis in centroids.T], axis=1) / safe[:, None]
     heights = ((centroids - centers[component]) * area_vectors).sum(axis=1)
     volume = np.bincount(component, signs * heights) / 3
-    clear = np.abs(volume) > _CLEAR_VOLUME * sizes**1.5
+    leftover = np.stack([np.bincount(component, signs * axis) for axis in area_vectors.T], axis=1)
+    closed = np.linalg.norm(leftover, axis=1) < _NEARLY_CLOSED * sizes
+    clear = closed & (np.abs(volume) > _CLEAR_VOLUME * sizes**1.5)
     turn = np.where(clear, volume < 0, balance < 0)
     return np.where(turn[component], -signs, signs)
 
