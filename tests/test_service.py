@@ -24,6 +24,7 @@ from backend.segmenter import EncodedShape
 from backend.service.held import Recent, held_bytes
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
 from backend.service.protocol import (
+    DEVICE_FAILED_EXIT,
     MAGIC,
     PREFIX,
     PROTOCOL_VERSION,
@@ -202,8 +203,8 @@ def test_shutdown_and_the_command_line_front_end() -> None:
 
 
 FAULTY = """
-    import ctypes, logging, os, time
-    from backend.errors import MeshError
+    import ctypes, logging, os
+    import torch
     from backend.service.server import Reply, Server
     from backend.service.standard_streams import claim_standard_streams
 
@@ -217,8 +218,12 @@ FAULTY = """
             ctypes.CDLL(None).fflush(None)
             if kind == "bug":
                 return {}["nothing"]
+            if kind == "import":
+                import no_such_module
             if kind == "memory":
                 raise MemoryError
+            if kind == "device":
+                raise torch.AcceleratorError("CUDA error: unspecified launch failure\\nmore")
             if kind == "unsendable":
                 return Reply({"value": object()})
             if kind == "read":
@@ -240,12 +245,16 @@ def test_whatever_a_handler_does_the_server_goes_on_and_the_pipe_stays_clean() -
     assert kind == "bug" and "KeyError: 'nothing'" in text and "log" in text
     kind, text = client.error("memory")
     assert kind == "out_of_memory" and "smaller mesh" in text
+    kind, text = client.error("import")
+    assert kind == "user" and "No module named 'no_such_module'" in text and "preferences" in text
     assert client.error("unsendable")[0] == "protocol"
     assert client.result("read").fields["read"] == 0
     assert client.result("fine").fields == {"fine": True, "notices": []}
     while "WARNING:root:idle" not in client.log:
         time.sleep(0.02)
-    assert client.close() == 0
+    kind, text = client.error("device")
+    assert kind == "device" and "unspecified launch failure), and the backend had to end" in text
+    assert client.ended() == DEVICE_FAILED_EXIT, "a lost device is lost to the process"
     log = "\n".join(client.log)
     for text in ("printed by Python", "printed by a child", "written to the descriptor", "printed by C"):
         assert text in log
@@ -543,6 +552,7 @@ def test_where_nothing_smaller_is_left_or_something_else_is_wrong_the_error_stay
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."), True),
         (MemoryError(), True),
         (RuntimeError("shape mismatch"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ProtocolError("oversize"), False),
     ],
 )

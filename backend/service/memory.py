@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Device memory: how much is free, giving it back, and what to do when it runs out."""
+"""The compute device: how much memory is free, giving it back, what to do when it runs out or fails."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -100,6 +101,12 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         link = link.__cause__
     return False
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Whether the compute device itself failed (driver reset, faulty kernel): it is lost to this process."""
+    torch = sys.modules.get("torch")  # an error from before it was imported is not of its making
+    return torch is not None and isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 def free_cached_memory() -> None:

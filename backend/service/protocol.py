@@ -31,6 +31,9 @@ from ..errors import ProtocolError
 PROTOCOL_VERSION = 1
 MAGIC = b"PSAM"
 PREFIX = struct.Struct("<4sHHIQ")
+DEVICE_FAILED_EXIT = 70
+"""Exit code of a backend whose compute device was lost, so that only a new process can go on."""
+
 MAX_DIMENSIONS = 4
 MAX_NAME_LENGTH = 64
 

@@ -19,8 +19,8 @@ from typing import Any, NoReturn, Protocol
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, PartSAMError, ProtocolError
-from .memory import is_out_of_memory
-from .protocol import ByteSink, ByteSource, Message, read_message, write_message
+from .memory import is_device_failure, is_out_of_memory
+from .protocol import DEVICE_FAILED_EXIT, ByteSink, ByteSource, Message, read_message, write_message
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +160,11 @@ class Server:
             outcome = "done"
         except Exception as error:
             outcome = _error_kind(error)
-            if outcome == "bug":
+            if outcome in ("bug", "device") or isinstance(error, ImportError):
                 logger.exception("request %d (%s) failed", message.id, message.kind)
             self._finish(message.id, "error", {"error": outcome, "message": _for_people(error, outcome)})
+            if outcome == "device":
+                end_process(DEVICE_FAILED_EXIT)
         logger.info("%s: %s after %.2f s", message.kind, outcome, time.monotonic() - started)
 
     def _progress_sender(self, request_id: int) -> Callable[[str, float], None]:
@@ -200,10 +202,10 @@ class Server:
             logger.warning("could not send a %s message: %s", message.kind, error)
 
 
-def end_process() -> NoReturn:
+def end_process(exit_code: int = 0) -> NoReturn:
     """Leave at once, without waiting for threads or for a computation; the system frees what we hold."""
     logging.shutdown()
-    os._exit(0)
+    os._exit(exit_code)
 
 
 def _error_kind(error: Exception) -> str:
@@ -215,7 +217,9 @@ def _error_kind(error: Exception) -> str:
         return "protocol"
     if is_out_of_memory(error):
         return "out_of_memory"
-    return "user" if isinstance(error, PartSAMError) else "bug"
+    if is_device_failure(error):
+        return "device"
+    return "user" if isinstance(error, PartSAMError | ImportError) else "bug"
 
 
 def _for_people(error: Exception, kind: str) -> str:
@@ -224,10 +228,20 @@ def _for_people(error: Exception, kind: str) -> str:
             "There is not enough memory for this shape, on the graphics card or on the CPU. "
             f"Close other programs, or segment a smaller mesh. ({_first_line(error)})"
         )
+    if kind == "device":
+        return (
+            f"The graphics device failed ({_first_line(error)}), and the backend had to end. Restart it; if "
+            "this happens again, update the graphics driver or choose the CPU in the preferences."
+        )
     if kind == "bug":
         return (
             f"The backend failed unexpectedly ({type(error).__name__}: {_first_line(error)}). "
             "Its log has the details; please report them."
+        )
+    if isinstance(error, ImportError):
+        return (
+            f"The backend's Python environment is incomplete ({_first_line(error)}). "
+            "Set it up again in the add-on's preferences."
         )
     return str(error)
 

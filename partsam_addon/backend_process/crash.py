@@ -7,6 +7,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...backend.service.protocol import DEVICE_FAILED_EXIT
+
 WINDOWS_STATUS = {
     0xC0000005: "it crashed in native code (access violation), often a faulty or outdated graphics driver",
     0xC0000017: "it ran out of memory",
@@ -53,6 +55,8 @@ def _cause(exit_code: int | None) -> str:
         return "it closed its output but did not end, and was killed"
     if exit_code == 0:
         return "it ended by itself"
+    if exit_code == DEVICE_FAILED_EXIT:
+        return "the graphics device failed (a driver reset or an outdated driver)"
     if exit_code in WINDOWS_STATUS:
         return WINDOWS_STATUS[exit_code]
     if exit_code < 0:

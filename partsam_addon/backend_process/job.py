@@ -23,8 +23,8 @@ class RequestFailed(PartSAMError):
     """The backend refused or failed a request; its message is meant for the user.
 
     kind: "user" (the input; the message says the remedy), "missing" (the backend no longer holds the
-    shape, parts or prediction: send `encode` again), "out_of_memory", "protocol", or "bug" (the
-    traceback is in the log)
+    shape, parts or prediction: send `encode` again), "out_of_memory", "device" (it failed, and
+    the backend ended), "protocol", or "bug" (the traceback is in the log)
     """
 
     def __init__(self, message: str, *, kind: str) -> None:
