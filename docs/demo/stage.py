@@ -31,7 +31,7 @@ class Picture:
     """How the picture is taken.
 
     Attributes:
-        width, height: pixels.
+        width: pixels; the height follows.
         samples: light paths per pixel, before denoising.
         spread: distance of a part from its place in the exploded figure, per distance from the foot.
         gap: distance between two figures, in widths of the shape.
@@ -39,11 +39,14 @@ class Picture:
     """
 
     width: int = 1000
-    height: int = 450
     samples: int = 16
     spread: float = 0.35
     gap: float = 1.02
     turn: float = math.radians(24.0)
+
+    @property
+    def height(self) -> int:
+        return round(0.45 * self.width)
 
 
 def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
@@ -60,15 +63,14 @@ def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
 
 
 def part_color(index: int) -> Color:
-    """A linear colour for the index-th part: the palette, then the palette again in other hues."""
+    """An sRGB colour for the index-th part: the palette, then the palette again in other hues."""
     code = PALETTE[index % len(PALETTE)]
     hue, saturation, value = colorsys.rgb_to_hsv(*(int(code[at : at + 2], 16) / 255 for at in (0, 2, 4)))
-    red, green, blue = colorsys.hsv_to_rgb((hue + index // len(PALETTE) / 9.0) % 1.0, saturation, value)
-    return red**2.2, green**2.2, blue**2.2
+    return colorsys.hsv_to_rgb((hue + index // len(PALETTE) / 9.0) % 1.0, saturation, value)
 
 
 def matte(name: str, color: Color, *, roughness: float = 0.55) -> bpy.types.Material:
-    """A plain material of one colour."""
+    """A plain material of one linear colour."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
@@ -78,17 +80,21 @@ def matte(name: str, color: Color, *, roughness: float = 0.55) -> bpy.types.Mate
 
 
 def place(
-    scene: bpy.types.Scene, original: bpy.types.Object, transform: Matrix, material: bpy.types.Material
-) -> bpy.types.Object:
-    """A copy of the object in one material, moved in world space by `transform`."""
+    scene: bpy.types.Scene,
+    original: bpy.types.Object,
+    transform: Matrix,
+    *,
+    material: bpy.types.Material | None = None,
+) -> None:
+    """Put a copy of the object into the scene, moved in world space; in one material, or in its own."""
     mesh = original.data.copy()
-    mesh.materials.clear()
-    mesh.materials.append(material)
-    mesh.polygons.foreach_set("material_index", np.zeros(len(mesh.polygons), dtype=np.int32))
+    if material is not None:
+        mesh.materials.clear()
+        mesh.materials.append(material)
+        mesh.polygons.foreach_set("material_index", np.zeros(len(mesh.polygons), dtype=np.int32))
     copy = bpy.data.objects.new(f"{original.name} (picture)", mesh)
     copy.matrix_world = transform @ original.matrix_world
     scene.collection.objects.link(copy)
-    return copy
 
 
 def add_backdrop(scene: bpy.types.Scene, *, floor: float, size: float) -> None:
@@ -182,14 +188,14 @@ def place_figures(
     foot = Vector(((low.x + high.x) / 2, (low.y + high.y) / 2, low.z))
     width = high.x - low.x
     turn = Matrix.Translation(foot) @ Matrix.Rotation(picture.turn, 4, "Z") @ Matrix.Translation(-foot)
-    place(scene, whole, Matrix.Translation((-picture.gap * width, 0, 0)) @ turn, matte("Clay", CLAY))
-    shift = Matrix.Translation(((picture.gap + picture.spread / 3) * width, 0, 0))
-    for index, part in enumerate(parts):
-        material = matte(f"Picture part {index}", part_color(index))
-        place(scene, part, turn, material)
+    left = Matrix.Translation((-picture.gap * width, 0, 0))
+    right = Matrix.Translation(((picture.gap + picture.spread / 3) * width, 0, 0))
+    place(scene, whole, left @ turn, material=matte("Clay", CLAY))
+    for part in parts:
         part_low, part_high = bounds([part])
         away = picture.spread * ((part_low + part_high) / 2 - foot)
-        place(scene, part, shift @ turn @ Matrix.Translation(away), material)
+        place(scene, part, turn)
+        place(scene, part, right @ turn @ Matrix.Translation(away))
     scene.view_layers[0].update()
 
 
