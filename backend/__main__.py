@@ -51,7 +51,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         prog="python -m backend", description="PartSAM: meshes into their parts."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in filter(_is_there, COMMANDS):
+    for name in COMMANDS:
         summary = _summary(name).replace("%", "%%")
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
@@ -63,16 +63,9 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 def _summary(name: str) -> str:
     """First line of the docstring of a command's module, without importing what the module imports."""
-    docstring = ast.get_docstring(ast.parse(_source(name).read_text(encoding="utf-8"))) or ""
+    source = Path(__file__).with_name("commands") / f"{name}.py"
+    docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
-
-
-def _is_there(name: str) -> bool:
-    return _source(name).is_file()
-
-
-def _source(name: str) -> Path:
-    return Path(__file__).with_name("commands") / f"{name}.py"
 
 
 if __name__ == "__main__":

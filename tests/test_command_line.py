@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -90,6 +91,7 @@ def test_same_seed_same_labels_and_no_output_but_the_asked(
     np.testing.assert_array_equal(np.load(tmp_path / "again.npy"), np.load(finished[0] / "labels.npy"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_interrupt_leaves_nothing_behind(tmp_path: Path, repository: Path) -> None:
     arguments = [
         "segment",
@@ -231,7 +233,7 @@ def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixtu
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(re.search(rf"^ +{name} ", shown, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^ +{name}( |$)", shown, re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -249,3 +251,23 @@ def test_help_does_not_wait_for_torch(name: str, repository: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=repository, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+# --- benchmark -------------------------------------------------------------------------------------
+
+
+def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: Path) -> None:
+    out = tmp_path / "numbers.json"
+    result = backend("benchmark", "--faces", 600, *QUICK, "--json", out, repository=repository)
+    assert result.returncode == 0, result.stderr
+    assert "(untrained weights)" in result.stdout
+    numbers = json.loads(out.read_text())
+    (stages,) = numbers["stages"]
+    assert {"read", "load", "encode", "prompts", "labels", "refine", "write"} <= stages["seconds"].keys()
+    assert all(seconds >= 0 for seconds in stages["seconds"].values())
+    if sys.platform == "linux":
+        assert stages["peak_mib"] > 50  # torch alone is larger
+    (cut,) = numbers["cuts"]
+    assert cut["faces"] == stages["faces"] == pytest.approx(600, rel=0.1)
+    assert cut["reference_ratio"] > 0
+    assert cut["sweep_energy"] == pytest.approx(cut["reference_energy"], rel=1e-3)

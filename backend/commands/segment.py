@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshFileError
 from ..geometry import Mesh, face_areas
+from .arguments import add_network_arguments, fraction, glb_path, npy_path
 from .stage_times import ProgressBar, StageTimes
 
 if TYPE_CHECKING:
@@ -26,31 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `segment`."""
     parser.add_argument("mesh", type=Path, metavar="IN", help="mesh file: .glb .gltf .obj .ply .stl .off")
     parser.add_argument(
-        "-o", "--output", type=_glb_path, metavar="OUT.glb",
+        "-o", "--output", type=glb_path, metavar="OUT.glb",
         help="write one node per part, with the materials, UVs and textures of the input",
     )  # fmt: skip
     parser.add_argument(
-        "--labels", type=_npy_path, metavar="OUT.npy",
+        "--labels", type=npy_path, metavar="OUT.npy",
         help="write the part number of each triangle, int32, in the file's face order",
     )  # fmt: skip
+    add_network_arguments(parser)
     parser.add_argument(
-        "--model", default="small", metavar="small|FILE", help="network weights (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--granularity", type=_fraction, default=0.5, metavar="0..1",
+        "--granularity", type=fraction, default=0.5, metavar="0..1",
         help="0: few large parts, 1: many small ones (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--prompts", type=_positive, default=512, metavar="N",
-        help="points from which parts are proposed (default: %(default)s)",
-    )  # fmt: skip
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="auto|cuda|mps|cpu",
-        help="where to compute (default: %(default)s)",
-    )
     parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
     parser.add_argument(
         "--part-colors", action="store_true", help="colour the parts of OUT.glb instead of keeping materials"
@@ -157,32 +146,3 @@ def _print_report(
     for path in (args.output, args.labels):
         if path is not None:
             print(f"wrote {path}")
-
-
-def _glb_path(text: str) -> Path:
-    return _path_with(text, ".glb")
-
-
-def _npy_path(text: str) -> Path:
-    return _path_with(text, ".npy")
-
-
-def _path_with(text: str, suffix: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != suffix:
-        raise argparse.ArgumentTypeError(f"{text!r} must end in {suffix}")
-    return path
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Mesh
+from ..geometry.mesh import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Surface:
     """
 
     name: str
-    positions: NDArray[np.float64]
-    triangles: NDArray[np.int32]
+    positions: FloatArray
+    triangles: IntArray
     attributes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     material: int | None = None
 

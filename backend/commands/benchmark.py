@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure seconds and memory of every stage by face count, and our graph cut against a plain one."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..mesh_files.atomic import atomic_writer
+from .arguments import add_network_arguments, positive
+from .stage_times import StageTimes
+
+if TYPE_CHECKING:
+    from ..refinement.benchmark_cut import CutMeasurement
+
+_LABELS = 20
+"""Parts of the built shape that the cut is measured on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StageMeasurement:
+    """One built mesh through all stages.
+
+    seconds: per stage; `labels` is another granularity of parts that are already found
+    peak_mib: most memory that the process held, interpreter and torch included; None where unknown
+    """
+
+    faces: int
+    parts: int
+    trained: bool
+    seconds: dict[str, float]
+    peak_mib: float | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `benchmark`."""
+    parser.add_argument(
+        "--faces", type=positive, nargs="+", default=[5_000, 50_000, 500_000], metavar="N",
+        help="sizes of the built meshes (default: 5000 50000 500000)",
+    )  # fmt: skip
+    add_network_arguments(parser)
+    parser.add_argument(
+        "--reference-limit", type=positive, default=20_480, metavar="N",
+        help="most faces for which the plain cut runs, too: it is slow (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the numbers to a file, too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure each size in a process of its own, so that memory peaks do not mix; print two tables."""
+    from ..refinement.benchmark_cut import measure_cut
+
+    stages = [_measure_apart(faces, args) for faces in args.faces]
+    _print_stages(stages, args)
+    cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
+    _print_cuts(cuts)
+    if args.json is not None:
+        _write_json(args, stages, cuts)
+    return 0
+
+
+def measure_stages(faces: int, *, model: str, device: str, prompts: int) -> StageMeasurement:
+    """Read, encode, segment, refine and write one built mesh in this process."""
+    from ..mesh_files import SourceScene, Surface, read_mesh_file, write_parts
+    from ..refinement.benchmark_cut import lumpy_torus, peak_megabytes
+    from ..segmenter import Segmenter
+
+    times = StageTimes()
+    built = lumpy_torus(faces)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "built.glb"
+        surface = Surface("built", built.vertices, built.triangles)
+        write_parts(path, SourceScene((surface,)), np.zeros(built.face_count, dtype=np.int32))
+        with times.measure("read"):
+            scene = read_mesh_file(path)
+        with times.measure("load"):
+            segmenter = Segmenter.load(model, device=device)
+        with times.measure("encode"):
+            shape = segmenter.encode(scene.mesh)
+        clock = _StageClock(times)
+        parts = segmenter.segment_every_part(shape, prompts=prompts, progress=clock)
+        clock.stop()
+        with times.measure("labels"):
+            parts.face_labels(0.8)
+        with times.measure("refine"):
+            labels = parts.refined_labels(0.5)
+        with times.measure("write"):
+            write_parts(path, scene, labels)
+    count = len(np.unique(labels))
+    return StageMeasurement(built.face_count, count, segmenter.is_trained, times.seconds, peak_megabytes())
+
+
+class _StageClock:
+    """A progress callback that books the time between its calls on the stage that was running."""
+
+    def __init__(self, times: StageTimes) -> None:
+        self._times = times
+        self._stage = "prompts"
+        self._since = time.perf_counter()
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        self.stop()
+        self._stage = stage
+
+    def stop(self) -> None:
+        """Book what ran until now."""
+        now = time.perf_counter()
+        self._times.seconds[self._stage] = self._times.seconds.get(self._stage, 0.0) + now - self._since
+        self._since = now
+
+
+def _measure_apart(faces: int, args: argparse.Namespace) -> StageMeasurement:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        future = executor.submit(
+            measure_stages, faces, model=args.model, device=args.device, prompts=args.prompts
+        )
+        return future.result()
+
+
+def _print_stages(measurements: list[StageMeasurement], args: argparse.Namespace) -> None:
+    trained = "" if all(item.trained for item in measurements) else " (untrained weights)"
+    print(f"model {args.model}{trained}, device {args.device}, {args.prompts} prompts")
+    stages = list(dict.fromkeys(stage for item in measurements for stage in item.seconds))
+    print(f"\nseconds per stage; memory in MiB\n{'faces':>10}", end="")
+    print("".join(f"{stage:>9}" for stage in stages), f"{'total':>8}{'memory':>8}{'parts':>7}")
+    for item in measurements:
+        row = "".join(f"{item.seconds.get(stage, 0.0):>9.2f}" for stage in stages)
+        total = sum(item.seconds.values())
+        print(f"{item.faces:>10,}{row}{total:>9.2f}{_memory(item.peak_mib):>8}{item.parts:>7}")
+
+
+def _print_cuts(measurements: list[CutMeasurement]) -> None:
+    print(f"\ngraph cut over {_LABELS} labels, seconds; `sweep` and `plain` do the same work: every label")
+    print("offered to every face once, by our construction and by the textbook's\n")
+    print(
+        f"{'faces':>10}{'graph':>9}{'islands':>9}{'refine':>9}{'sweep':>9}{'plain':>9}{'ratio':>9}{'memory':>9}"
+    )
+    for item in measurements:
+        plain = "-" if item.reference_seconds is None else f"{item.reference_seconds:.2f}"
+        ratio = "-" if item.reference_ratio is None else f"{item.reference_ratio:.1f}x"
+        ours = (item.graph_seconds, item.islands_seconds, item.refine_seconds, item.sweep_seconds)
+        row = "".join(f"{seconds:>9.2f}" for seconds in ours)
+        print(f"{item.faces:>10,}{row}{plain:>9}{ratio:>9}{_memory(item.peak_megabytes):>9}")
+
+
+def _memory(mib: float | None) -> str:
+    return "?" if mib is None else f"{mib:,.0f}"
+
+
+def _write_json(args: argparse.Namespace, stages: list[StageMeasurement], cuts: list[CutMeasurement]) -> None:
+    numbers: dict[str, Any] = {
+        "machine": {"system": platform.platform(), "processors": os.cpu_count()},
+        "settings": {"model": args.model, "device": args.device, "prompts": args.prompts},
+        "stages": [dataclasses.asdict(item) for item in stages],
+        "cuts": [dataclasses.asdict(item) | {"reference_ratio": item.reference_ratio} for item in cuts],
+    }
+    with atomic_writer(args.json) as file:
+        file.write(json.dumps(numbers, indent=2).encode() + b"\n")
+    print(f"\nwrote {args.json}")
