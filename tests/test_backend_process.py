@@ -189,17 +189,28 @@ def test_shutdown_is_bounded_even_if_the_backend_hangs(settings, make_backend) -
     assert backend.state.name == "STOPPED"
 
 
-def test_a_program_that_is_not_the_backend_is_reported(tmp_path: Path, make_backend) -> None:
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (b"Usage: something else", "not a PartSAM message: it starts with b'Usage: s'"),
+        (b"PSAM\2\0\0\0" + bytes(12), "version 2, this side version 1; update PartSAM"),
+        (b"PSAM\1\0\0\0\xff\xff\xff\xff" + bytes(8), "exceeds the limit"),
+        (b"PSAM\1\0\0\0\x10\0\0\0" + bytes(8) + b"{", "the stream ended within a message"),
+    ],
+    ids=["garbage", "version", "oversize", "truncated"],
+)
+def test_a_program_that_is_not_the_backend_is_reported(
+    tmp_path: Path, make_backend, output: bytes, reason: str
+) -> None:
+    (tmp_path / "output").write_bytes(output)
     program = tmp_path / "python"
-    program.write_text(
-        "#!/bin/sh\necho 'library not found' >&2\necho 'Usage: something else entirely'\ncat\n"
-    )
+    program.write_text(f"#!/bin/sh\necho 'library not found' >&2\ncat '{tmp_path}/output'\n")
     program.chmod(0o755)
     backend = make_backend(backend_process.BackendSettings(python=program, working_folder=tmp_path))
     job = backend.start()
     pump_until_final(backend, job)
     assert isinstance(job.error, backend_process.BackendDied)
-    assert "not a PartSAM message: it starts with b'Usage: s'" in backend.crash.summary
+    assert reason in backend.crash.summary
     assert "library not found" in backend.crash.log_tail
 
 
@@ -218,6 +229,50 @@ def test_a_python_without_the_libraries_is_reported(tmp_path: Path, make_backend
     assert any("No module named 'numpy'" in line for line in backend.crash.log_tail)
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "cause"),
+    [
+        (None, "did not end, and was killed"),
+        (0, "ended by itself"),
+        (1, "exit code 1"),
+        (70, "graphics device failed"),
+        (-signal.SIGSEGV, "crashed in native code"),
+        (-250, "ended by signal 250"),
+        (0xC0000135, "a DLL was not found"),
+    ],
+)
+def test_every_end_is_explained_with_the_next_step(exit_code: int | None, cause: str) -> None:
+    sentence = load("backend_process.crash").explain_exit(exit_code)
+    assert cause in sentence and sentence.endswith("press Restart Backend to go on.")
+
+
+def test_the_log_rotates_and_old_logs_go(tmp_path: Path) -> None:
+    log_file = load("backend_process.log_file")
+    for number in range(20):
+        (tmp_path / f"backend-old{number}.log").touch()
+    log = log_file.BackendLog(tmp_path)
+    log.open()
+    for number in range(300):
+        log.write_line(f"{number} " + "x" * 9000)
+    log.close()
+    log.write_line("after the end")
+    assert log.tail()[-1] == "after the end" and len(log.tail()) == log_file.TAIL_LINES
+    own = sorted(tmp_path.glob(f"backend-{os.getpid()}.log*"))
+    assert len(own) == 1 + log_file.ROTATIONS
+    assert all(path.stat().st_size <= log_file.ROTATE_BYTES for path in own)
+    assert own[0].read_text().endswith("x\n")
+    assert len(list(tmp_path.glob("backend-old*"))) == log_file.KEPT_LOGS
+
+
+def test_a_log_that_cannot_be_written_costs_only_the_log(tmp_path: Path, settings, make_backend) -> None:
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "backend" / "logs").write_text("a file where the folder should be")
+    backend = make_backend(settings)
+    with pytest.raises(backend_process.RequestFailed, match="not a request"):
+        backend.wait(backend.send(backend_process.Request("nonsense")), TIMEOUT)
+    assert any("hello: done" in line for line in backend.log_tail())
+
+
 def test_a_missing_python_is_reported(tmp_path: Path, make_backend) -> None:
     backend = make_backend(
         backend_process.BackendSettings(python=tmp_path / "nowhere", working_folder=tmp_path)
@@ -225,13 +280,6 @@ def test_a_missing_python_is_reported(tmp_path: Path, make_backend) -> None:
     with pytest.raises(Exception, match=r"cannot be started.*preferences"):
         backend.send(requests.hello())
     assert backend.state.name == "STOPPED"
-
-
-def test_the_environment_of_blender_does_not_leak(settings, make_backend, monkeypatch) -> None:
-    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
-    monkeypatch.setenv("PYTHONPATH", "/nonexistent")
-    backend = make_backend(settings)
-    backend.wait(backend.start(), TIMEOUT)
 
 
 def test_it_runs_from_any_folder_and_writes_nothing_there(tmp_path: Path) -> None:
@@ -242,8 +290,9 @@ def test_it_runs_from_any_folder_and_writes_nothing_there(tmp_path: Path) -> Non
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(ROOT / package, folder / package, ignore=ignored)
     code = f"""
-        import importlib, sys, types
+        import importlib, os, sys, types
         from pathlib import Path
+        os.environ.update(PYTHONHOME="/nonexistent", PYTHONPATH="/nonexistent")  # as some Blenders set
         folder, working_folder = Path({str(folder)!r}), Path({str(tmp_path)!r})
         for name, path in (("top", folder), ("top.partsam_addon", folder / "partsam_addon")):
             sys.modules[name] = types.ModuleType(name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -79,9 +80,12 @@ class BackendLog:
 
 def _remove_old_logs(folder: Path, *, keep: int) -> None:
     """Remove all but the newest `keep` logs; those of a running Blender on Windows refuse, and stay."""
-    logs = sorted(folder.glob("backend-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in logs[keep:]:
+    dated: list[tuple[float, Path]] = []
+    for path in folder.glob("backend-*.log*"):
+        with contextlib.suppress(FileNotFoundError):  # another Blender is doing the same
+            dated.append((path.stat().st_mtime, path))
+    for _, path in sorted(dated, reverse=True)[keep:]:
         try:
-            path.unlink()
+            path.unlink(missing_ok=True)
         except OSError as error:
             logger.debug("old log %s stays: %s", path, error)
