@@ -74,6 +74,7 @@ def _rounds(
 ) -> tuple:
     """The losses of round one, and of the others."""
     targets = batch.target_masks[:, :, : points.shape[1]]
+    valid = batch.valid & targets.any(dim=2)  # a small part may have no point in the subset
     index = first_clicks(points, targets, clicks).unsqueeze(2)
     labels = torch.ones_like(index)
     previous: Tensor | None = None
@@ -83,7 +84,7 @@ def _rounds(
         masks = slice(1, 4) if turn == 0 else slice(0, 1)
         logits = network.mask_logits(decoding, locations, masks)
         scores = decoding.iou[:, :, masks]
-        results.append(mask_losses(logits, scores, targets, batch.valid, losses))
+        results.append(mask_losses(logits, scores, targets, valid, losses))
         if turn == rounds - 1:
             break
         with torch.no_grad():

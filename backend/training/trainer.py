@@ -238,10 +238,10 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     if compile:
-        # What is bound by memory traffic, and has few distinct shapes.
+        # What is bound by memory traffic and has the same shapes in every round.
         network.encoder.compile(dynamic=False)
+        network.patch_embeddings = torch.compile(network.patch_embeddings, dynamic=False)  # type: ignore[method-assign]
         network.mask_prompts.compile(dynamic=False)
-        network.patch_encoder.compile(dynamic=False)
         network.decoder.point_logits = torch.compile(network.decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
 
 
