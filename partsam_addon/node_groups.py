@@ -7,13 +7,19 @@ import bpy
 
 from .constants import PART_ATTRIBUTE
 
+ISOLATION = "PartSAM Isolate"
+"""Name of the modifier, and of its node group, that hides all parts but one in the viewport."""
+
+EXPLOSION = "PartSAM Explode"
+"""Name of the modifier, and of its node group, that moves the parts apart."""
+
 
 def isolation_group() -> bpy.types.NodeTree:
     """Deletes every face that is not in one part. Inputs: geometry, Part (int)."""
-    tree = bpy.data.node_groups.get("PartSAM Isolate")
+    tree = bpy.data.node_groups.get(ISOLATION)
     if tree is not None:
         return tree
-    tree = _new_group("PartSAM Isolate")
+    tree = _new_group(ISOLATION)
     tree.interface.new_socket("Part", in_out="INPUT", socket_type="NodeSocketInt")
     start, end = _ends(tree)
     differs = tree.nodes.new("FunctionNodeCompare")
@@ -34,10 +40,10 @@ def explosion_group() -> bpy.types.NodeTree:
     A part's offset is Factor times the vector from the mesh's centre to its own, both by area; parts
     are cut apart along their borders first, in the modifier's result only.
     """
-    tree = bpy.data.node_groups.get("PartSAM Explode")
+    tree = bpy.data.node_groups.get(EXPLOSION)
     if tree is not None:
         return tree
-    tree = _new_group("PartSAM Explode")
+    tree = _new_group(EXPLOSION)
     tree.interface.new_socket("Factor", in_out="INPUT", socket_type="NodeSocketFloat")
     start, end = _ends(tree)
     part = _part_of_face(tree)

@@ -13,12 +13,9 @@ from bpy.props import FloatProperty
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..node_groups import explosion_group
+from ..node_groups import EXPLOSION, explosion_group
 from ..parts import has_parts
 from .hierarchy import GROUP_PROPERTY
-
-EXPLOSION = "PartSAM Explode"
-"""Name of the modifier."""
 
 _REST = "partsam_explode_rest"
 """Custom property of a moved object: its own delta location, and its centre in the world at rest."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import (
+    BoolArray,
+    FloatArray,
     IntArray,
     polygon_areas,
     read_polygon_integers,
@@ -27,10 +29,11 @@ def assign_materials(obj: bpy.types.Object, *, copy_original: bool = False) -> l
     """
     mesh = obj.data
     part_ids, slots = read_part_ids(mesh), _slot_indices(obj)
+    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
     originals = [slot.material for slot in obj.material_slots] or [None]
     made = []
     for part in mesh.partsam.parts:
-        main = originals[_main_slot(mesh, slots, part_ids == part.part_id)]
+        main = originals[_main_slot(slots, areas, part_ids == part.part_id)]
         made.append(_material_for(part, main, originals, copy_original=copy_original))
     kept = np.unique(slots[part_ids == UNASSIGNED]).tolist()
     _replace_slots(obj, [*made, *(originals[index] for index in kept)])
@@ -52,9 +55,9 @@ def _slot_indices(obj: bpy.types.Object) -> IntArray:
     return np.clip(slots, 0, max(0, len(obj.material_slots) - 1))
 
 
-def _main_slot(mesh: bpy.types.Mesh, slots: IntArray, faces: np.ndarray) -> int:
-    areas = np.nan_to_num(polygon_areas(mesh)[faces]).astype(np.float64)
-    return int(np.argmax(np.bincount(slots[faces], weights=areas + 1e-12)))
+def _main_slot(slots: IntArray, areas: FloatArray, faces: BoolArray) -> int:
+    """The material slot that covers most of the area of `faces` [P]."""
+    return int(np.argmax(np.bincount(slots[faces], weights=areas[faces] + 1e-12)))
 
 
 def _material_for(

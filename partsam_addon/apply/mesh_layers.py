@@ -136,7 +136,7 @@ def _is_encoded_normals(attribute: bpy.types.Attribute) -> bool:
 
 def _read(attribute: bpy.types.Attribute) -> np.ndarray:
     member, width, dtype = _MEMBERS[attribute.data_type]
-    values = np.empty((len(attribute.data), width), dtype=dtype)
+    values: np.ndarray = np.empty((len(attribute.data), width), dtype=dtype)
     attribute.data.foreach_get(member, values.ravel())
     return values
 

@@ -14,6 +14,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
+from ..node_groups import EXPLOSION, ISOLATION
 from ..parts import UNASSIGNED, get_part, isolated_part, read_part_ids, show_all_parts
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, place_part, replace_original
@@ -192,7 +193,7 @@ def _origin_matters(obj: bpy.types.Object, *, moved_by_empty: bool) -> bool:
 
 def _drop_modifiers(part: bpy.types.Object) -> None:
     for modifier in list(part.modifiers):
-        if modifier.type in WHOLE_MESH_BOUND or modifier.name.startswith("PartSAM "):
+        if modifier.type in WHOLE_MESH_BOUND or modifier.name in (ISOLATION, EXPLOSION):
             part.modifiers.remove(modifier)
 
 

@@ -14,11 +14,8 @@ from ..mesh_exchange.arrays import (
     polygon_flags,
     write_flags,
 )
-from ..node_groups import isolation_group
+from ..node_groups import ISOLATION, isolation_group
 from .table import get_part, read_part_ids
-
-ISOLATION = "PartSAM Isolate"
-"""Name of the modifier that hides all other parts in the viewport."""
 
 
 def select_part(mesh: bpy.types.Mesh, part_id: int, *, extend: bool = False) -> int:

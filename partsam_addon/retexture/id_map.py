@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A picture of the parts in UV space, for masks in texturing programs."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ...backend.errors import PromptError
+from ..mesh_exchange.arrays import FloatArray, IntArray, triangle_corners
+from ..parts import color_table, read_part_ids
+
+EMPTY = -1
+"""Value of pixels that no triangle covers."""
+
+_CHUNK = 4_000_000
+"""Pixels tested at a time; bounds memory to some hundred MB."""
+
+
+def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> bpy.types.Image:
+    """Paint the part colours through the active UV map into a square image, packed into the file.
+
+    size: side in pixels; margin: pixels that colours are extended beyond the islands. Pixels outside
+    are transparent. No smoothing: each pixel has exactly one part's colour.
+    """
+    mesh = obj.data
+    layer = mesh.uv_layers.active
+    if layer is None:
+        raise PromptError(f'"{obj.name}" has no UV map; unwrap it first (Unwrap Parts)')
+    uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
+    layer.uv.foreach_get("vector", uvs.ravel())
+    corners, polygons = triangle_corners(mesh)
+    covered = rasterize(np.nan_to_num(uvs)[corners], read_part_ids(mesh)[polygons], size)
+    covered = extend(covered, margin)
+    pixels = np.zeros((size, size, 4), dtype=np.float32)
+    pixels[:, :, :3] = color_table(mesh)[np.maximum(covered, 0)]
+    pixels[:, :, 3] = 1
+    pixels[covered == EMPTY] = 0
+    return _image(f"{obj.name} Parts", size, pixels)
+
+
+def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
+    """The value of the triangle over each pixel centre, int32 [size, size] from the bottom row up.
+
+    triangles: UVs [T, 3, 2]; values: int32 [T], from 0. Where triangles overlap, the last one wins;
+    triangles outside 0..1 wrap around, as textures do.
+    """
+    canvas = np.full((size, size), EMPTY, dtype=np.int32)
+    points = triangles.astype(np.float64)
+    points = (points - np.floor(points.min(axis=1, keepdims=True))) * size - 0.5  # pixel centres: integers
+    low = np.ceil(points.min(axis=1)).astype(np.int64)
+    spans = np.floor(points.max(axis=1)).astype(np.int64) - low + 1
+    counts = np.where((spans > 0).all(axis=1), spans.prod(axis=1), 0)
+    twice_area = _cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
+    counts[twice_area == 0] = 0
+    stops = np.cumsum(counts)
+    start = 0
+    while start < len(counts):
+        done = stops[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(stops, done + _CHUNK, side="right")))
+        part = slice(start, stop)
+        owner = np.repeat(np.arange(start, stop), counts[part])
+        offset = np.arange(len(owner)) - np.repeat(stops[part] - counts[part] - done, counts[part])
+        x = low[owner, 0] + offset % spans[owner, 0]
+        y = low[owner, 1] + offset // spans[owner, 0]
+        inside = _inside(points[owner], np.stack([x, y], axis=1), np.sign(twice_area[owner]))
+        canvas[y[inside] % size, x[inside] % size] = values[owner[inside]]
+        start = stop
+    return canvas
+
+
+def extend(canvas: IntArray, margin: int) -> IntArray:
+    """Grow the values [H, W] into empty pixels beside them, `margin` times by one pixel."""
+    for _ in range(margin):
+        grown = canvas.copy()
+        for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            shifted = np.roll(canvas, step, axis=axis)
+            edge = [slice(None), slice(None)]
+            edge[axis] = slice(0, 1) if step > 0 else slice(-1, None)
+            shifted[tuple(edge)] = EMPTY
+            grown = np.where(grown == EMPTY, shifted, grown)
+        canvas = grown
+    return canvas
+
+
+def _inside(triangles: FloatArray, points: FloatArray, sign: FloatArray) -> np.ndarray:
+    """Whether each point [N, 2] lies in its triangle [N, 3, 2], borders included."""
+    inside = np.ones(len(points), dtype=bool)
+    for k in range(3):
+        a, b = triangles[:, k], triangles[:, (k + 1) % 3]
+        inside &= _cross(b - a, points - a) * sign >= -1e-9
+    return inside
+
+
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _image(name: str, size: int, pixels: FloatArray) -> bpy.types.Image:
+    image = bpy.data.images.get(name)
+    if image is not None and tuple(image.size) != (size, size):
+        bpy.data.images.remove(image)
+        image = None
+    if image is None:
+        image = bpy.data.images.new(name, size, size, alpha=True)
+    image.pixels.foreach_set(pixels.ravel())
+    image.update()
+    image.pack()
+    return image
