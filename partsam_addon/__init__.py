@@ -6,9 +6,10 @@ from __future__ import annotations
 import bpy
 
 from . import click_tool, parts, preferences, properties, ui
-from .operators import backend, parts_faces, parts_list, segment
+from .apply import exploded
+from .operators import apply_labels, apply_objects, apply_retexture, backend, parts_faces, parts_list, segment
 from .session import close_session, handlers, open_session
-from .ui import overlay
+from .viewport import overlay
 
 CLASS_MODULES = (
     parts,
@@ -18,6 +19,9 @@ CLASS_MODULES = (
     click_tool,
     parts_list,
     parts_faces,
+    apply_labels,
+    apply_objects,
+    apply_retexture,
     backend,
     ui,
 )
@@ -31,6 +35,7 @@ def register() -> None:
         for cls in module.classes:
             bpy.utils.register_class(cls)
     parts.register_properties()
+    exploded.register_properties()
     properties.register()
     handlers.register()
     overlay.register()
@@ -42,6 +47,7 @@ def unregister() -> None:
     overlay.unregister()
     handlers.unregister()
     properties.unregister()
+    exploded.unregister_properties()
     parts.unregister_properties()
     for module in reversed(CLASS_MODULES):
         for cls in reversed(module.classes):

@@ -141,4 +141,5 @@ def _prediction(shape: ShapeData, answer: Result) -> Prediction:
     best = int(answer.fields["best"])
     inside = (answer.arrays["face_logits"][best] > 0).astype(np.int32)
     (source,) = shape.sources
-    return Prediction(labels_of_polygons(source, inside) == 1, float(answer.arrays["scores"][best]))
+    score = float(np.clip(answer.arrays["scores"][best], 0.0, 1.0))
+    return Prediction(labels_of_polygons(source, inside) == 1, score)

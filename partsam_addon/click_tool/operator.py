@@ -15,10 +15,14 @@ from .preview import ClickPreview
 from .work import Click, ClickWork, Phase
 
 TIMER_SECONDS = 0.1
-HINT = (
-    "Click: part of it    Ctrl/Shift+Click: not part of it    Backspace: remove last    "
-    "Enter: accept    Esc: cancel"
+CLICK_HINTS = (
+    ("Click", "part of it"),
+    ("Ctrl Click", "not part of it"),
+    ("Backspace", "take back"),
+    ("Enter", "accept"),
+    ("Esc", "cancel"),
 )
+HINT = "    ".join(f"{keys}: {meaning}" for keys, meaning in CLICK_HINTS)
 ACCEPT_KEYS = {"RET", "NUMPAD_ENTER"}
 
 

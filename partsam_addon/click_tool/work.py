@@ -171,7 +171,8 @@ class ClickWork:
                 candidate=best,
                 clicks=self._asked,
                 polygons=self._polygons(answer.arrays["face_logits"][best] > 0),
-                score=float(answer.arrays["scores"][best]),
+                # The network predicts an IoU by regression, which may step over its ends.
+                score=float(np.clip(answer.arrays["scores"][best], 0.0, 1.0)),
             )
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...backend.errors import PartSAMError
-from ..constants import EXTENSION, MODEL_VARIABLE, PYTHON_VARIABLE
+from ..constants import EXTENSION, EXTENSION_FOLDER, MODEL_VARIABLE, PYTHON_VARIABLE
 from ..environment import EnvironmentFolder
 
 BUNDLED_MODEL = "small"
@@ -70,6 +70,17 @@ def chosen_model() -> str:
     if not chosen.model_path or not path.is_file():
         raise PartSAMError(f"the model file {str(path)!r} does not exist; choose one in the preferences")
     return str(path)
+
+
+def model_file() -> Path:
+    """The weights file of the chosen model. Raises PartSAMError where there is none."""
+    model = chosen_model()
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        path = EXTENSION_FOLDER / "backend" / "models" / f"{model}.safetensors"
+    if not path.is_file():
+        raise PartSAMError(f"the model {model!r} is not in this installation; choose a file or install again")
+    return path
 
 
 def read_choices() -> Choices:

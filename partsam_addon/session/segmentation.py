@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..backend_process import Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
 from .flow import Flow
@@ -98,4 +100,5 @@ def with_answer(segmentation: Segmentation, cut: Cut, answer: Result) -> Segment
 
 
 def _labels(answer: Result) -> Labels:
-    return Labels(answer.arrays["labels"], answer.arrays["confidence"])
+    # The network predicts an IoU by regression, which may step over its ends.
+    return Labels(answer.arrays["labels"], np.clip(answer.arrays["confidence"], 0.0, 1.0))

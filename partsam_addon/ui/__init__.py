@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sidebar tab, the preferences' layout and what is drawn in the viewports."""
+"""The sidebar tab and the layout of the preferences."""
 
 from __future__ import annotations
 
-from . import panels, parts_list
+from . import apply_panels, panels, parts_list
 
-classes = (*parts_list.classes, *panels.classes)
+classes = (*parts_list.classes, *panels.classes, *apply_panels.classes)

@@ -5,38 +5,37 @@ from __future__ import annotations
 
 import bpy
 
-from ..constants import LIVE_REFINE_FACES, TAB
+from ..click_tool.operator import CLICK_HINTS
+from ..constants import LIVE_REFINE_FACES
 from ..parts import active_part, has_parts
 from ..session import Session, get_session
 from ..session.choices import chosen_python
-from .text import draw_text
+from .sidebar import SidebarPanel
+from .text import draw_online_access, draw_text
 
 STAGES = {
     "start": "Starting the backend",
     "load model": "Loading the model",
     "encode": "Looking at the shape",
+    "prompts": "Looking for parts",
+    "parts": "Sorting parts",
+    "faces": "Labelling faces",
     "refine": "Refining borders",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
 
 
-class SidebarPanel:
-    """Where all panels live."""
-
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = TAB
-
-
 class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
     bl_label = "PartSAM"
-    bl_idname = "PARTSAM_PT_main"
+    bl_order = 0
 
     def draw(self, context: bpy.types.Context) -> None:
         session = get_session()
         layout = self.layout
         if chosen_python() is None:
             draw_first_run(layout, session)
+        elif session.clicks is not None:
+            draw_click_hints(layout)
         elif session.run is not None:
             draw_progress(layout, session)
         else:
@@ -69,6 +68,7 @@ class PARTSAM_PT_options(SidebarPanel, bpy.types.Panel):
 
 class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
     bl_label = "Parts"
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -91,6 +91,7 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
 
 class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
     bl_label = "View"
+    bl_order = 2
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw_header(self, context: bpy.types.Context) -> None:
@@ -101,8 +102,11 @@ class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
         column = self.layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.active = settings.show_overlay
-        column.prop(settings, "overlay_opacity")
+        row = column.row()
+        row.active = settings.show_overlay
+        row.prop(settings, "overlay_opacity", slider=True)
+        if context.object is not None:
+            column.prop(context.object, "partsam_explode", text="Explode")
 
 
 class PARTSAM_MT_parts(bpy.types.Menu):
@@ -128,12 +132,25 @@ def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
         row.operator("partsam.cancel_setup", text="", icon="CANCEL")
         return
     draw_text(box, "PartSAM computes in a Python of its own, which has PyTorch.", icon="INFO")
+    draw_online_access(box)
     column = box.column(align=True)
     column.scale_y = 1.3
     column.operator("partsam.set_up", icon="IMPORT")
     column.operator("partsam.open_preferences", text="Choose Existing Python", icon="PREFERENCES")
     if session.setup.problem:
         draw_text(box, session.setup.problem, icon="ERROR")
+
+
+def draw_click_hints(layout: bpy.types.UILayout) -> None:
+    """How the click tool is used, while it runs."""
+    box = layout.box()
+    box.label(text="Part by Clicks", icon="RESTRICT_SELECT_OFF")
+    column = box.column(align=True)
+    column.scale_y = 0.85
+    for keys, meaning in CLICK_HINTS:
+        row = column.split(factor=0.45)
+        row.label(text=keys)
+        row.label(text=meaning)
 
 
 def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
@@ -159,8 +176,10 @@ def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
     row = box.row(align=True)
     if problem.restart:
         row.operator("partsam.restart_backend", icon="FILE_REFRESH")
-    row.operator("partsam.open_log", icon="TEXT")
-    row.operator("partsam.dismiss", text="", icon="X")
+        row.operator("partsam.open_log", text="", icon="TEXT")
+        row.operator("partsam.dismiss", text="", icon="X")
+    else:
+        row.operator("partsam.dismiss", text="Close", icon="X")
 
 
 def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:

@@ -7,11 +7,12 @@ import os
 
 import bpy
 
+from ...backend.errors import PartSAMError
 from ..constants import MODEL_VARIABLE, PYTHON_VARIABLE
 from ..session import get_session
-from ..session.choices import chosen_python
+from ..session.choices import chosen_python, model_file
 from ..session.setup import Setup
-from .text import draw_text
+from .text import draw_online_access, draw_text
 
 
 def draw_preferences(
@@ -39,6 +40,7 @@ def draw_environment(preferences: bpy.types.AddonPreferences, layout: bpy.types.
     box = layout.box()
     if not ready:
         draw_text(box, "PartSAM computes in a Python of its own, which has PyTorch.", icon="INFO")
+        draw_online_access(box)
     row = box.row(align=True)
     if setup.progress is not None:
         row.progress(factor=setup.progress.fraction, text=setup.progress.step or setup.title, type="BAR")
@@ -48,13 +50,6 @@ def draw_environment(preferences: bpy.types.AddonPreferences, layout: bpy.types.
         row.operator("partsam.set_up", text="Set Up Again" if ready else "Set Up", icon="IMPORT")
         row.operator("partsam.check", icon="CHECKMARK")
         row.operator("partsam.open_log", icon="TEXT")
-    if not ready and not bpy.app.online_access:
-        draw_text(
-            box,
-            "Set Up downloads PyTorch, and Blender's online access is off: "
-            "allow it in System > Network, or choose a Python below.",
-            icon="ERROR",
-        )
     column = box.column()
     column.use_property_split = True
     column.prop(preferences, "python_path", text="Existing Python")
@@ -72,5 +67,14 @@ def draw_report(setup: Setup, layout: bpy.types.UILayout) -> None:
     column.label(
         text="Ready" if usable else "This Python cannot be used", icon="CHECKMARK" if usable else "ERROR"
     )
-    for line in setup.report.lines():
+    for line in (*setup.report.lines(), model_line()):
         draw_text(column, line, icon="BLANK1")
+
+
+def model_line() -> str:
+    """Which weights would be used."""
+    try:
+        path = model_file()
+    except PartSAMError as error:
+        return f"Problem: {error}"
+    return f"Model: {path.stem} ({path.stat().st_size / 1e6:.1f} MB)"

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-CHARACTER_PIXELS = 6.6
+CHARACTER_PIXELS = 6.0
 """Mean width of a character of Blender's interface font at scale 1."""
 
 
@@ -18,6 +18,18 @@ def draw_text(layout: bpy.types.UILayout, text: str, *, icon: str = "NONE") -> N
     following = "NONE" if icon == "NONE" else "BLANK1"
     for number, line in enumerate(textwrap.wrap(text, line_width())):
         column.label(text=line, icon=icon if number == 0 else following)
+
+
+def draw_online_access(layout: bpy.types.UILayout) -> None:
+    """The switch that Set Up needs, where it is off."""
+    if bpy.app.online_access:
+        return
+    if getattr(bpy.app, "online_access_override", False) or getattr(
+        bpy.app, "online_access_overriden", False
+    ):
+        draw_text(layout, "Blender was started in offline mode, so Set Up cannot download.", icon="ERROR")
+    else:
+        layout.prop(bpy.context.preferences.system, "use_online_access", text="Allow Online Access to Set Up")
 
 
 def line_width() -> int:

@@ -44,7 +44,8 @@ class WindowDriver:
         """The extension's session."""
         import importlib
 
-        name = next(name for name in bpy.context.preferences.addons.keys() if name.endswith(".partsam"))
+        names = [addon.module for addon in bpy.context.preferences.addons]
+        name = next(name for name in names if name.endswith(".partsam"))
         return importlib.import_module(f"{name}.partsam_addon.session").get_session()
 
     def move(self, x: float, y: float) -> Steps:
@@ -96,6 +97,43 @@ class WindowDriver:
         yield from self.drag((edge, middle), (edge - (width - region.width), middle))
         yield 0.3
 
+    def import_mesh(self, path: str) -> Callable[[], bpy.types.Object]:
+        """Replace the scene by the mesh of a GLB file, as one object; returns a way to look it up."""
+        for obj in list(bpy.data.objects):
+            bpy.data.objects.remove(obj)
+        bpy.ops.import_scene.gltf(filepath=path)
+        meshes = [obj for obj in bpy.data.objects if obj.type == "MESH" and obj.visible_get()]
+        with bpy.context.temp_override(
+            active_object=meshes[0], object=meshes[0], selected_editable_objects=meshes
+        ):
+            bpy.ops.object.join()
+        bpy.ops.object.select_all(action="DESELECT")
+        meshes[0].select_set(True)
+        bpy.context.view_layer.objects.active = meshes[0]
+        bpy.ops.ed.undo_push(message="imported")
+        name = meshes[0].name
+        return lambda: bpy.data.objects[name]
+
+    def frame_selected(self) -> Steps:
+        """Look at the selected objects from the front right."""
+        with bpy.context.temp_override(area=self.area, region=self.region()):
+            bpy.ops.view3d.view_selected()
+        yield 0.5
+
+    def view_matrix(self) -> list[float]:
+        """Where the viewport looks from."""
+        return [value for row in self.area.spaces.active.region_3d.view_matrix for value in row]
+
+    def view_point(self, across: float, up: float) -> tuple[float, float]:
+        """Window coordinates in the viewport: (0, 0) is its bottom left, (1, 1) its top right."""
+        region = self.region()
+        return region.x + across * region.width, region.y + up * region.height
+
+    def sidebar_point(self, below_top: float) -> tuple[float, float]:
+        """Window coordinates in the middle of the sidebar, so many pixels below its top edge."""
+        region = self.region("UI")
+        return region.x + region.width * 0.45, region.y + region.height - below_top
+
     def shot(self, name: str) -> None:
         """Save what is on the screen as `name`.png in the output folder."""
         (OUTPUT / f"{name}.png").write_bytes(png(*screen_pixels(FRAME_BUFFER)))
@@ -128,7 +166,7 @@ def finish(driver: WindowDriver, error: str | None) -> None:
 
 
 def screen_pixels(path: str) -> tuple[int, int, bytes]:
-    """Width, height and RGB rows (top first) of an X server's screen memory, an XWD file of 32 bits a pixel."""
+    """Width, height and RGB rows (top first) of an X server's screen: an XWD file, 32 bits a pixel."""
     data = Path(path).read_bytes()
     fields = struct.unpack(">25I", data[:100])
     header, width, height, stride, colors = fields[0], fields[4], fields[5], fields[12], fields[19]

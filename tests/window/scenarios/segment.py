@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Press Segment in the sidebar, go on working meanwhile, move the slider, undo; then kill the backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import bpy
+from driver import Steps, WindowDriver, run
+
+SEGMENT_BELOW_TOP = 50
+"""Pixels from the sidebar's top edge to the middle of the Segment button."""
+
+
+def scenario(window: WindowDriver) -> Steps:
+    obj = window.import_mesh(os.environ["PARTSAM_WINDOW_MESH"])
+    yield 0.5
+    yield from window.frame_selected()
+    yield from window.open_tab()
+    window.shot("ready")
+    session = window.session()
+
+    yield from window.click(*window.sidebar_point(SEGMENT_BELOW_TOP))
+    yield from window.wait_for(lambda: session.is_busy, 10, "Segment was pressed")
+    window.record["shown_at_once"] = session.run.title
+    yield from window.wait_for(
+        lambda: session.run.job is not None and session.run.job.fraction > 0.2, 200, ""
+    )
+    window.shot("running")
+    turned = window.view_matrix()
+    yield from window.key("NUMPAD_6", *window.view_point(0.3, 0.3))
+    yield from window.wait_for(lambda: window.view_matrix() != turned, 10, "the view was turned meanwhile")
+    window.record["still_running_when_turned"] = session.is_busy
+    yield from window.key("NUMPAD_4", *window.view_point(0.3, 0.3))
+    yield from window.wait_for(lambda: not session.is_busy, 300, "the segmentation ended")
+    yield 1.0
+    window.shot("parts")
+    window.record["problem"] = str(session.problem)
+    window.record["parts"] = len(obj().data.partsam.parts)
+
+    sliders = bpy.context.window_manager.partsam
+    sliders.granularity = 0.9
+    yield from window.wait_for(lambda: not session.live.is_waiting, 60, "the slider was followed")
+    yield 0.5
+    window.shot("finer")
+    window.record["finer_parts"] = len(obj().data.partsam.parts)
+
+    for _ in range(2):
+        yield from window.key("Z", *window.view_point(0.3, 0.3), ctrl=True)
+        yield 0.5
+    window.record["parts_after_undo"] = len(obj().data.partsam.parts)
+    window.shot("undone")
+
+    bpy.ops.partsam.segment("INVOKE_DEFAULT", seed=1)
+    yield 0.3
+    os.kill(session.backend.pid, signal.SIGKILL)
+    yield from window.wait_for(lambda: not session.is_busy, 20, "the end was noticed")
+    yield 0.5
+    window.record["problem_after_kill"] = session.problem.message
+    window.shot("killed")
+
+
+run(scenario)

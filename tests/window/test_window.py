@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built zip in a real Blender window: buttons pressed by simulated events, results on screenshots.
+
+Screenshots are kept in `test_artifacts/window/`. Where no Blender with a window can be had, the tests are
+skipped and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = Path(__file__).resolve().parent / "scenarios"
+LAUNCHER_VARIABLE = "PARTSAM_WINDOW_BLENDER"
+LAUNCHER = Path(os.environ.get(LAUNCHER_VARIABLE) or ROOT.parent / "shared" / "blender" / "gui_blender.sh")
+ARTIFACTS = ROOT / "test_artifacts" / "window"
+SECONDS = 400
+MODEL = "small" if (ROOT / "backend" / "models" / "small.safetensors").is_file() else "small-untrained"
+
+Play = Callable[..., dict[str, object]]
+
+pytestmark = pytest.mark.skipif(
+    not os.access(LAUNCHER, os.X_OK),
+    reason=f"no program that starts Blender with a window ({LAUNCHER_VARIABLE} names one)",
+)
+
+
+def blender(*arguments: str | Path, environment: dict[str, str], seconds: int) -> None:
+    """Run Blender to its end; a failure shows what it printed."""
+    run = subprocess.run(
+        [LAUNCHER, *arguments],
+        env={**os.environ, **environment, "BLENDER_GUI_TIMEOUT": str(seconds)},
+        capture_output=True,
+        text=True,
+        timeout=seconds + 120,  # it may have to be unpacked first
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile of Blender's in which the built zip is installed and enabled."""
+    zips = sorted((ROOT / "build").glob("partsam-*.zip"))
+    assert zips, "build the extension first: python dev.py build"
+    profile = tmp_path_factory.mktemp("profile")
+    blender(
+        *("--command", "extension", "install-file", "-r", "user_default", "-e", zips[-1]),
+        environment={"BLENDER_USER_RESOURCES": str(profile)},
+        seconds=120,
+    )
+    assert (profile / "extensions" / "user_default" / "partsam" / "blender_manifest.toml").is_file()
+    return profile
+
+
+@pytest.fixture
+def play(installed: Path) -> Iterator[Play]:
+    """Run a scenario in the window; what it recorded. Its screenshots become small PNG files."""
+
+    def run(name: str, **variables: str) -> dict[str, object]:
+        output = ARTIFACTS / name
+        output.mkdir(parents=True, exist_ok=True)
+        for old in output.iterdir():
+            old.unlink()
+        environment = {
+            "BLENDER_USER_RESOURCES": str(installed),
+            "PARTSAM_WINDOW_OUTPUT": str(output),
+            "PARTSAM_WINDOW_MESH": str(ROOT / "tests" / "data" / "knight_fused.glb"),
+            "PARTSAM_BACKEND_PYTHON": sys.executable,
+            "PARTSAM_WINDOW_PYTHON": sys.executable,
+            "PARTSAM_MODEL": MODEL,
+            **variables,
+        }
+        script = SCENARIOS / f"{name}.py"
+        blender("--enable-event-simulate", "--python", script, environment=environment, seconds=SECONDS)
+        for picture in output.glob("*.png"):
+            Image.open(picture).quantize(256).save(picture, optimize=True)
+        record = json.loads((output / "record.json").read_text(encoding="utf-8"))
+        assert record["error"] is None, record["error"]
+        return record
+
+    yield run
+
+
+def colored_share(picture: Path) -> float:
+    """Share of the viewport's pixels that are clearly coloured; the theme and bare meshes are grey."""
+    image = Image.open(picture).convert("HSV")
+    viewport = image.crop((80, 100, image.width * 6 // 10, image.height * 85 // 100))
+    saturation = viewport.getchannel("S").histogram()
+    return sum(saturation[90:]) / sum(saturation)
+
+
+def test_segment_button(play: Play) -> None:
+    record = play("segment")
+    assert record["shown_at_once"] == "Segmenting"
+    assert record["still_running_when_turned"]
+    assert record["problem"] == "None"
+    assert record["parts"] >= 1
+    assert record["finer_parts"] >= record["parts"]
+    assert record["parts_after_undo"] == 0
+    assert "SIGKILL" in record["problem_after_kill"]
+    shots = ARTIFACTS / "segment"
+    assert colored_share(shots / "parts.png") > colored_share(shots / "ready.png") + 0.05
+    assert colored_share(shots / "undone.png") < colored_share(shots / "parts.png") - 0.05
+
+
+def test_click_tool(play: Play) -> None:
+    record = play("clicks")
+    assert record["clicks"] == [1, 2, 1, 1]  # added, excluded, taken back; a click on the sidebar is none
+    assert record["signs"] == [True, False]
+    assert record["problem"] == "None"
+    assert record["preview_faces"] >= 1
+    assert record["parts"] == 1
+    assert record["parts_after_undo"] == 0
+    assert not record["busy_after_escape"]
+    assert record["parts_after_escape"] == 0
+
+
+def test_first_run(play: Play) -> None:
+    """Without an environment the tab and the preferences say what to do."""
+    record = play("first_run", PARTSAM_BACKEND_PYTHON="", PARTSAM_MODEL="")
+    assert record["segment_can_be_pressed"]
+    assert "Set Up" in record["problem"]
+    assert record["checked"]["is_usable"]
+    assert record["checked"]["device"] in ("cpu", "cuda", "mps")
