@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from backend.errors import MeshError
 from backend.geometry import Mesh
 from backend.refinement import FaceGraph, build_face_graph
+from backend.refinement.welding import weld_vertices
 from tests.built_meshes import cube, joined, plate, renumbered, two_spheres, unwelded, with_flipped
 
 small_meshes = st.builds(
@@ -119,23 +120,24 @@ def test_tolerance_of_zero_welds_equal_places_only() -> None:
     assert len(build_face_graph(nudged, weld_tolerance=1e-6, link_shells=False).edges) == 18
 
 
-@given(seed=st.integers(0, 10_000), tolerance=st.sampled_from([1e-6, 1e-4, 1e-2]))
-def test_welding_joins_what_is_near_and_nothing_that_is_far(seed: int, tolerance: float) -> None:
-    random = np.random.default_rng(seed)
-    centers = random.integers(0, 4, (6, 3)) * 1.0
-    offsets = random.uniform(-0.28, 0.28, (6, 3))  # pairs nearer than the tolerance x diagonal
-    diagonal = np.linalg.norm(np.ptp(np.concatenate([centers, centers + offsets * tolerance]), axis=0))
-    if diagonal < 1:
-        return
-    triangles = np.array([[0, 1, 2], [3, 4, 5]])
-    points = np.concatenate([centers[[0, 1, 2]], (centers + offsets * tolerance * diagonal)[[0, 1, 2]]])
-    if np.linalg.norm(np.cross(points[1] - points[0], points[2] - points[0])) < 0.1:
-        return
-    graph = build_face_graph(Mesh(points, triangles), weld_tolerance=tolerance, link_shells=False)
-    assert len(graph.edges) == 3
-    apart = np.concatenate([centers[[0, 1, 2]], centers[[0, 1, 2]] + 40 * tolerance * diagonal])
-    graph = build_face_graph(Mesh(apart, triangles), weld_tolerance=tolerance, link_shells=False)
-    assert len(graph.edges) == 0
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-4, 4e-4])
+def test_welding_joins_all_that_is_near_and_nothing_that_is_far(tolerance: float) -> None:
+    random = np.random.default_rng(0)
+    # A lattice so coarse that no two of its places are near.
+    cells = random.permutation(60**3)[:20_000]
+    places = np.stack([cells // 3600, cells // 60 % 60, cells % 60], axis=1) / 60
+    places += random.uniform(-1e-3, 1e-3, places.shape)
+    direction = random.normal(size=places.shape)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    diagonal = np.linalg.norm(np.ptp(places, axis=0))
+    near = places + 0.99 * tolerance * diagonal * direction
+    group_of, positions = weld_vertices(np.concatenate([places, near]), tolerance=tolerance)
+    assert (group_of[:20_000] == group_of[20_000:]).all()
+    assert len(positions) == 20_000 == len(np.unique(group_of))
+    assert (positions[group_of[:20_000]] == places).all()
+    far = places + 7.01 * tolerance * diagonal * direction
+    group_of, _ = weld_vertices(np.concatenate([places, far]), tolerance=tolerance)
+    assert (group_of[:20_000] != group_of[20_000:]).all()
 
 
 @settings(max_examples=60)

@@ -69,7 +69,7 @@ class BandProblem:
             return set()
         alpha_costs = self.energy.data(self.faces[nodes], alpha)
         switch = best_switch(self.adjacency, self.labels, nodes, alpha, alpha_costs - self.costs[nodes])
-        return self._adopt(nodes[switch], np.full(int(switch.sum()), alpha), alpha_costs[switch])
+        return self.adopt(nodes[switch], np.full(int(switch.sum()), alpha), alpha_costs[switch])
 
     def decide(self, alpha: int, beta: int) -> set[int]:
         """The best labelling of all free faces with `alpha` and `beta` alone, if it lowers the energy.
@@ -85,7 +85,7 @@ class BandProblem:
         labels = np.where(switch, alpha, beta)
         changed = labels != self.labels[nodes]
         costs = np.where(switch, alpha_costs, beta_costs)
-        return self._adopt(nodes[changed], labels[changed], costs[changed])
+        return self.adopt(nodes[changed], labels[changed], costs[changed])
 
     def _candidates(self, alpha: int, reach: int | None) -> IntArray:
         """Nodes to which `alpha` is offered."""
@@ -97,10 +97,25 @@ class BandProblem:
             candidates[nodes[~better]] = False
         return np.flatnonzero(candidates)
 
-    def _adopt(self, changed: IntArray, labels: IntArray, costs: FloatArray) -> set[int]:
-        """Give the nodes `changed` [m] new `labels` [m] of cost `costs` [m], if that lowers the energy."""
+    def adopt(self, changed: IntArray, labels: IntArray, costs: FloatArray) -> set[int]:
+        """Give the nodes `changed` [m] other `labels` [m] of cost `costs` [m], if that lowers the energy.
+
+        Returns the labels next to what changed, none if the proposal was turned down.
+        """
         if len(changed) == 0:
             return set()
+        slots, _ = self.adjacency.slots(changed)
+        scale = self.costs[changed].sum() + self.adjacency.weights[slots].sum()
+        if self.energy_change(changed, labels, costs) >= -_CLEAR_GAIN * scale:
+            return set()
+        around = self.labels[self.adjacency.neighbours[slots]]
+        touched = np.unique(np.concatenate([labels, self.labels[changed], around]))
+        self.labels[changed] = labels
+        self.costs[changed] = costs
+        return set(touched.tolist())
+
+    def energy_change(self, changed: IntArray, labels: IntArray, costs: FloatArray) -> float:
+        """What the energy would gain (less than 0: lose) by `adopt`, from the changed nodes alone."""
         proposed = self.labels.copy()
         proposed[changed] = labels
         is_changed = np.zeros(len(self.labels), dtype=bool)
@@ -111,14 +126,8 @@ class BandProblem:
         weights = self.adjacency.weights[slots] * np.where(is_changed[around], 0.5, 1.0)
         cut_before = self.labels[changed][owner] != self.labels[around]
         cut_after = labels[owner] != proposed[around]
-        difference = weights[cut_after].sum() - weights[cut_before].sum()
-        difference += (costs - self.costs[changed]).sum()
-        if difference >= -_CLEAR_GAIN * (self.costs[changed].sum() + weights.sum()):
-            return set()
-        touched = np.unique(np.concatenate([labels, self.labels[changed], self.labels[around]]))
-        self.labels = proposed
-        self.costs[changed] = costs
-        return set(touched.tolist())
+        pairs = weights[cut_after].sum() - weights[cut_before].sum()
+        return float(pairs + (costs - self.costs[changed]).sum())
 
 
 def best_switch(
