@@ -85,7 +85,7 @@ def test_it_starts_on_first_use_and_introduces_itself(settings, make_backend) ->
     assert backend.info["protocol"] == 1
     assert backend.info["pid"] == backend.pid
     assert backend.info["device"] in ("cpu", "cuda", "mps")
-    assert "hello: done" in backend.log_path.read_text()
+    wait_until(lambda: "hello: done" in backend.log_path.read_text())
 
     pid = backend.pid
     backend.shutdown()
@@ -270,7 +270,7 @@ def test_a_log_that_cannot_be_written_costs_only_the_log(tmp_path: Path, setting
     backend = make_backend(settings)
     with pytest.raises(backend_process.RequestFailed, match="not a request"):
         backend.wait(backend.send(backend_process.Request("nonsense")), TIMEOUT)
-    assert any("hello: done" in line for line in backend.log_tail())
+    wait_until(lambda: any("hello: done" in line for line in backend.log_tail()))
 
 
 def test_a_missing_python_is_reported(tmp_path: Path, make_backend) -> None:
