@@ -36,15 +36,36 @@ def dissolve_islands(
     Returns int32 [F]; label values are kept, not renumbered.
     """
     noise_size = min_size / 4 if noise_size is None else noise_size
+    labels = np.asarray(labels)
+    kept = ~graph.is_link | _links_that_matter(graph, labels)
     return dissolve_small_regions(
         graph.face_areas,
-        graph.edges,
-        np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length,
+        graph.edges[kept],
+        (np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length)[kept],
         labels,
         min_area=(min_size * graph.diagonal) ** 2,
         noise_area=(noise_size * graph.diagonal) ** 2,
         shells=graph.shells,
     )
+
+
+def _links_that_matter(graph: FaceGraph, labels: IntArray) -> np.ndarray:
+    """bool [E]: links between different labels, and those that tie a whole small shell to its label.
+
+    A link between equal labels must not save a patch that leaked onto a neighbouring shell: it counts
+    only if the smaller of the two regions is a complete shell.
+    """
+    links = np.flatnonzero(graph.is_link)
+    matters = np.zeros(len(graph.edges), dtype=bool)
+    if len(links) == 0:
+        return matters
+    region = number_regions(graph.face_count, graph.edges[~graph.is_link], labels)
+    areas, whole = np.bincount(region, graph.face_areas), _whole_shells(region, graph.shells)
+    first, second = region[graph.edges[links]].T
+    smaller = np.where(areas[first] < areas[second], first, second)
+    different = labels[graph.edges[links, 0]] != labels[graph.edges[links, 1]]
+    matters[links] = different | whole[smaller]
+    return matters
 
 
 def connect_labels(graph: FaceGraph, labels: IntArray, *, across_links: bool = True) -> IntArray:
