@@ -133,8 +133,7 @@ def device_memory(device: str) -> tuple[int | None, int | None]:
 
 
 def _system_memory() -> tuple[int | None, int | None]:
-    names = getattr(os, "sysconf_names", {})
-    if not {"SC_PAGE_SIZE", "SC_AVPHYS_PAGES", "SC_PHYS_PAGES"} <= set(names):
+    if sys.platform == "win32" or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return None, None
     page = os.sysconf("SC_PAGE_SIZE")
     return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")

@@ -70,35 +70,36 @@ else:
 
     def _wait_for_end(pid: int) -> None:
         try:
-            if sys.platform == "linux":
-                _wait_by_pidfd(pid)
-            else:
-                _wait_by_kqueue(pid)
+            _block_until_end(pid)
         except ProcessLookupError:
-            return
-        except (OSError, AttributeError) as error:  # an old kernel, or a system that has neither
+            return  # it ended before we looked
+        except (OSError, AttributeError) as error:  # an old kernel, or a Python built for one
             logger.debug("polling for the end of process %d: %s", pid, error)
             while _is_visible(pid):
                 time.sleep(POLL_SECONDS)
 
-    def _wait_by_pidfd(pid: int) -> None:
-        descriptor = os.pidfd_open(pid)
-        try:
-            poller = select.poll()
-            poller.register(descriptor, select.POLLIN)
-            poller.poll()
-        finally:
-            os.close(descriptor)
+    if sys.platform == "linux":
 
-    def _wait_by_kqueue(pid: int) -> None:
-        kqueue = select.kqueue()  # type: ignore[attr-defined]
-        try:
-            event = select.kevent(  # type: ignore[attr-defined]
-                pid,
-                filter=select.KQ_FILTER_PROC,  # type: ignore[attr-defined]
-                flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,  # type: ignore[attr-defined]
-                fflags=select.KQ_NOTE_EXIT,  # type: ignore[attr-defined]
-            )
-            kqueue.control([event], 1)
-        finally:
-            kqueue.close()
+        def _block_until_end(pid: int) -> None:
+            descriptor = os.pidfd_open(pid)
+            try:
+                poller = select.poll()
+                poller.register(descriptor, select.POLLIN)
+                poller.poll()
+            finally:
+                os.close(descriptor)
+
+    else:  # macOS and the BSDs
+
+        def _block_until_end(pid: int) -> None:
+            queue = select.kqueue()
+            try:
+                event = select.kevent(
+                    pid,
+                    filter=select.KQ_FILTER_PROC,
+                    flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+                    fflags=select.KQ_NOTE_EXIT,
+                )
+                queue.control([event], 1)
+            finally:
+                queue.close()
