@@ -25,7 +25,7 @@ class PARTSAM_OT_apply_unwrap(ApplyOperator, bpy.types.Operator):
             (
                 "ANGLE_BASED",
                 "Angle Based",
-                "Along the seams only: few islands, for parts that can be rolled out",
+                "Along the seams only, for parts that can be rolled out",
             ),
             ("CONFORMAL", "Conformal", "Along the seams only, faster and with more stretch"),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..mesh_exchange.arrays import FloatArray
+from ..mesh_exchange.arrays import FloatArray, IntArray
 
 _WIDTH_TRIALS = 48
 
@@ -27,7 +27,7 @@ def pack_rectangles(sizes: FloatArray) -> tuple[FloatArray, float]:
     return best
 
 
-def _shelves(sizes: FloatArray, order: FloatArray, width: float) -> tuple[FloatArray, float]:
+def _shelves(sizes: FloatArray, order: IntArray, width: float) -> tuple[FloatArray, float]:
     corners = np.zeros((len(sizes), 2))
     x = y = shelf = 0.0
     for index in order.tolist():

@@ -54,6 +54,39 @@ def grid(cells: int, *, name: str = "grid", size: float = 2.0) -> bpy.types.Obje
     return obj
 
 
+def voxels(
+    blocks: dict[int, tuple[tuple[int, int, int], tuple[int, int, int]]], *, name: str = "voxels"
+) -> tuple[bpy.types.Object, np.ndarray]:
+    """A watertight surface around boxes of unit cubes, and the box's label of each of its quads.
+
+    blocks: label -> lowest cube and the one behind the highest. Cubes of several boxes share vertices.
+    """
+    cells = {
+        (x, y, z): label
+        for label, (low, high) in blocks.items()
+        for x in range(low[0], high[0])
+        for y in range(low[1], high[1])
+        for z in range(low[2], high[2])
+    }
+    steps = {
+        (1, 0, 0): [(1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0, 1)],
+        (-1, 0, 0): [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 0)],
+        (0, 1, 0): [(0, 1, 0), (0, 1, 1), (1, 1, 1), (1, 1, 0)],
+        (0, -1, 0): [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)],
+        (0, 0, 1): [(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)],
+        (0, 0, -1): [(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 0)],
+    }
+    index: dict[tuple[int, ...], int] = {}
+    polygons, labels = [], []
+    for cell, label in cells.items():
+        for step, corners in steps.items():
+            if tuple(np.add(cell, step).tolist()) not in cells:
+                points = [tuple(np.add(cell, corner).tolist()) for corner in corners]
+                polygons.append([index.setdefault(point, len(index)) for point in points])
+                labels.append(label)
+    return add_object(name, list(index), polygons), np.array(labels, dtype=np.int32)
+
+
 def select_polygons(obj: bpy.types.Object, polygons: Iterable[int]) -> None:
     """Select exactly these polygons (with their vertices and edges)."""
     chosen = set(polygons)
