@@ -34,6 +34,9 @@ PREFIX = struct.Struct("<4sHHIQ")
 DEVICE_FAILED_EXIT = 70
 """Exit code of a backend whose compute device was lost, so that only a new process can go on."""
 
+ENVIRONMENT_UNUSABLE_EXIT = 71
+"""Exit code of a backend whose Python is too old or lacks a library; its last line says which."""
+
 MAX_DIMENSIONS = 4
 MAX_NAME_LENGTH = 64
 

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...backend.service.protocol import DEVICE_FAILED_EXIT
+from ...backend.service.protocol import DEVICE_FAILED_EXIT, ENVIRONMENT_UNUSABLE_EXIT
 
 WINDOWS_STATUS = {
     0xC0000005: "it crashed in native code (access violation), often a faulty or outdated graphics driver",
@@ -39,14 +39,20 @@ class CrashReport:
         return "\n".join(lines)
 
 
-def explain_exit(exit_code: int | None, *, complaint: str | None = None) -> str:
+def explain_exit(exit_code: int | None, *, complaint: str | None = None, last_line: str = "") -> str:
     """Two sentences: why the backend stopped, and the next step.
 
     complaint: what one side found wrong with the other's messages, where that was the reason
+    last_line: the last that the backend wrote to its log
     """
     restart = "Your scene is unchanged; press Restart Backend to go on."
     if complaint is not None:
         return f"The PartSAM backend was stopped because of a broken message: {complaint}. {restart}"
+    if exit_code == ENVIRONMENT_UNUSABLE_EXIT:
+        return (
+            f"The Python environment of the PartSAM backend is incomplete: {last_line}. "
+            "Set it up, or choose another one, in the add-on's preferences."
+        )
     return f"The PartSAM backend stopped: {_cause(exit_code)}. {restart}"
 
 

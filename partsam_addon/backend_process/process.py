@@ -259,7 +259,9 @@ class BackendProcess:
         atexit.unregister(self.shutdown)
         # A closed output with a living process is no use either; end it before reporting.
         exit_code = connection.close(grace=CLOSED_GRACE_SECONDS)
-        summary = explain_exit(exit_code, complaint=self._complaint or event.error)
+        last_line = next(iter(self._log.tail()[-1:]), "")
+        complaint = self._complaint or event.error
+        summary = explain_exit(exit_code, complaint=complaint, last_line=last_line)
         self._log.mark(summary)
         self._log.close()
         self.crash = CrashReport(summary, exit_code, self._log.tail(), self._log.path)
