@@ -7,8 +7,18 @@ import bpy
 
 from . import click_tool, parts, preferences, properties, ui
 from .apply import exploded
-from .operators import apply_labels, apply_objects, apply_retexture, backend, parts_faces, parts_list, segment
+from .operators import (
+    apply_armature,
+    apply_labels,
+    apply_objects,
+    apply_retexture,
+    backend,
+    parts_faces,
+    parts_list,
+    segment,
+)
 from .session import close_session, handlers, open_session
+from .ui import menus
 from .viewport import overlay
 
 CLASS_MODULES = (
@@ -22,6 +32,7 @@ CLASS_MODULES = (
     apply_labels,
     apply_objects,
     apply_retexture,
+    apply_armature,
     backend,
     ui,
 )
@@ -38,6 +49,7 @@ def register() -> None:
     exploded.register_properties()
     properties.register()
     handlers.register()
+    menus.register()
     overlay.register()
 
 
@@ -45,6 +57,7 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled, updated or Blender quits. Undoes `register`."""
     close_session()
     overlay.unregister()
+    menus.unregister()
     handlers.unregister()
     properties.unregister()
     exploded.unregister_properties()

@@ -14,6 +14,7 @@ from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
 from ..parts import PART_ATTRIBUTE, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
 from ..session import Session, get_session
+from ..session.flow import Flow
 from ..session.publish import publish
 from ..session.reading import read_tasks
 from ..session.results import Cut, Segmentation
@@ -213,20 +214,23 @@ class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         self.take_sliders(context)
-        return self.execute(context)
+        return self.execute(context) if bpy.app.background else self.begin(context)
+
+    @reports_errors
+    def begin(self, context: bpy.types.Context) -> set[str]:
+        """Cut in the background: refining a large mesh takes seconds."""
+        session = get_session()
+        flow = self._cut_all(session, self._last(context, session))
+        session.start("Cutting", flow, done=finish_in_window)
+        return {"INTERFACE"}
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         session = get_session()
-        newer = []
-        for number in self._wanted(context, session):
-            last = session.results.get(number)
-            if last is None:
-                self.report({"ERROR"}, "This segmentation is no longer held; press Segment again")
-                return {"CANCELLED"}
-            # Nothing to ask where the labels at hand are already cut there.
-            known = last.cut == self.cut()
-            newer.append(last if known else session.run_now(cut_again(session, last, self.cut())))
+        last = self._last(context, session)
+        # Nothing to ask where the labels at hand are already cut there.
+        known = all(segmentation.cut == self.cut() for segmentation in last)
+        newer = last if known else session.run_now(self._cut_all(session, last))
         publish_all(context, session, newer)
         self.report({"INFO"}, summary(newer))
         return {"FINISHED"}
@@ -234,11 +238,24 @@ class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
     def draw(self, _context: bpy.types.Context) -> None:
         self.draw_cut()
 
-    def _wanted(self, context: bpy.types.Context, session: Session) -> list[int]:
+    def _cut_all(self, session: Session, last: list[Segmentation]) -> Flow:
+        newer = []
+        for segmentation in last:
+            again = yield from cut_again(session, segmentation, self.cut())
+            newer.append(again)
+        return newer
+
+    def _last(self, context: bpy.types.Context, session: Session) -> list[Segmentation]:
+        """What to cut. PromptError where it is no longer held."""
         if self.numbers:
-            return [int(number) for number in self.numbers.split(",")]
-        last = None if context.object is None else session.results.of_object(context.object.session_uid)
-        return [0 if last is None else last.id]
+            found = [session.results.get(int(number)) for number in self.numbers.split(",")]
+        else:
+            obj = context.object
+            found = [None if obj is None else session.results.of_object(obj.session_uid)]
+        held = [segmentation for segmentation in found if segmentation is not None]
+        if len(held) < len(found):
+            raise PromptError("This segmentation is no longer held; press Segment again")
+        return held
 
 
 class PARTSAM_OT_cancel(bpy.types.Operator):

@@ -81,7 +81,7 @@ class LiveLabels:
         assert self._wanted is not None
         (number, cut), self._wanted = self._wanted, None
         last = self._session.results.get(number)
-        if last is not None and last.cut != cut:
+        if last is not None:  # even for the cut of the last answer: undo may have taken that back
             self._asked = (number, cut)
             self._job = self._session.send(steps.cut_request(last, cut))
 

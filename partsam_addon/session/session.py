@@ -115,7 +115,10 @@ class Session:
     def run_now(self, flow: Flow) -> Any:
         """Run `flow` and wait for it: for scripts, background mode and the redo panel."""
         self._refuse_second()
-        return run_now(flow, self.open_backend())
+        backend = self.open_backend()
+        self.problem, self.notices = None, ()
+        self.live.drop()
+        return run_now(flow, backend)
 
     def start(self, title: str, flow: Flow, *, done: Callable[[Any], None] | None = None) -> None:
         """Start `flow` and return at once; the timer moves it on, and `done(value)` is called at its end.

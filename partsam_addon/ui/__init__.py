@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from . import apply_panels, panels, parts_list
+from . import apply_panels, menus, panels, parts_list
 
-classes = (*parts_list.classes, *panels.classes, *apply_panels.classes)
+classes = (*parts_list.classes, *panels.classes, *apply_panels.classes, *menus.classes)

@@ -64,6 +64,7 @@ class PARTSAM_PT_options(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "several", text="Several")
         column.prop(settings, "selected_faces_only")
         column.prop(settings, "seed")
+        draw_backend(self.layout, get_session())
 
 
 class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
@@ -164,6 +165,17 @@ def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
     fraction = 0.0 if job is None else job.fraction
     row.progress(factor=fraction, text=stage or run.title, type="BAR")
     row.operator("partsam.cancel", text="", icon="CANCEL")
+
+
+def draw_backend(layout: bpy.types.UILayout, session: Session) -> None:
+    """What the backend computes on, and the ways to it."""
+    info = None if session.backend is None else session.backend.info
+    row = layout.row(align=True)
+    text = "Backend: not running" if info is None else f"Backend: {info['device']}, torch {info['torch']}"
+    row.label(text=text)
+    row.operator("partsam.restart_backend", text="", icon="FILE_REFRESH")
+    row.operator("partsam.open_log", text="", icon="TEXT")
+    row.operator("partsam.open_preferences", text="", icon="PREFERENCES")
 
 
 def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:

@@ -135,6 +135,7 @@ def test_split_again_stays_inside_the_part(addon):
     obj = grid(8)
     addon("parts").write_labels(obj.data, (np.arange(64) >= 32).astype(np.int32))
     obj.data.partsam.active_index = 1
+    bpy.context.scene.partsam.prompts = PROMPTS
     assert bpy.ops.partsam.split_part() == {"FINISHED"}
     ids = part_ids(obj)
     assert (ids[:32] == 1).all()
