@@ -23,11 +23,16 @@ def select_part(mesh: bpy.types.Mesh, part_id: int, *, extend: bool = False) -> 
     get_part(mesh, part_id)
     chosen = (read_part_ids(mesh) == part_id) & ~polygon_flags(mesh, "hide")
     selected = chosen | polygon_flags(mesh, "select") if extend else chosen
-    write_flags(mesh, ".select_poly", "FACE", selected)
-    write_flags(mesh, ".select_vert", "POINT", _touched(mesh, selected, "POINT"))
-    write_flags(mesh, ".select_edge", "EDGE", _touched(mesh, selected, "EDGE"))
-    mesh.update_tag()
+    select_faces(mesh, selected)
     return int(chosen.sum())
+
+
+def select_faces(mesh: bpy.types.Mesh, faces: BoolArray) -> None:
+    """Select exactly these polygons [P] with their edges and vertices. Not in Edit mode."""
+    write_flags(mesh, ".select_poly", "FACE", faces)
+    write_flags(mesh, ".select_vert", "POINT", _touched(mesh, faces, "POINT"))
+    write_flags(mesh, ".select_edge", "EDGE", _touched(mesh, faces, "EDGE"))
+    mesh.update_tag()
 
 
 def isolate_part(obj: bpy.types.Object, part_id: int) -> None:

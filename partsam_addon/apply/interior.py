@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces that nobody can see: shells inside shells, and what lies within where solids run through another.
+
+A face counts as visible if rays from it, towards all sides and from both its sides, get out of the mesh
+(the ambient visibility of rendering).
+"""
+
+from __future__ import annotations
+
+import bmesh
+import bpy
+import numpy as np
+from mathutils import Vector
+from mathutils.bvhtree import BVHTree
+
+from ..mesh_exchange.arrays import (
+    BoolArray,
+    FloatArray,
+    corner_vertices,
+    triangle_corners,
+    vertex_positions,
+)
+from ..parts import has_parts, sync_table
+
+_WEIGHTS = np.array([[1, 1, 1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+"""Where on a triangle rays start: its middle and near each corner (scaled to sum to 1)."""
+
+_LIFT = 1e-5
+"""How far from the face a ray starts, relative to the mesh's diagonal."""
+
+
+def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 32, openness: float = 0.0) -> BoolArray:
+    """The polygons that are not visible from outside, bool [P]. Not in Edit mode.
+
+    rays: directions tried from each of four points of a face's triangles
+    openness: up to this share of rays may get out, through a small hole in the outer shell
+    """
+    edit_mesh = bmesh.new()
+    try:
+        edit_mesh.from_mesh(mesh)
+        tree = BVHTree.FromBMesh(edit_mesh)
+    finally:
+        edit_mesh.free()
+    points, owners = _ray_starts(mesh)
+    totals = np.bincount(owners, minlength=len(mesh.polygons)) * rays
+    allowed = np.floor(totals * openness).astype(np.int64)
+    escaped = np.zeros(len(mesh.polygons), dtype=np.int64)
+    lift = _LIFT * _diagonal(points)
+    for direction in sphere_directions(rays):
+        # Most faces are settled by the first ray or two; only the doubtful ones go on.
+        doubtful = np.flatnonzero(escaped[owners] <= allowed[owners])
+        if len(doubtful) == 0:
+            break
+        ray = Vector(direction.tolist())
+        starts = (points[doubtful] + lift * direction).tolist()
+        free = [tree.ray_cast(start, ray)[0] is None for start in starts]
+        escaped += np.bincount(owners[doubtful[free]], minlength=len(escaped))
+    return (escaped <= allowed) & (totals > 0)
+
+
+def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
+    """Delete polygons [P] with the edges and vertices that only they use; all layers stay."""
+    edit_mesh = bmesh.new()
+    try:
+        edit_mesh.from_mesh(mesh)
+        edit_mesh.faces.ensure_lookup_table()
+        faces = [edit_mesh.faces[index] for index in np.flatnonzero(doomed).tolist()]
+        bmesh.ops.delete(edit_mesh, geom=faces, context="FACES")
+        edit_mesh.to_mesh(mesh)
+    finally:
+        edit_mesh.free()
+    mesh.update()
+    if has_parts(mesh):
+        sync_table(mesh)
+
+
+def sphere_directions(count: int) -> FloatArray:
+    """Unit vectors spread evenly over the sphere (Fibonacci lattice), float64 [count, 3].
+
+    In an order in which each one lies far from those before, so that a few give a first answer.
+    """
+    index = np.arange(count)
+    z = 1 - (2 * index + 1) / count
+    angle = np.pi * (1 + np.sqrt(5)) * index
+    radius = np.sqrt(1 - z * z)
+    directions = np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
+    spread = np.argsort((index * 0.618033988749895) % 1.0, kind="stable")
+    return directions[spread]
+
+
+def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, np.ndarray]:
+    """Points on all triangles, float64 [4 T, 3], and the polygon of each; none on broken triangles."""
+    corners, polygons = triangle_corners(mesh)
+    triangles = vertex_positions(mesh).astype(np.float64)[corner_vertices(mesh)[corners]]
+    finite = np.isfinite(triangles).all(axis=(1, 2))
+    triangles, polygons = triangles[finite], polygons[finite]
+    weights = _WEIGHTS / _WEIGHTS.sum(axis=1, keepdims=True)
+    points = np.einsum("kc,tcx->tkx", weights, triangles)
+    return points.reshape(-1, 3), np.repeat(polygons, len(weights))
+
+
+def _diagonal(points: FloatArray) -> float:
+    return float(np.linalg.norm(np.ptp(points, axis=0))) if len(points) else 0.0

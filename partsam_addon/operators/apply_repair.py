@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators that mend generated meshes: faces that nobody can see."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty
+
+from ...backend.errors import MeshError
+from ..apply.interior import interior_faces, remove_faces
+from ..mesh_exchange import editable_problem
+from ..parts.visibility import select_faces
+from .parts_operator import PartsOperator
+
+
+class PARTSAM_OT_remove_interior(PartsOperator, bpy.types.Operator):
+    """Find the faces that cannot be seen from outside, and delete or select them"""
+
+    bl_idname = "partsam.remove_interior"
+    bl_label = "Remove Interior Faces"
+
+    action: EnumProperty(
+        name="Action",
+        description="What happens to the faces",
+        items=(
+            ("DELETE", "Delete", "Delete the faces"),
+            ("SELECT", "Select", "Only select the faces, to look at them first"),
+        ),
+    )
+    rays: IntProperty(
+        name="Rays",
+        description="Directions in which a way out is looked for; more keep deeper crevices",
+        default=32,
+        min=8,
+        max=512,
+    )
+    openness: FloatProperty(
+        name="Openness",
+        description="Share of rays that may get out of a face that counts as interior, for outer shells "
+        "with small holes",
+        default=0.0,
+        min=0.0,
+        max=0.5,
+        subtype="FACTOR",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        problem = editable_problem(context.object)
+        if problem:
+            cls.poll_message_set(problem)
+        return problem is None
+
+    def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        if not len(obj.data.polygons):
+            raise MeshError(f'"{obj.name}" has no faces')
+        found = interior_faces(obj.data, rays=self.rays, openness=self.openness)
+        count = int(found.sum())
+        if self.action == "SELECT":
+            select_faces(obj.data, found)
+            context.tool_settings.mesh_select_mode = (False, False, True)
+            return f"{count} interior faces are selected"
+        if count == len(found):
+            raise MeshError("Every face counts as interior; lower the openness")
+        if count:
+            remove_faces(obj.data, found)
+        return f"{count} interior faces are removed"
+
+
+classes: tuple[type, ...] = (PARTSAM_OT_remove_interior,)
