@@ -83,7 +83,7 @@ def test_twins_stay_and_their_crumbs_go() -> None:
 
 
 def test_button_of_its_own_shell_stays_however_small() -> None:
-    button = cube(center=(50, 50, 0.11), side=0.2)  # far below what counts as noise
+    button = cube(center=(50, 50, 0.06), side=0.1)  # 0.24 of 141: below what counts as noise
     mesh = joined(plate(100, 100), button)
     labels = np.repeat([0, 1], [20_000, 12])
     graph = build_face_graph(mesh)
@@ -107,6 +107,10 @@ def test_island_that_keeps_two_regions_apart_joins_all_three() -> None:
     areas = np.array([1, 0.1, 1, 5, 20])
     edges, lengths = path_graph([2, 1, 1, 1])
     merged = dissolve_small_regions(areas, edges, lengths, np.array([7, 3, 7, 3, 7]), min_area=1.9)
+    assert merged.tolist() == [7, 7, 7, 3, 7]
+    # If one of the two was the part itself (here: half of the largest), so is the whole.
+    areas = np.array([1.5, 0.1, 0.5, 5, 2.9])
+    merged = dissolve_small_regions(areas, edges, lengths, np.array([7, 3, 7, 3, 7]), min_area=2.5)
     assert merged.tolist() == [7, 7, 7, 3, 7]
 
 
@@ -159,9 +163,13 @@ def test_a_label_that_leaks_across_a_gap_is_an_island_there() -> None:
 
 
 def test_a_small_shell_next_to_its_own_part_is_no_island() -> None:
-    mesh = joined(plate(100, 100), cube(center=(20, 50, 0.11), side=0.2))
+    # It lies over the other label, and within reach of its own.
+    mesh = joined(plate(100, 100), cube(center=(40.6, 50, 0.11), side=0.2))
     labels = np.append(painted(plate(100, 100), [(0, 40, 0, 100, 1)]), np.ones(12, dtype=int))
-    assert (dissolve_islands(build_face_graph(mesh), labels) == labels).all()
+    graph = build_face_graph(mesh)
+    linked = labels[graph.edges[graph.is_link].min(axis=1)]
+    assert (linked == 0).sum() > (linked == 1).sum() > 0
+    assert (dissolve_islands(graph, labels) == labels).all()
 
 
 def test_connected_regions_are_numbered_by_label_and_first_face() -> None:

@@ -31,7 +31,7 @@ def dissolve_islands(
     min_size: regions whose feature size (square root of the area) is below this share of the shape's
         diagonal are islands, if their label has a region at least twice as large elsewhere
     noise_size: regions below this are dissolved even if they are all there is of their label; default
-        a quarter of min_size. A shell of its own that is all there is of its label always stays.
+        a quarter of min_size. What fills most of a shell and is all there is of its label always stays.
 
     Returns int32 [F]; label values are kept, not renumbered.
     """
@@ -50,21 +50,22 @@ def dissolve_islands(
 
 
 def _links_that_matter(graph: FaceGraph, labels: IntArray) -> np.ndarray:
-    """bool [E]: links between different labels, and those that tie a whole small shell to its label.
+    """bool [E]: links between different labels, and those that tie a small shell to its label.
 
     A link between equal labels must not save a patch that leaked onto a neighbouring shell: it counts
-    only if the smaller of the two regions is a complete shell.
+    only if the smaller of the two regions is most of a shell.
     """
     links = np.flatnonzero(graph.is_link)
     matters = np.zeros(len(graph.edges), dtype=bool)
     if len(links) == 0:
         return matters
     region = number_regions(graph.face_count, graph.edges[~graph.is_link], labels)
-    areas, whole = np.bincount(region, graph.face_areas), _whole_shells(region, graph.shells)
+    areas = np.bincount(region, graph.face_areas)
+    own_shell = _mostly_shells(region, graph.shells, graph.face_areas)
     first, second = region[graph.edges[links]].T
     smaller = np.where(areas[first] < areas[second], first, second)
     different = labels[graph.edges[links, 0]] != labels[graph.edges[links, 1]]
-    matters[links] = different | whole[smaller]
+    matters[links] = different | own_shell[smaller]
     return matters
 
 
@@ -113,7 +114,7 @@ def dissolve_small_regions(
 
     areas: float64 [N]; edges: int [E, 2]; lengths: float64 [E], border between two nodes; labels: int [N]
     min_area: a region below this dissolves if its label has a region at least twice as large
-    noise_area: a region below this dissolves in any case, unless it is a whole shell
+    noise_area: a region below this dissolves in any case, unless it is most of a shell and all of its label
     shells: int [N] or None, connected components that may stand alone as a part
 
     Regions go from the smallest to the largest; each may grow past the limit by what it received
@@ -127,7 +128,8 @@ def dissolve_small_regions(
     first = _first_occurrence(region)
     region_labels = labels[first]
     region_areas = np.bincount(region, areas).astype(np.float64)
-    limits = _limits(region, region_areas, region_labels, shells, min_area=min_area, noise_area=noise_area)
+    own_shell = _mostly_shells(region, shells, areas)
+    limits = _limits(region_areas, region_labels, own_shell, min_area=min_area, noise_area=noise_area)
     islands = np.flatnonzero(region_areas < limits)
     if len(islands) == 0:
         return labels.astype(np.int32)
@@ -138,36 +140,36 @@ def dissolve_small_regions(
 
 
 def _limits(
-    region: IntArray,
     region_areas: FloatArray,
     region_labels: IntArray,
-    shells: IntArray | None,
+    own_shell: np.ndarray,
     *,
     min_area: float,
     noise_area: float,
 ) -> FloatArray:
-    """The area below which each region dissolves, float64 [R]."""
+    """The area below which each region dissolves, float64 [R].
+
+    own_shell: bool [R], regions that fill a shell
+    """
     _, label_index = np.unique(region_labels, return_inverse=True)
     largest = np.zeros(int(label_index.max()) + 1)
     np.maximum.at(largest, label_index, region_areas)
     is_main = region_areas >= _MAIN_REGION * largest[label_index]
     limits = np.where(is_main, min(noise_area, min_area), min_area)
+    alone = np.bincount(label_index)[label_index] == 1
+    return np.where(alone & own_shell, 0.0, limits)
+
+
+def _mostly_shells(region: IntArray, shells: IntArray | None, areas: FloatArray) -> np.ndarray:
+    """bool [R]: regions that hold more than half the area of a shell."""
+    holds = np.zeros(int(region.max()) + 1, dtype=bool)
     if shells is None:
-        return limits
-    regions_of_label = np.bincount(label_index)[label_index]
-    whole_shell = _whole_shells(region, shells) & (regions_of_label == 1) & (region_areas > 0)
-    return np.where(whole_shell, 0.0, limits)
-
-
-def _whole_shells(region: IntArray, shells: IntArray) -> np.ndarray:
-    """bool [R]: regions that consist of complete shells."""
-    shells = np.asarray(shells)
-    whole = np.ones(int(region.max()) + 1, dtype=bool)
-    split = region != region[_first_occurrence(shells)][shells]
-    broken = np.zeros(int(shells.max()) + 1, dtype=bool)
-    broken[shells[split]] = True
-    whole[region[broken[shells]]] = False
-    return whole
+        return holds
+    shell_count = int(shells.max()) + 1
+    keys, inverse = np.unique(region.astype(np.int64) * shell_count + shells, return_inverse=True)
+    most = np.bincount(inverse, areas) > 0.5 * np.bincount(shells, areas)[keys % shell_count]
+    holds[keys[most] // shell_count] = True
+    return holds
 
 
 def _region_borders(region: IntArray, edges: IntArray, lengths: FloatArray) -> list[dict[int, float]]:
