@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compute devices: the only place that knows their names."""
+"""Compute devices: the only place that knows their names. Loads torch only when asked about a device."""
 
 from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
 
-import torch
-
 from .errors import DeviceError
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
+CUDA = "cuda"
+DEVICES = ("auto", CUDA, "mps", "cpu")
+
+_CHUNK_ELEMENTS = {CUDA: 1 << 28, "mps": 1 << 26, "cpu": 1 << 25}
+
+
+def chunk_elements(device: str) -> int:
+    """How many elements of [prompts, points, channels] to compute at once."""
+    return _CHUNK_ELEMENTS[device]
 
 
 def pick_device(name: str = "auto") -> str:
     """The device to compute on: `name`, or for "auto" the best one there is. Raises DeviceError."""
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    import torch
+
+    available = {CUDA: torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return next(device for device, there in available.items() if there)
     if not available[name]:
@@ -27,8 +35,10 @@ def pick_device(name: str = "auto") -> str:
 
 def mixed_precision(device: str) -> AbstractContextManager[object]:
     """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU."""
-    if device == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+    import torch
+
+    if device == CUDA:
+        return torch.autocast(CUDA, dtype=torch.bfloat16)
     if device == "mps":
         return torch.autocast("mps", dtype=torch.float16)
     return contextlib.nullcontext()

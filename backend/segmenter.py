@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import mixed_precision, pick_device
+from .devices import chunk_elements, mixed_precision, pick_device
 from .errors import Cancelled, CheckpointError, MeshError, PromptError
 from .geometry import NEUTRAL_GREY, Mesh, Normalization, sample_surface
 from .geometry.mesh import FloatArray, IntArray
@@ -44,9 +44,6 @@ from .segmentation.sites import Sites
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
-
-# Bounds on what a chunk of prompts takes: elements of [prompts, points, channels].
-_CHUNK_ELEMENTS = {"cuda": 1 << 28, "mps": 1 << 26, "cpu": 1 << 25}
 
 
 @dataclass(frozen=True)
@@ -362,7 +359,7 @@ class Segmenter:
         )
 
     def _chunk(self, elements_per_prompt: int) -> int:
-        return max(1, _CHUNK_ELEMENTS[self.device] // elements_per_prompt)
+        return max(1, chunk_elements(self.device) // elements_per_prompt)
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..devices import DEVICES
+
 if TYPE_CHECKING:
     from ..training.curation import Entry
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="small|FILE",
         help="stage two: look for parts of over-fragmented assets with this model",
     )  # fmt: skip
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.optim import AdamW
 
-from ..devices import mixed_precision
+from ..devices import CUDA, mixed_precision
 from ..network import PartSAM
 from .batch import BatchSampler
 from .config import TrainingConfig
@@ -31,7 +31,7 @@ class TrainStep:
         self.config = config
         self.device = sampler.store.device
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        on_gpu = self.device.type == "cuda"
+        on_gpu = self.device.type == CUDA
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = AdamW(
             self.parameters,
@@ -47,7 +47,7 @@ class TrainStep:
 
     def __call__(self, rounds: int, learning_rate: float) -> None:
         """One step with `rounds` rounds of interaction."""
-        if self.device.type == "cuda":
+        if self.device.type == CUDA:
             self.learning_rate.fill_(learning_rate)
         else:
             for group in self.optimizer.param_groups:

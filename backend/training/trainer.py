@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.tensorboard import SummaryWriter
 
-from ..devices import pick_device
+from ..devices import CUDA, pick_device
 from ..errors import DataError
 from ..network import PartSAM, load_network, save_network
 from .batch import BatchSampler
@@ -234,7 +234,7 @@ def _starting_network(config: TrainingConfig) -> PartSAM:
 
 
 def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
-    if device.type == "cuda":
+    if device.type == CUDA:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     if compile:
@@ -246,7 +246,9 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
 
 
 def _own_device(device: str) -> torch.device:
-    return torch.device(device, int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
+    if device == CUDA:
+        return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device(device)
 
 
 def _rank() -> int:
