@@ -13,6 +13,7 @@ import numpy as np
 from mathutils import Vector
 from mathutils.bvhtree import BVHTree
 
+from ...backend.errors import MeshError
 from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
@@ -35,6 +36,8 @@ def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 32, openness: float = 0.
     rays: directions tried from each of four points of a face's triangles
     openness: up to this share of rays may get out, through a small hole in the outer shell
     """
+    if not np.isfinite(vertex_positions(mesh)).all():
+        raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
     edit_mesh = bmesh.new()
     try:
         edit_mesh.from_mesh(mesh)
@@ -89,11 +92,9 @@ def sphere_directions(count: int) -> FloatArray:
 
 
 def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, np.ndarray]:
-    """Points on all triangles, float64 [4 T, 3], and the polygon of each; none on broken triangles."""
+    """Points on all triangles, float64 [4 T, 3], and the polygon of each."""
     corners, polygons = triangle_corners(mesh)
     triangles = vertex_positions(mesh).astype(np.float64)[corner_vertices(mesh)[corners]]
-    finite = np.isfinite(triangles).all(axis=(1, 2))
-    triangles, polygons = triangles[finite], polygons[finite]
     weights = _WEIGHTS / _WEIGHTS.sum(axis=1, keepdims=True)
     points = np.einsum("kc,tcx->tkx", weights, triangles)
     return points.reshape(-1, 3), np.repeat(polygons, len(weights))

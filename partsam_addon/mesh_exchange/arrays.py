@@ -93,7 +93,7 @@ def polygon_centers(mesh: bpy.types.Mesh) -> FloatArray:
     sizes = polygon_sizes(mesh)
     if len(sizes) == 0:
         return np.zeros((0, 3))
-    corners = vertex_positions(mesh)[corner_vertices(mesh)].astype(np.float64)
+    corners = np.nan_to_num(vertex_positions(mesh)[corner_vertices(mesh)].astype(np.float64))
     return np.add.reduceat(corners, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
 
 

@@ -21,13 +21,13 @@ def object_mode(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[N
     if mode == "OBJECT":
         yield
         return
-    name = obj.name
+    name, uid = obj.name, obj.session_uid
     _set_mode(context, obj, "OBJECT")
     try:
         yield
     finally:
         remaining = bpy.data.objects.get(name)
-        if remaining is not None and remaining.visible_get():
+        if remaining is not None and remaining.session_uid == uid and remaining.visible_get():
             _set_mode(context, remaining, mode)
 
 
@@ -53,10 +53,11 @@ def editable_problem(obj: bpy.types.Object | None) -> str | None:
 
 def sharing_notice(obj: bpy.types.Object) -> str | None:
     """A sentence for the user if other objects share `obj`'s mesh and so change with it."""
-    if obj.data.users < 2:
+    users = obj.data.users - int(obj.data.use_fake_user)
+    if users < 2:
         return None
     return (
-        f'The mesh "{obj.data.name}" is shared by {obj.data.users} users, all of them change; '
+        f'The mesh "{obj.data.name}" is shared by {users} objects, and all of them change; '
         "to avoid it: Object > Relations > Make Single User"
     )
 

@@ -64,9 +64,9 @@ def make_armature(
     tree = build_tree(shapes, _borders(mesh, part_ids, to_armature), root)
     names = {part.part_id: part.name for part in mesh.partsam.parts}
     armature = _add_armature(context, obj, frame)
-    _add_bones(context, armature, lay_bones(shapes, tree), names)
+    bone_names = _add_bones(context, armature, lay_bones(shapes, tree), names)
     weights = _weights(obj, part_ids, settings.falloff)
-    write_vertex_groups(obj, {names[i]: entry for i, entry in weights.items() if i != UNASSIGNED})
+    write_vertex_groups(obj, {bone_names[i]: entry for i, entry in weights.items() if i != UNASSIGNED})
     _bind(context, obj, armature)
     return armature
 
@@ -142,7 +142,8 @@ def _add_bones(
     armature: bpy.types.Object,
     bones: dict[int, Bone],
     names: dict[int, str],
-) -> None:
+) -> dict[int, str]:
+    """Make the bones; their names, which Blender may have shortened: vertex groups must match them."""
     with only_object(context, armature):
         bpy.ops.object.mode_set(mode="EDIT")
         try:
@@ -152,6 +153,7 @@ def _add_bones(
                 edit_bone.head, edit_bone.tail = Vector(bone.head), Vector(bone.tail)
                 edit_bone.parent = made.get(bone.parent) if bone.parent is not None else None
                 made[part] = edit_bone
+            return {part: str(edit_bone.name) for part, edit_bone in made.items()}
         finally:
             bpy.ops.object.mode_set(mode="OBJECT")
 

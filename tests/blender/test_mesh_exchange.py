@@ -111,7 +111,7 @@ def test_several_objects_as_one_shape(exchange):
     assert runs[1][1].tolist() == list(range(12, 24))
 
 
-def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error):
+def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error, addon):
     obj = cube()
     obj.modifiers.new("subdivision", "SUBSURF").levels = 2
     names = [attribute.name for attribute in obj.data.attributes]
@@ -122,11 +122,19 @@ def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error):
     labels = exchange.labels_of_polygons(source, source.triangle_polygons)
     assert labels.tolist() == [0, 1, 2, 3, 4, 5]
     assert [attribute.name for attribute in obj.data.attributes] == names
+    addon("parts").write_labels(obj.data, np.arange(6))
+    bpy.ops.partsam.part_isolate(part=1)
+    bpy.ops.partsam.explode(factor=1.0)
+    again = exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
+    assert again.content_hash == shape.content_hash  # our own view of parts is not part of the shape
+    assert all(modifier.show_viewport for modifier in obj.modifiers)
+    names.append("partsam_part")
+    names += [f".hide_{kind}" for kind in ("vert", "edge", "poly")]
     remesh = obj.modifiers.new("remesh", "REMESH")
     remesh.mode, remesh.voxel_size = "VOXEL", 0.2
     with pytest.raises(mesh_error, match="apply the modifiers"):
         exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
-    assert [attribute.name for attribute in obj.data.attributes] == names
+    assert {attribute.name for attribute in obj.data.attributes} == set(names)
 
 
 def test_polygons_that_a_modifier_removed_get_the_nearest_label(exchange):

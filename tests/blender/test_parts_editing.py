@@ -211,6 +211,42 @@ def test_poll_messages_and_errors(striped, parts):
         bpy.ops.partsam.part_select()
 
 
+def test_linked_meshes_are_refused_with_the_way_out(striped, tmp_path):
+    library = str(tmp_path / "library.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=library)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.objects = ["grid"]
+    obj = bpy.data.objects["grid"]
+    bpy.context.scene.collection.objects.link(obj)
+    activate(obj)
+    for operator in (
+        bpy.ops.partsam.part_delete,
+        bpy.ops.partsam.apply_vertex_groups,
+        bpy.ops.partsam.apply_separate,
+        bpy.ops.partsam.apply_armature,
+        bpy.ops.partsam.remove_interior,
+    ):
+        with pytest.raises(RuntimeError, match="Make Local"):
+            operator()
+    assert len(bpy.data.objects) == 1 and len(obj.data.partsam.parts) == 3
+
+
+@pytest.mark.parametrize("mode", ["SCULPT", "WEIGHT_PAINT", "VERTEX_PAINT"])
+def test_other_modes_are_left_and_entered_again(striped, parts, mode):
+    bpy.ops.object.mode_set(mode=mode)
+    bpy.ops.partsam.apply_face_sets()
+    bpy.ops.partsam.part_merge(part=1, into="2")
+    assert striped.mode == mode and len(striped.data.partsam.parts) == 2
+
+
+def test_shared_mesh_is_changed_with_a_warning(striped, capfd):
+    twin = bpy.data.objects.new("twin", striped.data)
+    bpy.context.scene.collection.objects.link(twin)
+    bpy.ops.partsam.apply_face_sets()
+    assert "shared by 2 objects" in capfd.readouterr().out
+
+
 def test_large_part_is_deleted(parts):
     obj = grid(320)
     parts.write_labels(obj.data, columns(320, [40, 280]))
