@@ -129,10 +129,10 @@ def test_every_python_file_has_the_licence_header() -> None:
     assert not [name for name, text in texts.items() if header not in text.splitlines()[:2]]
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
-def test_documents_name_files_that_exist(document: str) -> None:
+@pytest.mark.parametrize("document", [path for path in tracked_files() if path.suffix == ".md"], ids=str)
+def test_documents_name_files_that_exist(document: Path) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    code = re.findall(r"`([\w./-]+\.(?:py|md|toml|sh|txt|glb|png))`", text)
+    code = re.findall(r"`([\w./-]+\.(?:py|md|toml|sh|txt))`", text)
     links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
     known = [path.as_posix() for path in tracked_files()]
     made_by_commands = ("demo_output/", "build/", "runs/")
@@ -141,6 +141,7 @@ def test_documents_name_files_that_exist(document: str) -> None:
         for name in {*code, *links}
         if not name.startswith(made_by_commands)
         and not (ROOT / name).exists()
+        and not (ROOT / document.parent / name).exists()
         and not any(path.endswith("/" + name) for path in known)
     ]
     assert not missing
