@@ -23,10 +23,13 @@ def reports_errors(step: Step) -> Step:
 
     @functools.wraps(step)
     def guarded(operator: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
+        session = get_session()
+        if session.problem is not None and not session.problem.restart:
+            session.problem = None  # it was about what the user did before
         try:
             return step(operator, context)
         except PartSAMError as error:
-            get_session().report(error)
+            session.report(error)
             operator.report({"ERROR"}, str(error))
             return {"CANCELLED"}
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import bpy
 
 from ..click_tool.operator import CLICK_HINTS
@@ -12,6 +14,11 @@ from ..session import Session, get_session
 from ..session.choices import chosen_python
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
+
+TIME_STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* ")
+
+LOG_LINES = 4
+"""Last lines of the backend's log under its crash report."""
 
 STAGES = {
     "start": "Starting the backend",
@@ -83,7 +90,7 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
             return
         draw_sliders(layout, context)
         row = layout.row()
-        row.template_list("PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=9)
+        row.template_list("PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=8)
         draw_part_buttons(row.column(align=True))
         part = active_part(mesh)
         if part is not None:
@@ -185,6 +192,12 @@ def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
         return
     box = layout.box()
     draw_text(box, problem.message, icon="ERROR")
+    if problem.log_tail:
+        tail = box.column(align=True)
+        tail.active, tail.scale_y = False, 0.7
+        # The very last line is the message above; the time would leave no room for the text.
+        for line in problem.log_tail[-LOG_LINES - 1 : -1]:
+            tail.label(text=TIME_STAMP.sub("", line))
     row = box.row(align=True)
     if problem.restart:
         row.operator("partsam.restart_backend", icon="FILE_REFRESH")

@@ -21,19 +21,25 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         _index: int = 0,
         _flag: int = 0,
     ) -> None:
-        row = layout.row(align=True)
+        columns = layout.split(factor=0.58, align=True)
+        row = columns.row(align=True)
         swatch = row.row()
         swatch.ui_units_x = 1.0
         swatch.prop(item, "color", text="")
         row.separator(factor=0.5)
         row.prop(item, "name", text="", emboss=False)
-        numbers = row.row(align=True)
-        numbers.alignment = "RIGHT"
-        numbers.ui_units_x = 5.0
-        numbers.active = False
-        numbers.label(text=compact_count(item.face_count))
-        numbers.label(text=f"{item.confidence:.0%}" if item.confidence >= 0 else "–")
+        row = columns.row(align=True)
+        for text in (compact_count(item.face_count), confidence_text(item.confidence)):
+            number = row.row()
+            number.alignment = "RIGHT"
+            number.active = False
+            number.label(text=text)
         row.prop(item, "locked", text="", emboss=False, icon="LOCKED" if item.locked else "UNLOCKED")
+
+
+def confidence_text(confidence: float) -> str:
+    """A confidence in percent, or a dash where the part was made by hand."""
+    return f"{confidence:.0%}" if confidence >= 0 else "–"
 
 
 def compact_count(count: int) -> str:
