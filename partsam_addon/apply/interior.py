@@ -17,23 +17,31 @@ from ...backend.errors import MeshError
 from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
+    IntArray,
     corner_vertices,
+    polygon_areas,
     triangle_corners,
     vertex_positions,
 )
-from ..parts import has_parts, sync_table
+from ..parts import build_polygon_graph, has_parts, sync_table
 
-_WEIGHTS = np.array([[1, 1, 1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
-"""Where on a triangle rays start: its middle and near each corner (scaled to sum to 1)."""
+_WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+"""Where on a large triangle rays start besides its middle: near each corner."""
+
+_LARGE = 0.02
+"""Extent of a large triangle, relative to the mesh's diagonal."""
+
+_SMALL_REGION = 1e-3
+"""Share of the whole area below which hidden faces beside visible ones are a crevice."""
 
 _LIFT = 1e-5
 """How far from the face a ray starts, relative to the mesh's diagonal."""
 
 
-def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 32, openness: float = 0.0) -> BoolArray:
+def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> BoolArray:
     """The polygons that are not visible from outside, bool [P]. Not in Edit mode.
 
-    rays: directions tried from each of four points of a face's triangles
+    rays: directions tried from each triangle of a face (from four points of it, if it is large)
     openness: up to this share of rays may get out, through a small hole in the outer shell
     """
     if not np.isfinite(vertex_positions(mesh)).all():
@@ -58,7 +66,7 @@ def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 32, openness: float = 0.
         starts = (points[doubtful] + lift * direction).tolist()
         free = [tree.ray_cast(start, ray)[0] is None for start in starts]
         escaped += np.bincount(owners[doubtful[free]], minlength=len(escaped))
-    return (escaped <= allowed) & (totals > 0)
+    return _without_crevices(mesh, escaped <= allowed)
 
 
 def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
@@ -91,13 +99,51 @@ def sphere_directions(count: int) -> FloatArray:
     return directions[spread]
 
 
-def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, np.ndarray]:
-    """Points on all triangles, float64 [4 T, 3], and the polygon of each."""
+def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, IntArray]:
+    """Points on all triangles, float64 [n, 3], and the polygon of each: the middle of every triangle,
+    and points near the corners of those large enough to be seen in part."""
     corners, polygons = triangle_corners(mesh)
     triangles = vertex_positions(mesh).astype(np.float64)[corner_vertices(mesh)[corners]]
-    weights = _WEIGHTS / _WEIGHTS.sum(axis=1, keepdims=True)
-    points = np.einsum("kc,tcx->tkx", weights, triangles)
-    return points.reshape(-1, 3), np.repeat(polygons, len(weights))
+    extent = np.ptp(triangles, axis=1).max(axis=1)
+    large = extent > _LARGE * _diagonal(triangles.reshape(-1, 3))
+    near_corners = np.einsum("kc,tcx->tkx", _WEIGHTS, triangles[large]).reshape(-1, 3)
+    points = np.concatenate([triangles.mean(axis=1), near_corners])
+    return points, np.concatenate([polygons, np.repeat(polygons[large], len(_WEIGHTS))])
+
+
+def _without_crevices(mesh: bpy.types.Mesh, hidden: BoolArray) -> BoolArray:
+    """`hidden` without the small regions that border on visible faces: crevices of the outer surface.
+
+    To take those away would tear holes that the next look shows.
+    """
+    pairs = build_polygon_graph(mesh).pairs
+    inner = hidden[pairs].all(axis=1)
+    rim = pairs[hidden[pairs[:, 0]] != hidden[pairs[:, 1]]]
+    regions = _regions(np.flatnonzero(hidden), pairs[inner], len(hidden))
+    areas = polygon_areas(mesh).astype(np.float64)
+    size = np.bincount(regions[hidden], weights=areas[hidden], minlength=len(hidden))
+    touching = np.zeros(len(hidden), dtype=bool)
+    touching[regions[rim[hidden[rim]]]] = True
+    crevice = touching & (size < _SMALL_REGION * areas.sum())
+    return hidden & ~crevice[regions]
+
+
+def _regions(faces: IntArray, pairs: IntArray, count: int) -> IntArray:
+    """For each face [count] the smallest face of its region, over `pairs` [K, 2] of connected `faces`."""
+    parent = list(range(count))
+
+    def find(face: int) -> int:
+        while parent[face] != face:
+            parent[face] = parent[parent[face]]
+            face = parent[face]
+        return face
+
+    for a, b in pairs.tolist():
+        first, second = find(a), find(b)
+        parent[max(first, second)] = min(first, second)
+    roots = np.arange(count)
+    roots[faces] = [find(face) for face in faces.tolist()]
+    return roots
 
 
 def _diagonal(points: FloatArray) -> float:

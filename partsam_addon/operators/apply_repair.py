@@ -30,7 +30,7 @@ class PARTSAM_OT_remove_interior(PartsOperator, bpy.types.Operator):
     rays: IntProperty(
         name="Rays",
         description="Directions in which a way out is looked for; more keep deeper crevices",
-        default=32,
+        default=64,
         min=8,
         max=512,
     )

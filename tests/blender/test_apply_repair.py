@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from meshes import add_object, cube, grid
+from meshes import activate, add_object, cube, grid
 from test_parts import ids
 
 
@@ -102,6 +102,23 @@ def test_from_edit_mode_with_undo_and_without_faces():
     add_object("points", [(0, 0, 0), (1, 0, 0)], [])
     with pytest.raises(RuntimeError, match="no faces"):
         bpy.ops.partsam.remove_interior()
+
+
+def test_a_generated_shell_keeps_its_crevices(repository):
+    bpy.ops.import_scene.gltf(filepath=str(repository / "tests" / "data" / "knight_fused.glb"))
+    obj = next(o for o in bpy.context.scene.objects if o.type == "MESH")
+    activate(obj)
+    count = len(obj.data.polygons)
+    inside = cube(size=0.1, name="inside")
+    inside.location = (0, 0, 1.6)
+    bpy.context.view_layer.update()
+    inside.select_set(True)
+    activate(obj)
+    inside.select_set(True)
+    bpy.ops.object.join()
+    assert len(obj.data.polygons) == count + 6
+    bpy.ops.partsam.remove_interior()
+    assert len(obj.data.polygons) == count
 
 
 def test_directions_cover_the_sphere(addon):
