@@ -11,10 +11,9 @@ from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
 from .picking import MeshPicker
-from .preview import ClickPreview
+from .surroundings import Surroundings
 from .work import Click, ClickWork, Phase
 
-TIMER_SECONDS = 0.1
 CLICK_HINTS = (
     ("Click", "part of it"),
     ("Ctrl Click", "not part of it"),
@@ -61,12 +60,10 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         session.start("Preparing", work.prepare(seed=context.scene.partsam.seed))
         self._work, self._object = work, work.shape.sources[0].object_name
         self._picker = MeshPicker(context, obj)
-        self._preview = ClickPreview(work)
-        self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
+        work.at_end = Surroundings(context, work, hint=HINT).remove
         session.clicks = work
         session.watch(work.poll)
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set(HINT)
         self._tell(context)
         return {"RUNNING_MODAL"}
 
@@ -77,12 +74,12 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             self.report({"WARNING"}, str(error))
             return {"RUNNING_MODAL"}
         except Exception:
-            self._end(context)
+            self._end()
             raise
 
-    def cancel(self, context: bpy.types.Context) -> None:
+    def cancel(self, _context: bpy.types.Context) -> None:
         """Blender ends the tool (a file is loaded, Blender quits)."""
-        self._end(context)
+        self._end()
 
     def _handle(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type == "TIMER":
@@ -90,7 +87,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if event.value != "PRESS" or not _over_viewport(context, event):
             return {"PASS_THROUGH"}
         if event.type == "ESC":
-            self._end(context)
+            self._end()
             return {"CANCELLED"}
         if event.type in ACCEPT_KEYS:
             self._accept(context)
@@ -107,10 +104,10 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         """End when the work has: accepted, failed, or dropped with its session."""
         self._tell(context)
         if self._work.phase is Phase.ACCEPTED:
-            self._end(context)
+            self._end()
             return {"FINISHED"}
         if self._work.phase is Phase.FAILED:
-            self._end(context)
+            self._end()
             return {"CANCELLED"}
         return {"PASS_THROUGH"}
 
@@ -137,20 +134,12 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if context.area is not None:
             context.area.header_text_set(f"Part by Clicks: {progress_text(self._work)}")
 
-    def _end(self, context: bpy.types.Context) -> None:
+    def _end(self) -> None:
         """Undo what `begin` set up. Nothing of the work goes on."""
-        self._work.stop()
-        self._preview.remove()
-        context.window_manager.event_timer_remove(self._timer)
-        if context.workspace is not None:
-            context.workspace.status_text_set(None)
-        if context.area is not None:
-            context.area.header_text_set(None)
         session = get_session()
-        session.clicks = None
+        session.end_clicks()
         if session.run is not None:
             session.run.abandon(Cancelled())
-        session.redraw()
 
 
 def progress_text(work: ClickWork) -> str:

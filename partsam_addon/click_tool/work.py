@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,11 @@ class Preview:
 
 
 class ClickWork:
-    """Clicks in, preview out. At most one request is under way; newer clicks wait for its answer."""
+    """Clicks in, preview out. At most one request is under way; newer clicks wait for its answer.
+
+    version: counts the changes of `preview`
+    at_end: called when the work stops
+    """
 
     def __init__(self, session: Session, shape: ShapeData) -> None:
         self.shape = shape
@@ -68,6 +73,7 @@ class ClickWork:
         self.clicks: tuple[Click, ...] = ()
         self.preview: Preview | None = None
         self.version = 0
+        self.at_end: Callable[[], None] | None = None
         self._session = session
         self._shape_id = ""
         self._job: Job | None = None
@@ -110,11 +116,14 @@ class ClickWork:
         return self.phase in {Phase.PREPARING, Phase.CLICKING, Phase.ACCEPTING}
 
     def stop(self) -> None:
-        """Give up; nothing is written."""
+        """The tool ends; what is not accepted by now is not written. May be called twice."""
         if self._job is not None:
             self._job.cancel()
         if self.phase is not Phase.ACCEPTED:
             self.phase = Phase.FAILED
+        at_end, self.at_end = self.at_end, None
+        if at_end is not None:
+            at_end()
 
     def accept(self, *, strength: float | None) -> Flow:
         """Write the preview as a new part; returns its id. strength: of the refinement, None without."""

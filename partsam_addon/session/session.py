@@ -141,10 +141,16 @@ class Session:
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""
         self.live.drop()
-        if self.clicks is not None:
-            self.clicks.stop()  # the tool ends itself when it sees that
+        self.end_clicks()
         if self.run is not None:
             self.run.abandon(PartSAMError(reason))
+
+    def end_clicks(self) -> None:
+        """End the click tool, if it runs; its operator ends when it sees that."""
+        work, self.clicks = self.clicks, None
+        if work is not None:
+            work.stop()
+            self.redraw()
 
     def report(self, error: Exception) -> None:
         """Keep `error` for the panel."""

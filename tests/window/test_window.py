@@ -121,6 +121,9 @@ def test_click_tool(play: Play) -> None:
     assert record["parts_after_undo"] == 0
     assert not record["busy_after_escape"]
     assert record["parts_after_escape"] == 0
+    assert record["after_loading"][:2] == [True, False]
+    assert "file was opened" in record["after_loading"][2]
+    assert record["after_disabling"] == [True, True, False]
 
 
 def test_first_run(play: Play) -> None:

@@ -73,5 +73,30 @@ def scenario(window: WindowDriver) -> Steps:
     record["busy_after_escape"] = session.is_busy
     record["parts_after_escape"] = len(obj().data.partsam.parts)
 
+    with bpy.context.temp_override(area=window.area, region=window.region()):
+        bpy.ops.partsam.click_part("INVOKE_DEFAULT")
+    yield 0.3
+    bpy.ops.wm.read_homefile()
+    yield 1.0
+    record["after_loading"] = [session.clicks is None, session.is_busy, session.problem.message]
+
+    with bpy.context.temp_override(area=window.area, region=window.region()):
+        bpy.ops.partsam.click_part("INVOKE_DEFAULT")
+    yield 0.3
+    process = session.backend.pid
+    name = type(session).__module__.rpartition(".partsam_addon")[0]
+    bpy.ops.preferences.addon_disable(module=name)
+    yield from window.click(*window.view_point(0.5, 0.5))
+    record["after_disabling"] = [session.clicks is None, session.backend is None, is_running(process)]
+    bpy.ops.preferences.addon_enable(module=name)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
 
 run(scenario)
