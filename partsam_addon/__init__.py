@@ -11,6 +11,7 @@ from .operators import (
     apply_armature,
     apply_labels,
     apply_objects,
+    apply_repair,
     apply_retexture,
     backend,
     parts_faces,
@@ -33,6 +34,7 @@ CLASS_MODULES = (
     apply_objects,
     apply_retexture,
     apply_armature,
+    apply_repair,
     backend,
     ui,
 )

@@ -21,7 +21,9 @@ from .table import match_table
 def _follow(*_arguments: object) -> None:
     for obj in bpy.data.objects:
         if obj.type == "MESH" and obj.mode == "EDIT" and obj.data.is_editable:
-            sync_edit_mesh(obj.data)
+            table = obj.data.partsam
+            if len(table.parts) or len(table.retired):
+                sync_edit_mesh(obj.data)
 
 
 def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
