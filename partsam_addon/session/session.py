@@ -252,4 +252,12 @@ def close_session() -> None:
 
 
 def _tick() -> float | None:
-    return TICK_SECONDS if _session is not None and _session.tick() else None
+    if _session is None:
+        return None
+    try:
+        return TICK_SECONDS if _session.tick() else None
+    except Exception as error:
+        # Blender drops a timer that raises; the work would then seem to run for ever.
+        _session.abandon("An unexpected error ended the running work")
+        _session.report(error)
+        return None

@@ -209,8 +209,11 @@ def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
 
 def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:
     """What was done otherwise than asked."""
-    for notice in dict.fromkeys(session.notices):
-        draw_text(layout.box(), notice, icon="INFO")
+    for number, notice in enumerate(dict.fromkeys(session.notices)):
+        row = layout.box().row()
+        draw_text(row, notice, icon="INFO")
+        if number == 0:
+            row.operator("partsam.dismiss", text="", icon="X", emboss=False)
 
 
 def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -74,12 +74,9 @@ class PartsOverlay:
         settings = context.window_manager.partsam
         if not settings.show_overlay or not context.space_data.overlay.show_overlays:
             return
-        visible = [obj for obj in context.visible_objects if obj.type == "MESH" and obj.mode != "EDIT"]
         with overlay_state():
-            for obj in visible:
-                if has_parts(obj.data):
-                    layers = self._layers(context, obj, settings.overlay_opacity)
-                    draw_layers(layers, obj.matrix_world)
+            for obj in _shown_objects(context):
+                draw_layers(self._layers(context, obj, settings.overlay_opacity), obj.matrix_world)
 
     def _layers(self, context: bpy.types.Context, obj: bpy.types.Object, opacity: float) -> list[Layer]:
         drawn = self._objects.get(obj.session_uid)
@@ -92,6 +89,21 @@ class PartsOverlay:
             for part_id, batch in drawn.batches.items()
             if part_id < len(colors)
         ]
+
+
+def _shown_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """Objects with parts that this viewport shows, local view included.
+
+    In Edit and Sculpt mode what is seen is not the mesh that holds the labels.
+    """
+    return [
+        obj
+        for obj in context.view_layer.objects
+        if obj.type == "MESH"
+        and has_parts(obj.data)
+        and obj.mode not in {"EDIT", "SCULPT"}
+        and obj.visible_get(viewport=context.space_data)
+    ]
 
 
 def _upload(context: bpy.types.Context, obj: bpy.types.Object) -> PartBatches:
