@@ -68,7 +68,9 @@ class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
     bl_idname = "partsam.part_new_from_selected"
     bl_label = "New Part from Selected Faces"
 
-    name: StringProperty(name="Name", description="Name of the new part; empty: numbered")
+    name: StringProperty(
+        name="Name", description="Name of the new part; empty: numbered", options={"SKIP_SAVE"}
+    )
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, new_part_from_selected(obj.data, self.name))

@@ -18,7 +18,7 @@ from .parts_operator import OnePartOperator, PartsOperator
 
 NEIGHBOR = "NEIGHBOR"
 
-_enum_cache: list[tuple[str, str, str]] = []
+_enum_cache: list[tuple[str, str, str, str, int]] = []
 
 
 class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
@@ -27,13 +27,16 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
     bl_idname = "partsam.part_rename"
     bl_label = "Rename Part"
 
-    name: StringProperty(name="Name", description="New name of the part")
+    name: StringProperty(name="Name", description="New name of the part", options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         part = active_part(context.object.data)
         if part is not None and not self.part:
             self.name = part.name
         return context.window_manager.invoke_props_dialog(self)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        self.layout.prop(self, "name")
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, self.part_id(obj))
@@ -63,13 +66,19 @@ class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
         return f'Recoloured "{part.name}"'
 
 
-def _merge_targets(operator: bpy.types.Operator, context: bpy.types.Context) -> list[tuple[str, str, str]]:
+def _merge_targets(
+    operator: bpy.types.OperatorProperties, context: bpy.types.Context | None
+) -> list[tuple[str, str, str, str, int]]:
     # Blender keeps no reference to the strings of a dynamic enum: the module does.
-    _enum_cache[:] = [(NEIGHBOR, "Neighbour", "The part with the longest common border")]
-    if context is not None and context.object is not None and context.object.type == "MESH":
+    _enum_cache[:] = [(NEIGHBOR, "Neighbour", "The part with the longest common border", "NONE", 0)]
+    obj = context.object if context is not None else None
+    if obj is not None and obj.type == "MESH":
+        active = active_part(obj.data)
+        own = operator.part or (active.part_id if active is not None else 0)
         _enum_cache.extend(
-            (str(part.part_id), part.name, f"Merge into {part.name}")
-            for part in context.object.data.partsam.parts
+            (str(part.part_id), part.name, f"Merge into {part.name}", "NONE", part.part_id)
+            for part in obj.data.partsam.parts
+            if part.part_id != own
         )
     return _enum_cache
 
@@ -81,7 +90,9 @@ class PARTSAM_OT_part_merge(OnePartOperator, bpy.types.Operator):
     bl_label = "Merge Part With"
     bl_property = "into"
 
-    into: EnumProperty(name="Into", description="Part that gets the faces", items=_merge_targets)
+    into: EnumProperty(
+        name="Into", description="Part that gets the faces", items=_merge_targets, options={"SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         context.window_manager.invoke_search_popup(self)
