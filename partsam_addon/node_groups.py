@@ -64,6 +64,23 @@ def explosion_group() -> bpy.types.NodeTree:
     return tree
 
 
+def set_input(modifier: bpy.types.NodesModifier, name: str, value: float) -> None:
+    """Set an input of a geometry-nodes modifier by its name."""
+    identifier = modifier.node_group.interface.items_tree[name].identifier
+    if hasattr(modifier, "properties"):  # from 5.2 on
+        getattr(modifier.properties.inputs, identifier).value = value
+    else:
+        modifier[identifier] = value
+
+
+def get_input(modifier: bpy.types.NodesModifier, name: str) -> float:
+    """An input of a geometry-nodes modifier by its name."""
+    identifier = modifier.node_group.interface.items_tree[name].identifier
+    if hasattr(modifier, "properties"):
+        return float(getattr(modifier.properties.inputs, identifier).value)
+    return float(modifier[identifier])
+
+
 def _center(tree: bpy.types.NodeTree, group: bpy.types.NodeSocket | None) -> bpy.types.NodeSocket:
     """Mean face position by area, over the faces with the same `group` value (or over all)."""
     position = tree.nodes.new("GeometryNodeInputPosition").outputs["Position"]

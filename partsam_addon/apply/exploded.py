@@ -13,7 +13,7 @@ from bpy.props import FloatProperty
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..node_groups import EXPLOSION, explosion_group
+from ..node_groups import EXPLOSION, explosion_group, set_input
 from ..parts import has_parts
 from .hierarchy import GROUP_PROPERTY
 
@@ -54,7 +54,7 @@ def _explode_mesh(obj: bpy.types.Object, factor: float) -> None:
         modifier = obj.modifiers.new(EXPLOSION, "NODES")
         modifier.show_expanded = False
     modifier.node_group = explosion_group()
-    modifier[modifier.node_group.interface.items_tree["Factor"].identifier] = factor
+    set_input(modifier, "Factor", factor)
     obj.update_tag()
 
 

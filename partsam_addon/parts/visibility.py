@@ -14,7 +14,7 @@ from ..mesh_exchange.arrays import (
     polygon_flags,
     write_flags,
 )
-from ..node_groups import ISOLATION, isolation_group
+from ..node_groups import ISOLATION, get_input, isolation_group, set_input
 from .table import get_part, read_part_ids
 
 
@@ -48,8 +48,7 @@ def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
     modifier.node_group = isolation_group()
     modifier.show_render = False
     modifier.show_expanded = False
-    socket = modifier.node_group.interface.items_tree["Part"]
-    modifier[socket.identifier] = part_id
+    set_input(modifier, "Part", part_id)
     mesh.update_tag()
     obj.update_tag()
 
@@ -68,8 +67,7 @@ def isolated_part(obj: bpy.types.Object) -> int | None:
     modifier = obj.modifiers.get(ISOLATION)
     if modifier is None or modifier.node_group is None:
         return None
-    socket = modifier.node_group.interface.items_tree["Part"]
-    return int(modifier[socket.identifier])
+    return int(get_input(modifier, "Part"))
 
 
 def _write_hidden(mesh: bpy.types.Mesh, hidden: BoolArray) -> None:
