@@ -10,6 +10,7 @@ from mathutils.kdtree import KDTree
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import BoolArray, IntArray, polygon_centers, polygon_flags
+from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .polygon_graph import PolygonGraph, build_polygon_graph, part_borders
 from .table import (
@@ -119,9 +120,10 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
-    attribute = mesh.attributes.get(PART_ATTRIBUTE)
-    if attribute is not None:
-        mesh.attributes.remove(attribute)
+    for name in (PART_ATTRIBUTE, MEMORY_ATTRIBUTE):
+        attribute = mesh.attributes.get(name)
+        if attribute is not None:
+            mesh.attributes.remove(attribute)
     mesh.partsam.parts.clear()
     mesh.partsam.retired.clear()
     mesh.partsam.active_index = 0

@@ -9,7 +9,8 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ..mesh_exchange.arrays import FloatArray, IntArray, polygon_areas
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, polygon_areas
+from .memory import recall, remember_vanishing, remembered_ids
 from .palette import UNASSIGNED
 from .table import forget_retired, free_ids, get_part, locked_ids, read_part_ids, write_part_ids
 
@@ -29,7 +30,8 @@ def write_labels(
     confidences: of label k at index k
 
     Faces of locked parts stay. A new part takes over id, name and colour of the old part that it
-    shares most area with, each old part going to one new part at most; the others get free ids.
+    shares most area with, each old part going to one new part at most; one that lies where a part
+    was that the user had named becomes that part again; the others get free ids.
     `mesh` must not be in Edit mode.
     """
     labels = np.asarray(polygon_labels)
@@ -38,18 +40,30 @@ def write_labels(
     old = read_part_ids(mesh)
     writable = (labels >= 0) & ~np.isin(old, locked_ids(mesh))
     present, groups = np.unique(labels[writable], return_inverse=True)
-    areas = np.nan_to_num(polygon_areas(mesh)[writable])
-    inherited = match_by_overlap(groups, old[writable], areas, ignore=set(np.unique(old[~writable]).tolist()))
-    kept = set(np.unique(old[~writable]).tolist()) | set(inherited.values())
-    fresh = iter(free_ids(kept, len(present) - len(inherited)))
-    ids = np.array([inherited[k] if k in inherited else next(fresh) for k in range(len(present))], np.int32)
+    ids = _ids_of_groups(mesh, old, writable, groups, len(present))
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
-    forget_retired(mesh, set(ids.tolist()) - set(inherited.values()))
+    remember_vanishing(mesh, old, part_ids)
     write_part_ids(mesh, part_ids)
     result = dict(zip(present.tolist(), ids.tolist(), strict=True))
     _store_confidences(mesh, result, confidences)
     return result
+
+
+def _ids_of_groups(
+    mesh: bpy.types.Mesh, old: IntArray, writable: BoolArray, groups: IntArray, count: int
+) -> IntArray:
+    """A part id for each of the `count` groups [N] of writable faces: inherited, recalled or free."""
+    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
+    kept = set(np.unique(old[~writable]).tolist())
+    ids = match_by_overlap(groups, old[writable], areas[writable], ignore=kept)
+    present = {part.part_id for part in mesh.partsam.parts}
+    ids |= recall(mesh, writable, groups, areas, taken=present | kept, settled=ids)
+    used = kept | set(ids.values())
+    fresh = free_ids(used | remembered_ids(mesh), count - len(ids))
+    forget_retired(mesh, set(fresh))
+    unused = iter(fresh)
+    return np.array([ids[k] if k in ids else next(unused) for k in range(count)], dtype=np.int32)
 
 
 def match_by_overlap(

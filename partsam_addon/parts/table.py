@@ -30,6 +30,7 @@ from ..mesh_exchange.arrays import (
     read_polygon_integers,
     write_polygon_integers,
 )
+from .memory import is_customized
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, default_name, part_color
 
 MAX_RETIRED = 256
@@ -242,8 +243,9 @@ def _retire(table: PARTSAM_PG_parts, index: int) -> None:
     kept.part_id = part.part_id
     _copy_description(part, kept)
     table.parts.remove(index)
-    while len(table.retired) > MAX_RETIRED:
-        table.retired.remove(0)
+    if len(table.retired) > MAX_RETIRED:
+        plain = (i for i, former in enumerate(table.retired) if not is_customized(former))
+        table.retired.remove(next(plain, 0))
 
 
 def _copy_description(source: PARTSAM_PG_part, target: PARTSAM_PG_part) -> None:

@@ -66,6 +66,32 @@ def test_names_and_colors_follow_the_faces_not_the_label(parts):
     assert [part.name for part in obj.data.partsam.parts] == ["Left"]
 
 
+def test_names_come_back_when_the_slider_does(parts):
+    obj = grid(8)
+    fine, coarse = columns(8, [1, 3, 6]), columns(8, [3])
+    parts.write_labels(obj.data, fine)
+    for part, name in zip(obj.data.partsam.parts, ["Hand", "Arm", "Belly", "Back"], strict=True):
+        part.name, part.color = name, (0.25, 0.5, part.part_id / 8)
+    first = [(part.name, part.face_count, tuple(part.color)) for part in obj.data.partsam.parts]
+    for _ in range(3):
+        parts.write_labels(obj.data, coarse)
+        assert [part.name for part in obj.data.partsam.parts] == ["Arm", "Belly"]
+        parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+        assert [part.name for part in obj.data.partsam.parts] == ["Belly"]
+        parts.write_labels(obj.data, coarse)
+        parts.write_labels(obj.data, fine)
+        assert [(p.name, p.face_count, tuple(p.color)) for p in obj.data.partsam.parts] == first
+
+
+def test_other_faces_do_not_get_a_remembered_name(parts):
+    obj = grid(8)
+    parts.write_labels(obj.data, columns(8, [2]))
+    parts.get_part(obj.data, 1).name = "Hand"
+    parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+    parts.write_labels(obj.data, columns(8, [7]))
+    assert [part.name for part in obj.data.partsam.parts] == ["Part 2", "Part 3"]
+
+
 def test_locked_parts_keep_their_faces_and_others_work_around(parts):
     obj = grid(4)
     parts.write_labels(obj.data, columns(4, [1]))
