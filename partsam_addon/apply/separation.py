@@ -71,7 +71,7 @@ class SeparateSettings:
 
 @dataclass(frozen=True)
 class Separated:
-    """The new objects, the largest first in the list of parts' order, and what could not be kept."""
+    """The new objects in the order of the list of parts, what was in no part last; and what was not kept."""
 
     objects: list[bpy.types.Object]
     dropped: list[str]
