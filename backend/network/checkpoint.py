@@ -44,13 +44,14 @@ def load_network(path: Path | str, *, device: torch.device | str = "cpu") -> Loa
             metadata = dict(file.metadata() or {})
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             sources, unused, config = _plan(path, shapes, metadata)
-            network = _empty_network(config)
+            network = _empty_network(path, config)
             _check_shapes(path, network, sources, shapes)
             wanted = network.state_dict()
             tensors = {name: _assemble(file, sources[name], wanted[name].shape) for name in wanted}
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{path.name} is not a readable safetensors file ({error}); it may be truncated: download it again"
+            f"{path.name} is not a readable safetensors file ({error}); "
+            "it may be truncated: download it again"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
@@ -75,7 +76,8 @@ def save_network(
     try:
         save_file(tensors, partial, metadata={_CONFIG_KEY: network.config.to_json(), **(metadata or {})})
         partial.replace(path)
-    except OSError as error:
+    # The library reports a full disk as an error of its own.
+    except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -110,9 +112,12 @@ def _plan(
     return sources, tuple(unused), PUBLISHED
 
 
-def _empty_network(config: NetworkConfig) -> PartSAM:
-    with torch.device("meta"):
-        return PartSAM(config)
+def _empty_network(path: Path, config: NetworkConfig) -> PartSAM:
+    try:
+        with torch.device("meta"):
+            return PartSAM(config)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} describes a network that cannot be built: {error}") from error
 
 
 def _check_shapes(
@@ -122,10 +127,7 @@ def _check_shapes(
     problems = [f"{name} is missing" for name in wanted if name not in sources]
     problems += [f"{sources[name][0]} is not part of the network" for name in sources if name not in wanted]
     for name in wanted.keys() & sources.keys():
-        rows = sources[name]
-        found = (len(rows), *shapes[rows[0]]) if len(rows) > 1 else shapes[rows[0]]
-        if _without_ones(found) != _without_ones(wanted[name]):
-            problems.append(f"{rows[0]} is {list(found)}, not {list(wanted[name])}")
+        problems += _misfits(sources[name], shapes, wanted[name])
     if problems:
         shown = "; ".join(sorted(problems)[:_SHOWN_MISMATCHES])
         more = len(problems) - _SHOWN_MISMATCHES
@@ -133,6 +135,18 @@ def _check_shapes(
             f"{path.name} does not fit the {network.config.name!r} network: {shown}"
             + (f"; and {more} more" if more > 0 else "")
         )
+
+
+def _misfits(rows: list[str], shapes: dict[str, tuple[int, ...]], wanted: tuple[int, ...]) -> list[str]:
+    """What is wrong with the file's tensors that make up one of ours: itself, or its rows."""
+    if len(rows) > 1 and len(rows) != wanted[0]:
+        return [f"{rows[0]} is one of {len(rows)} rows, not of {wanted[0]}"]
+    expected = wanted[1:] if len(rows) > 1 else wanted
+    return [
+        f"{row} is {list(shapes[row])}, not {list(expected)}"
+        for row in rows
+        if _without_ones(shapes[row]) != _without_ones(expected)
+    ]
 
 
 def _without_ones(shape: tuple[int, ...]) -> list[int]:

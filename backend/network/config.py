@@ -50,6 +50,11 @@ class NetworkConfig:
     mask_prompt_neighbors: int
 
     def __post_init__(self) -> None:
+        sizes = [value for value in dataclasses.astuple(self) if isinstance(value, int)]
+        if min(*sizes, *self.unet_widths, *self.mask_prompt_widths) < 0 or not self.unet_widths:
+            raise ValueError("sizes cannot be negative, and the U-Net needs a level")
+        if not (self.transformer_heads and self.decoder_heads):
+            raise ValueError("attention needs at least one head")
         if not self.branches or set(self.branches) - {FROZEN, LEARNABLE}:
             raise ValueError(f"branches must be from {FROZEN!r}, {LEARNABLE!r}; got {self.branches}")
         if self.plane_resolution % 4:
