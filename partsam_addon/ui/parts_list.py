@@ -43,12 +43,15 @@ def confidence_text(confidence: float) -> str:
 
 
 def compact_count(count: int) -> str:
-    """A number of faces in few characters: 987, 12.3k, 1.2M."""
+    """A number of faces in at most four characters, if it is below a billion: 987, 2.7k, 12k, 1.2M."""
     if count < 1000:
         return str(count)
-    if count < 999_500:
-        return f"{count / 1000:.3g}k"
-    return f"{count / 1_000_000:.3g}M"
+    for unit, name in ((1000, "k"), (1_000_000, "M")):
+        if count < 9.95 * unit:
+            return f"{count / unit:.1f}{name}"
+        if count < 999.5 * unit:
+            return f"{count / unit:.0f}{name}"
+    return f"{count / 1e9:.1f}G"
 
 
 classes = (PARTSAM_UL_parts,)

@@ -12,6 +12,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from meshes import add_object
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = "small" if (ROOT / "backend" / "models" / "small.safetensors").is_file() else "small-untrained"
@@ -49,14 +50,34 @@ def part_ids(obj: bpy.types.Object) -> np.ndarray:
 
 
 def dumbbell(*, name: str = "dumbbell") -> bpy.types.Object:
-    """Two spheres joined by a thin rod, one mesh of 3 shells; active and selected."""
-    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8, location=(-2, 0, 0))
-    first = bpy.context.object
-    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8, location=(2, 0, 0))
-    second = bpy.context.object
-    bpy.ops.mesh.primitive_cylinder_add(radius=0.25, depth=3, rotation=(0, np.pi / 2, 0), vertices=12)
-    for part in (first, second):
-        part.select_set(True)
-    bpy.ops.object.join()
-    bpy.context.object.name = name
-    return bpy.context.object
+    """Two spheres joined by a thin rod, one mesh of 3 shells; active and selected.
+
+    Always the same arrays, so that the backend encodes it once for all tests.
+    """
+    turn = np.linspace(0.0, np.pi, 9)
+    ball = [(-np.cos(t), np.sin(t)) for t in turn]
+    shells = [
+        turned([(x - 2, r) for x, r in ball]),
+        turned([(x + 2, r) for x, r in ball]),
+        turned([(-1.5, 0.0), (-1.5, 0.25), (0.0, 0.25), (1.5, 0.25), (1.5, 0.0)]),
+    ]
+    points: list[list[float]] = []
+    polygons: list[list[int]] = []
+    for shell_points, shell_polygons in shells:
+        polygons += [[index + len(points) for index in polygon] for polygon in shell_polygons]
+        points += shell_points
+    return add_object(name, points, polygons)
+
+
+def turned(
+    profile: list[tuple[float, float]], *, sides: int = 16
+) -> tuple[list[list[float]], list[list[int]]]:
+    """Points and quads of a profile (place on the X axis, radius) turned around that axis."""
+    angles = np.arange(sides) * 2 * np.pi / sides
+    points = [[x, r * np.cos(angle), r * np.sin(angle)] for x, r in profile for angle in angles]
+    quads = [
+        [ring * sides + side, ring * sides + after, (ring + 1) * sides + after, (ring + 1) * sides + side]
+        for ring in range(len(profile) - 1)
+        for side, after in zip(range(sides), [*range(1, sides), 0], strict=True)
+    ]
+    return points, quads

@@ -24,7 +24,16 @@ def test_only_unassigned_faces_give_nothing_to_draw(addon):
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (987, "987"), (1000, "1k"), (12_345, "12.3k"), (999_499, "999k"), (1_000_000, "1M")],
+    [
+        (0, "0"),
+        (987, "987"),
+        (1000, "1.0k"),
+        (9949, "9.9k"),
+        (12_345, "12k"),
+        (999_499, "999k"),
+        (999_500, "1.0M"),
+        (25_000_000, "25M"),
+    ],
 )
 def test_face_counts_stay_short(addon, count, text):
     assert addon("ui.parts_list").compact_count(count) == text

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
+from mathutils import Euler
 
 Steps = Iterator[float]
 
@@ -115,7 +116,8 @@ class WindowDriver:
         return lambda: bpy.data.objects[name]
 
     def frame_selected(self) -> Steps:
-        """Look at the selected objects from the front right."""
+        """Look at the selected objects from the front, a little from above and the side."""
+        self.area.spaces.active.region_3d.view_rotation = Euler((1.35, 0.0, 0.5)).to_quaternion()
         with bpy.context.temp_override(area=self.area, region=self.region()):
             bpy.ops.view3d.view_selected()
         yield 0.5

@@ -126,6 +126,14 @@ def test_click_tool(play: Play) -> None:
     assert record["after_disabling"] == [True, True, False]
 
 
+def test_exploded_and_separated(play: Play) -> None:
+    record = play("gallery", PARTSAM_WINDOW_MESH=str(ROOT / "docs" / "demo" / "mage_fused.glb"))
+    assert record["parts"] >= (3 if MODEL == "small" else 1)
+    assert record["modifiers_left"] == 0
+    assert record["objects"] == record["parts"]
+    assert record["no_face_lost"]
+
+
 def test_first_run(play: Play) -> None:
     """Without an environment the tab and the preferences say what to do."""
     record = play("first_run", PARTSAM_BACKEND_PYTHON="", PARTSAM_MODEL="")
