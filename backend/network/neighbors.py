@@ -44,7 +44,8 @@ def _farthest_points_directly(points: NDArray[np.float32], count: int) -> NDArra
     for i in range(1, count):
         step = points - points[chosen[i - 1]]
         np.minimum(distance, np.einsum("nd,nd->n", step, step), out=distance)
-        chosen[i] = int(distance.argmax())
+        # Of equally far points the last one, as the library does.
+        chosen[i] = len(points) - 1 - int(distance[::-1].argmax())
     return chosen
 
 
