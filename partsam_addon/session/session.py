@@ -141,9 +141,12 @@ class Session:
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""
         self.live.drop()
+        clicking = self.clicks is not None
         self.end_clicks()
         if self.run is not None:
             self.run.abandon(PartSAMError(reason))
+        elif clicking:
+            self.report(PartSAMError(reason))
 
     def end_clicks(self) -> None:
         """End the click tool, if it runs; its operator ends when it sees that."""
