@@ -100,7 +100,7 @@ def _farthest_points_kernel(points: Tensor, count: int) -> Tensor:
 if triton is not None:
 
     @triton.jit
-    def _fps(points, chosen, total, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: N803
+    def _fps(points, chosen, total, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
         """One program per shape; all its points and distances stay in registers."""
         shape = tl.program_id(0)
         lane = tl.arange(0, BLOCK)

@@ -8,6 +8,8 @@ host, and replaying it costs one launch instead of several thousand.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,13 +34,14 @@ class TrainStep:
         self.device = sampler.store.device
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         on_gpu = self.device.type == CUDA
+        # A tensor, because a captured step reads it from where it was when it was captured.
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = AdamW(
             self.parameters,
-            lr=self.learning_rate if on_gpu else 0.0,
+            lr=self.learning_rate,
             betas=(0.9, config.optimizer.beta2),
             weight_decay=config.optimizer.weight_decay,
-            fused=on_gpu,
+            fused=True,
             capturable=on_gpu,
         )
         self._sums = torch.zeros(len(METRICS) + 2, device=self.device)
@@ -47,17 +50,19 @@ class TrainStep:
 
     def __call__(self, rounds: int, learning_rate: float) -> None:
         """One step with `rounds` rounds of interaction."""
-        if self.device.type == CUDA:
-            self.learning_rate.fill_(learning_rate)
-        else:
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
+        self.learning_rate.fill_(learning_rate)
         if not self._use_graphs:
             self._step(rounds)
             return
         if rounds not in self._graphs:
             self._graphs[rounds] = self._capture(rounds)
         self._graphs[rounds].replay()
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Restore the optimiser from its `state_dict`; before the first step."""
+        self.optimizer.load_state_dict(state)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate  # loading puts a copy there, which no schedule would reach
 
     def read_metrics(self) -> dict[str, float]:
         """Means since the last call. Waits for the device."""
@@ -132,7 +137,7 @@ class AveragedWeights:
         torch._foreach_lerp_(self.weights, self._source, 1 - decay)
 
     @contextlib.contextmanager
-    def swapped_in(self):  # type: ignore[no-untyped-def]
+    def swapped_in(self) -> Iterator[None]:
         """The network with averaged weights, for saving and measuring."""
         kept = [p.clone() for p in self._source]
         torch._foreach_copy_(self._source, self.weights)

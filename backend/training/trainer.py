@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import random
 import signal
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.utils.tensorboard import SummaryWriter
 
 from ..devices import CUDA, pick_device
@@ -26,6 +26,7 @@ from .batch import BatchSampler
 from .config import OptimizerConfig, RunConfig, TrainingConfig
 from .mesh_store import MeshStore
 from .packing import load_shapes
+from .ranks import Clock, random_states, rank, set_random_state, world_size
 from .step import AveragedWeights, TrainStep
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 _AVERAGE_EVERY = 10
+_DAMAGE = (KeyError, RuntimeError, TypeError, ValueError, EOFError, OSError, pickle.PickleError)
+"""What loading a truncated, foreign or unfitting checkpoint raises."""
 
 
 @dataclass
@@ -64,13 +67,13 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, folder: Path | str, *, device: str = "auto") -> None:
         self.config = config
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = _made(Path(folder))
         self.device = _own_device(pick_device(device))
-        torch.manual_seed(config.run.seed + _rank())
-        # Rounds must be the same on all ranks: captured steps exchange gradients.
+        # Weights and numbers of rounds are the same on all ranks, which exchange gradients; data are not.
+        torch.manual_seed(config.run.seed)
         self._random = random.Random(config.run.seed)
         self.network = _starting_network(config).to(self.device)
+        torch.manual_seed(config.run.seed + rank())
         _tune(self.network, self.device, compile=config.run.compile)
         if not config.shards:
             raise DataError("no training data: list shards in the configuration")
@@ -84,19 +87,17 @@ class Trainer:
     def run(self, *, report: Callable[[str], None] = lambda line: None) -> Progress:
         """Train until the schedule ends, the time is up or a signal comes; saves in every case."""
         self._resume()
-        run, started = self.config.run, time.monotonic()
-        before = self.progress.seconds
-        metrics = _MetricsLog(self.folder) if _rank() == 0 else None
+        run, clock = self.config.run, Clock(self.progress.seconds, self.device)
+        metrics = _MetricsLog(self.folder) if rank() == 0 else None
         previous = signal.signal(signal.SIGTERM, self._request_stop)
         try:
             meter = _Meter(self.progress.step)
-            while self.progress.share(run) < 1 and not self._should_stop(time.monotonic() - started):
+            while not self._finished(clock):
                 self._one_step()
-                self.progress.seconds = before + time.monotonic() - started
                 if self.progress.step % run.log_every == 0:
                     values = self._measure(meter)
                     # The device may lag behind the host: only now is the time certain.
-                    self.progress.seconds = before + time.monotonic() - started
+                    self.progress.seconds, _ = clock.read()
                     if metrics is not None:
                         metrics.write(self.progress, values)
                         report(_progress_line(self.progress, run, values))
@@ -110,23 +111,27 @@ class Trainer:
         return self.progress
 
     def save(self) -> None:
-        """Write the checkpoint to resume from, and the averaged weights to use."""
-        if _rank() != 0:
+        """Write the checkpoint to resume from, and the averaged weights to use; on all ranks together."""
+        states = random_states(self.device)
+        if rank() != 0:
             return
         state = {
             "network": self.network.state_dict(),
             "average": self.average.weights,
             "optimizer": self.step.optimizer.state_dict(),
             "progress": asdict(self.progress),
-            "random": torch.get_rng_state(),
+            "random": states,
             "rounds": list(self._random.getstate()[1]),
         }
-        partial = self.folder / (CHECKPOINT + ".partial")
-        torch.save(state, partial)
-        partial.replace(self.folder / CHECKPOINT)
+        _save_whole(state, self.folder / CHECKPOINT)
         metadata = {"partsam.training": json.dumps({"progress": asdict(self.progress)})}
         with self.average.swapped_in():
             save_network(self.network, self.folder / WEIGHTS, metadata=metadata)
+
+    def _finished(self, clock: Clock) -> bool:
+        run = self.config.run
+        self.progress.seconds, stop = clock.read(signalled=self._stop, stop_after=run.stop_after)
+        return stop or self.progress.share(run) >= 1
 
     def _one_step(self) -> None:
         progress, config = self.progress, self.config
@@ -143,20 +148,10 @@ class Trainer:
             raise DataError(f"training diverged at step {self.progress.step}: the loss is not finite")
         rate = meter.steps_per_second(self.progress.step)
         values["steps_per_second"] = rate
-        values["shapes_per_second"] = rate * self.config.batch.shapes * _world_size()
-        values["learning_rate"] = learning_rate(
-            self.config.optimizer, self.progress.step, self.progress.share(self.config.run)
-        )
+        values["shapes_per_second"] = rate * self.config.batch.shapes * world_size()
+        # As the optimiser has it, so that a log shows what was used and not what was meant.
+        values["learning_rate"] = float(self.step.optimizer.param_groups[0]["lr"])
         return values
-
-    def _should_stop(self, seconds: float) -> bool:
-        stop = self._stop or 0 < self.config.run.stop_after <= seconds
-        if not dist.is_initialized():
-            return stop
-        # All ranks leave after the same step, or the last would wait for the others for ever.
-        flag = torch.tensor([int(stop)], device=self.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
 
     def _request_stop(self, *_: object) -> None:
         self._stop = True
@@ -168,15 +163,17 @@ class Trainer:
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)  # noqa: TID251
             self.network.load_state_dict(state["network"])
-            self.step.optimizer.load_state_dict(state["optimizer"])
+            self.step.load_optimizer(state["optimizer"])
             torch._foreach_copy_(self.average.weights, state["average"])
             self.progress = Progress(**state["progress"])
-            if _rank() == 0:
-                torch.set_rng_state(state["random"].cpu())
+            set_random_state(state["random"], self.device)
             version, _, gauss = self._random.getstate()
             self._random.setstate((version, tuple(state["rounds"]), gauss))
-        except (KeyError, RuntimeError, TypeError, ValueError, EOFError) as error:
-            raise DataError(f"{path} does not fit this configuration or is damaged: {error}") from error
+        except _DAMAGE as error:
+            raise DataError(
+                f"{path} does not fit this configuration or is damaged ({_first_line(error)}); "
+                "remove it to start again, or use another folder"
+            ) from error
         log.info("resumed at step %d", self.progress.step)
 
 
@@ -230,7 +227,10 @@ def _starting_network(config: TrainingConfig) -> PartSAM:
         if loaded.config != wanted:
             raise DataError(f"{config.start} has other sizes than the configuration asks for")
         return loaded.train().requires_grad_(True)
-    return PartSAM(config.network_config())
+    try:
+        return PartSAM(config.network_config())
+    except ValueError as error:
+        raise DataError(f"network_sizes do not fit together: {error}") from error
 
 
 def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
@@ -245,15 +245,30 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
         network.decoder.point_logits = torch.compile(network.decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
 
 
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder of the run: {error}") from error
+    return folder
+
+
+def _save_whole(state: dict[str, Any], path: Path) -> None:
+    """The file appears whole or the old one stays."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
 def _own_device(device: str) -> torch.device:
     if device == CUDA:
         return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device(device)
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
