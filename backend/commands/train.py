@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices import DEVICES
+from ..errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     import torch.distributed as dist
 
     from ..training.config import read_config
+    from ..training.ranks import rank
     from ..training.trainer import WEIGHTS, Trainer
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -46,15 +48,20 @@ def run(args: argparse.Namespace) -> int:
     try:
         trainer = Trainer(config, args.output, device=args.device)
         progress = trainer.run(report=lambda line: print(line, flush=True))
+        first = rank() == 0
     finally:
         if several:
             dist.destroy_process_group()
-    print(f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; weights: {args.output / WEIGHTS}")
+    if first:
+        minutes = progress.seconds / 60
+        print(f"{progress.step} steps in {minutes:.1f} minutes; weights: {args.output / WEIGHTS}")
     return 0
 
 
 def _override(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise DataError(f"--set takes NAME=VALUE, not {text!r}")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

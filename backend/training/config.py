@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +42,10 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "step"):
             raise DataError(f"schedule must be 'cosine' or 'step', not {self.schedule!r}")
+        if min(self.learning_rate, self.clip_norm) <= 0:
+            raise DataError("learning_rate and clip_norm must be positive")
+        if not 0 <= self.ema_decay < 1:
+            raise DataError(f"ema_decay must be at least 0 and less than 1, not {self.ema_decay}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.seconds <= 0:
             raise DataError("a run needs an end: set run.steps or run.seconds")
+        if min(self.log_every, self.save_every) < 1:
+            raise DataError("log_every and save_every count steps: at least 1")
 
 
 @dataclass(frozen=True)
@@ -92,10 +100,12 @@ class TrainingConfig:
             raise DataError(f"unknown network {self.network!r}; choose from {', '.join(PRESETS)}")
         if len(self.rounds) != len(self.round_weights) or min(self.rounds, default=0) < 1:
             raise DataError("rounds and round_weights must be equally long, rounds at least 1")
+        if min(self.round_weights) < 0 or sum(self.round_weights) <= 0:
+            raise DataError("round_weights must not be negative, nor all zero")
 
     def network_config(self) -> NetworkConfig:
         """The network's sizes. `points` is what the batches have, so that training and use agree."""
-        sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in self.network_sizes.items()}
+        sizes: dict[str, Any] = {key: _as_tuples(value) for key, value in self.network_sizes.items()}
         try:
             preset = dataclasses.replace(PRESETS[self.network], **sizes)
             return dataclasses.replace(preset, points=self.batch.points)
@@ -109,13 +119,15 @@ def read_config(path: Path | str, overrides: dict[str, Any] | None = None) -> Tr
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or not even text
         raise DataError(f"{path} is not valid TOML: {error}") from error
     for name, value in (overrides or {}).items():
         *tables, last = name.split(".")
         table = values
         for part in tables:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise DataError(f"there is no setting {name}: {part} is a value, not a table")
         table[last] = value
     return _build(TrainingConfig, values, "")
 
@@ -130,18 +142,39 @@ _SECTIONS: dict[str, type] = {
 }
 
 
-def _build(cls: type[T], values: dict[str, Any], prefix: str) -> T:
+def _build(cls: type[T], values: Any, prefix: str) -> T:
+    if not isinstance(values, dict):
+        raise DataError(f"{prefix.rstrip('.')} is a table of settings, not {values!r}")
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
         raise DataError(f"unknown setting {prefix}{unknown[0]}; known here: {', '.join(sorted(known))}")
+    hints = typing.get_type_hints(cls)
     fields: dict[str, Any] = {}
     for key, value in values.items():
         section = _SECTIONS.get(prefix + key)
         if section is not None:
             fields[key] = _build(section, value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            fields[key] = tuple(tuple(v) if isinstance(v, list) else v for v in value)
-        else:
-            fields[key] = value
+            continue
+        fields[key] = _as_tuples(value)
+        if not _fits(fields[key], hints[key]):
+            raise DataError(f"{prefix}{key} cannot be {value!r}")
     return cls(**fields)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from TOML is of an annotated type; a whole number serves as a float."""
+    inner = typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if typing.get_origin(hint) is not tuple:
+        wanted = typing.get_origin(hint) or hint
+        return type(value) is wanted or (wanted is float and type(value) is int)
+    if not isinstance(value, tuple):
+        return False
+    each = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+    return len(each) == len(value) and all(map(_fits, value, each))
