@@ -10,60 +10,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import chunk_elements, mixed_precision, pick_device
-from .errors import Cancelled, CheckpointError, MeshError, PromptError
+from .devices import mixed_precision, pick_device
+from .errors import CheckpointError, MeshError, PromptError
 from .geometry import NEUTRAL_GREY, Mesh, Normalization, sample_surface
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
     PRESETS,
-    Decoding,
     Encoding,
     Locations,
     NetworkConfig,
     PartSAM,
-    PatchGeometry,
     farthest_point_sampling,
     interpolation_weights,
     load_network,
     patch_geometry,
     untrained_network,
 )
-from .refinement.face_graph import build_face_graph
-from .refinement.islands import dissolve_islands
-from .segmentation.every_part import (
-    Cancel,
-    EveryPartSettings,
-    Progress,
-    stability_scores,
-    suppress_overlaps,
-)
-from .segmentation.part_tree import build_partitions, order_by_size
-from .segmentation.parts import Parts
-from .segmentation.published import published_parts
+from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
+from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.sites import Sites
+
+__all__ = ["EncodedShape", "MaskPrediction", "Segmenter", "available_models"]
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
-
-
-@dataclass(frozen=True)
-class EncodedShape:
-    """Everything that any number of prompts on one shape shares. A value: hold it, pass it back.
-
-    points: float32 [N, 3], in the network's cube
-    normalization: from the caller's units into that cube
-    sites: where faces (or, without a mesh, points) are labelled
-    """
-
-    points: FloatArray
-    normalization: Normalization
-    mesh: Mesh | None
-    point_faces: IntArray | None
-    geometry: PatchGeometry
-    encoding: Encoding
-    point_locations: Locations
-    sites: Sites
-    site_locations: Locations
 
 
 @dataclass(frozen=True)
@@ -96,7 +66,9 @@ class Segmenter:
     Holds no shape: `encode` returns a value that the other methods take.
     """
 
-    def __init__(self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True) -> None:
+    def __init__(
+        self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True
+    ) -> None:
         self.network = network.to(device).eval()
         self.device = device
         self.model_name = name or network.config.name
@@ -169,7 +141,9 @@ class Segmenter:
             )
             point_locations = self._locate(encoding, cube)
             site_locations = (
-                point_locations if mesh is None else self._locate(encoding, normalization.apply(sites.locations))
+                point_locations
+                if mesh is None
+                else self._locate(encoding, normalization.apply(sites.locations))
             )
         return EncodedShape(
             cube, normalization, mesh, point_faces, geometry, encoding, point_locations, sites, site_locations
@@ -193,18 +167,19 @@ class Segmenter:
             raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give at least one of each")
         if not np.isfinite(clicks).all() or not np.isin(signs, (0, 1)).all():
             raise PromptError("clicks must be finite points, labels 0 or 1")
-        logits = None if previous is None else previous.point_logits[previous.best][None]
         cube = shape.normalization.apply(clicks).clip(-1, 1)
-        with torch.inference_mode(), mixed_precision(self.device):
-            decoding = self._decode(shape, self._tensor(cube)[None], self._tensor(signs)[None].long(), logits)
-            masks = slice(1, 4) if len(clicks) == 1 else slice(0, 1)
-            at_points = self.network.mask_logits(decoding, shape.point_locations, masks)[0, 0]
+        masks = slice(1, 4) if len(clicks) == 1 else slice(0, 1)
+        prior = None if previous is None else torch.as_tensor(previous.point_logits[previous.best][None])
+        with torch.inference_mode():
+            decoder = PromptDecoder(self.network, self.device, shape)
+            decoding = decoder.decode(self._tensor(cube)[None], self._tensor(signs)[None].long(), prior)
+            at_points = decoder.logits(decoding, shape.point_locations, masks)[0].cpu().numpy()
             scores = decoding.iou[0, 0, masks].float().cpu().numpy()
             face_logits = None
             if shape.sites.of_face is not None:
-                at_sites = self.network.mask_logits(decoding, shape.site_locations, masks)[0, 0]
-                face_logits = at_sites.float().cpu().numpy()[:, shape.sites.of_face]
-        return MaskPrediction(at_points.float().cpu().numpy(), face_logits, scores)
+                at_sites = decoder.logits(decoding, shape.site_locations, masks)[0]
+                face_logits = at_sites.cpu().numpy()[:, shape.sites.of_face]
+        return MaskPrediction(at_points, face_logits, scores)
 
     @torch.inference_mode()
     def predict_batch(
@@ -216,20 +191,16 @@ class Segmenter:
         returns: logits at the shape's points float32 [M, C, N], predicted IoUs [M, C]
         """
         masks = slice(1, 4) if points.shape[1] == 1 else slice(0, 1)
+        decoder = PromptDecoder(self.network, self.device, shape)
         logits, scores = [], []
-        count = len(shape.points) * self.config.mask_channels
-        for start in range(0, len(points), self._chunk(count)):
-            chunk = slice(start, start + self._chunk(count))
+        step = decoder.chunk(len(shape.points))
+        for start in range(0, len(points), step):
+            chunk = slice(start, start + step)
             prior = None if previous is None else previous[chunk]
-            with mixed_precision(self.device):
-                decoding = self._decode(
-                    shape,
-                    points[chunk].to(self.device).float(),
-                    labels[chunk].to(self.device).long(),
-                    prior,
-                )
-                logits.append(self.network.mask_logits(decoding, shape.point_locations, masks)[0].float())
-                scores.append(decoding.iou[0, :, masks].float())
+            clicks, signs = points[chunk].to(self.device).float(), labels[chunk].to(self.device).long()
+            decoding = decoder.decode(clicks, signs, prior)
+            logits.append(decoder.logits(decoding, shape.point_locations, masks))
+            scores.append(decoding.iou[0, :, masks].float())
         return torch.cat(logits), torch.cat(scores)
 
     @torch.inference_mode()
@@ -256,101 +227,22 @@ class Segmenter:
         strict_paper: the published procedure with its fixed threshold (one granularity only)
         progress: called with a stage name and a share of it; cancel: asked often, raises Cancelled
         """
-        settings = settings or EveryPartSettings()
         report = progress or (lambda stage, share: None)
-        clicks = self._tensor(shape.points[farthest_point_sampling(shape.points, min(prompts, len(shape.points)))])
+        chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)))
+        clicks = self._tensor(shape.points[chosen])
+        decoder = PromptDecoder(self.network, self.device, shape)
         if strict_paper:
-            logits, scores = self._decode_everywhere(shape, clicks, prompt_batch, report, cancel)
-            return published_parts(shape.sites, logits, scores, shape.mesh, shape.point_faces)
-        kept, scores = self._proposals(shape, clicks, prompt_batch, settings, report, cancel)
-        logits = self._decode_kept(shape, clicks, kept, report, cancel)
-        report("parts", 0.0)
-        parts = _assemble(shape, logits, scores, settings)
-        report("parts", 1.0)
-        return parts
-
-    def _proposals(
-        self,
-        shape: EncodedShape,
-        clicks: Tensor,
-        prompt_batch: int,
-        settings: EveryPartSettings,
-        report: Progress,
-        cancel: Cancel | None,
-    ) -> tuple[Tensor, FloatArray]:
-        """Kept candidates, int64 [K, 2] (click, mask token 1..3), and their scores, best first."""
-        coarse = self._coarse_locations(shape, settings.coarse_points)
-        found, masks, scores = [], [], []
-        for start in range(0, len(clicks), prompt_batch):
-            _check(cancel)
-            report("prompts", start / len(clicks))
-            batch = clicks[start : start + prompt_batch]
-            with mixed_precision(self.device):
-                decoding = self._decode(shape, batch[:, None], torch.ones(len(batch), 1, device=self.device).long())
-                logits = self.network.mask_logits(decoding, coarse, slice(1, 4))[0].float()
-            score = decoding.iou[0, :, 1:].float()
-            good = (score > settings.min_score) & (
-                stability_scores(logits, settings.stability_offset) > settings.min_stability
+            return find_parts_as_published(
+                decoder, clicks, prompt_batch=prompt_batch, report=report, cancel=cancel
             )
-            click, token = good.nonzero(as_tuple=True)
-            found.append(torch.stack([click + start, token + 1], dim=1))
-            masks.append(logits[click, token] > 0)
-            scores.append(score[click, token])
-        candidates, score = torch.cat(found), torch.cat(scores)
-        kept = suppress_overlaps(torch.cat(masks), score, settings.nms_iou, limit=settings.max_masks)
-        return candidates[kept], score[kept].cpu().numpy()
-
-    def _decode_kept(
-        self, shape: EncodedShape, clicks: Tensor, kept: Tensor, report: Progress, cancel: Cancel | None
-    ) -> FloatArray:
-        """Logits of the kept candidates at all sites, float16 [K, S]."""
-        sites = len(shape.sites.locations)
-        logits = np.empty((len(kept), sites), dtype=np.float16)
-        step = self._chunk(sites * self.config.mask_channels)
-        for start in range(0, len(kept), step):
-            _check(cancel)
-            report("faces", start / len(kept))
-            click, token = kept[start : start + step].unbind(dim=1)
-            with mixed_precision(self.device):
-                ones = torch.ones(len(click), 1, device=self.device).long()
-                decoding = self._decode(shape, clicks[click][:, None], ones)
-                vectors = decoding.mask_vectors[0, torch.arange(len(click), device=self.device), token]
-                chosen = Decoding(decoding.patch_features, vectors[None, :, None], decoding.iou)
-                values = self.network.mask_logits(chosen, shape.site_locations)[0, :, 0]
-            logits[start : start + len(click)] = values.float().clamp(-30, 30).half().cpu().numpy()
-        return logits
-
-    def _decode_everywhere(
-        self, shape: EncodedShape, clicks: Tensor, prompt_batch: int, report: Progress, cancel: Cancel | None
-    ) -> tuple[FloatArray, FloatArray]:
-        """All three masks of all clicks at all points: bool [3 K, N] and scores [3 K]."""
-        masks, scores = [], []
-        step = min(prompt_batch, self._chunk(len(shape.points) * self.config.mask_channels))
-        for start in range(0, len(clicks), step):
-            _check(cancel)
-            report("prompts", start / len(clicks))
-            batch = clicks[start : start + step, None]
-            logits, score = self.predict_batch(shape, batch, torch.ones(len(batch), 1))
-            masks.append((logits > 0).flatten(0, 1).cpu().numpy())
-            scores.append(score.flatten().cpu().numpy())
-        return np.concatenate(masks), np.concatenate(scores)
-
-    def _coarse_locations(self, shape: EncodedShape, count: int) -> Locations:
-        """The first points of a shape, which are as random as all of them."""
-        all_points = shape.point_locations
-        return Locations(
-            all_points.features[:, :, :count], all_points.index[:, :count], all_points.weight[:, :count]
+        return find_parts(
+            decoder,
+            clicks,
+            prompt_batch=prompt_batch,
+            settings=settings or EveryPartSettings(),
+            report=report,
+            cancel=cancel,
         )
-
-    def _decode(
-        self, shape: EncodedShape, points: Tensor, labels: Tensor, logits: FloatArray | Tensor | None = None
-    ) -> Decoding:
-        """Decode clicks [M, P, 3] of one shape; logits [M, N] of the previous round."""
-        mask_logits = None
-        if logits is not None:
-            chosen = torch.as_tensor(logits)[:, shape.geometry.mask_point_index[0].to(torch.as_tensor(logits).device)]
-            mask_logits = chosen.to(self.device).float()[None]
-        return self.network.decode(shape.encoding, points[None], labels[None], mask_logits)
 
     def _locate(self, encoding: Encoding, cube: FloatArray) -> Locations:
         index, weight = interpolation_weights(encoding.centers[0].float().cpu().numpy(), cube)
@@ -358,33 +250,5 @@ class Segmenter:
             encoding, self._tensor(cube)[None], index.to(self.device), weight.to(self.device)
         )
 
-    def _chunk(self, elements_per_prompt: int) -> int:
-        return max(1, chunk_elements(self.device) // elements_per_prompt)
-
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
-
-
-def _check(cancel: Cancel | None) -> None:
-    if cancel is not None and cancel():
-        raise Cancelled()
-
-
-def _assemble(
-    shape: EncodedShape, logits: FloatArray, scores: FloatArray, settings: EveryPartSettings
-) -> Parts:
-    """Partitions for all granularities from the kept masks."""
-    weights = shape.sites.weights
-    order = order_by_size(logits > 0, weights)
-    logits, scores = logits[order], scores[order]
-    values = logits.astype(np.float32)
-    raw = build_partitions(values, scores, weights, settings.tree)
-    if shape.mesh is None or shape.sites.of_face is None:
-        return Parts(shape.sites, logits, scores, raw, None, None)
-    graph = build_face_graph(shape.mesh)
-    connected = raw
-    if len(shape.sites.locations) == shape.mesh.face_count:  # else islands wait for refinement
-        connected = build_partitions(
-            values, scores, weights, settings.tree, clean=lambda labels: dissolve_islands(graph, labels)
-        )
-    return Parts(shape.sites, logits, scores, raw, connected, graph)

@@ -1,15 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Segment every part, first half: which of many candidate masks are worth keeping."""
+"""Segment every part: click everywhere, keep what holds, make parts of it.
+
+Candidates are filtered on a few thousand points; only those kept are decoded at every face.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .part_tree import TreeSettings
+from ..errors import Cancelled
+from ..geometry.mesh import FloatArray
+from ..network import Decoding
+from ..refinement.face_graph import build_face_graph
+from ..refinement.islands import dissolve_islands
+from .candidates import stability_scores, support_scores, suppress_overlaps
+from .encoded_shape import EncodedShape, PromptDecoder
+from .part_tree import TreeSettings, build_partitions, order_by_size
+from .parts import Parts
+from .published import published_parts
 
 Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
@@ -22,50 +36,167 @@ class EveryPartSettings:
     min_score: masks with a lower predicted IoU are dropped
     min_stability, stability_offset: masks whose IoU between the logit thresholds +offset and -offset
         is lower are dropped
+    min_support, support_iou: masks that too few of the clicks inside them agree on (with a mask of at
+        least this IoU) are dropped; see `support_scores`
+    support_weight: of the support beside the predicted IoU when masks are ranked
     nms_iou: of two masks with a higher IoU only the better scored is kept
     max_masks: at most this many are kept, best scored first
     coarse_points: masks are filtered on this many points, before the kept ones are decoded everywhere
     tree: how kept masks become parts
     """
 
-    min_score: float = 0.5
+    min_score: float = 0.1
     min_stability: float = 0.6
     stability_offset: float = 1.0
-    nms_iou: float = 0.7
+    min_support: float = 0.25
+    support_iou: float = 0.7
+    support_weight: float = 0.5
+    nms_iou: float = 0.6
     max_masks: int = 192
     coarse_points: int = 4096
     tree: TreeSettings = field(default_factory=TreeSettings)
 
 
-PUBLISHED_MIN_SCORE = 0.65
-PUBLISHED_THRESHOLD = 0.3
+@dataclass(frozen=True)
+class _Candidates:
+    """Masks that one click led to.
 
-
-def stability_scores(logits: Tensor, offset: float) -> Tensor:
-    """IoU of each mask at two thresholds, [..., N] -> [...]; 0 for empty masks.
-
-    As in A. Kirillov et al., "Segment Anything", ICCV 2023.
+    clicks: int64 [K]; tokens: int64 [K], mask token 1 .. 3; scores: float32 [K], predicted IoU
+    masks: bool [K, N], on the coarse points
     """
-    inner = (logits > offset).sum(dim=-1)
-    outer = (logits > -offset).sum(dim=-1)
-    return inner / outer.clamp(min=1)
+
+    clicks: Tensor
+    tokens: Tensor
+    scores: Tensor
+    masks: Tensor
+
+    def take(self, rows: Tensor) -> _Candidates:
+        return _Candidates(self.clicks[rows], self.tokens[rows], self.scores[rows], self.masks[rows])
 
 
-def suppress_overlaps(masks: Tensor, scores: Tensor, threshold: float, *, limit: int) -> Tensor:
-    """Greedy non-maximum suppression by IoU; indices int64 of what is kept, best first.
+def find_parts(
+    decoder: PromptDecoder,
+    clicks: Tensor,
+    *,
+    prompt_batch: int,
+    settings: EveryPartSettings,
+    report: Progress,
+    cancel: Cancel | None,
+) -> Parts:
+    """All parts of the decoder's shape, from clicks [P, 3] in the network's cube."""
+    found = _propose(decoder, clicks, prompt_batch, settings, report, cancel)
+    support = support_scores(found.masks, found.clicks, len(clicks), iou=settings.support_iou)
+    supported = support >= settings.min_support
+    found, support = found.take(supported), support[supported]
+    ranks = found.scores + settings.support_weight * support
+    kept = suppress_overlaps(found.masks, ranks, settings.nms_iou, limit=settings.max_masks)
+    found, support, ranks = found.take(kept), support[kept], ranks[kept]
+    logits = _decode_at_sites(decoder, clicks, found, report, cancel)
+    report("parts", 0.0)
+    measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
+    parts = _assemble(decoder.shape, logits, *measures, settings=settings)
+    report("parts", 1.0)
+    return parts
 
-    masks: bool [K, N]; scores: [K]. Equal scores are kept in index order.
-    """
-    order = scores.sort(descending=True, stable=True).indices
-    packed = masks[order].float()
-    areas = packed.sum(dim=1)
-    kept: list[int] = []
-    alive = areas > 0
-    while len(kept) < limit and bool(alive.any()):
-        best = int(alive.int().argmax())
-        kept.append(best)
-        shared = packed @ packed[best]
-        iou = shared / (areas + areas[best] - shared)
-        alive &= iou <= threshold
-        alive[best] = False
-    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+def find_parts_as_published(
+    decoder: PromptDecoder, clicks: Tensor, *, prompt_batch: int, report: Progress, cancel: Cancel | None
+) -> Parts:
+    """The published procedure: every mask at every point, then a fixed threshold."""
+    masks, scores = [], []
+    step = min(prompt_batch, decoder.chunk(len(decoder.shape.points)))
+    for start in range(0, len(clicks), step):
+        _check(cancel)
+        report("prompts", start / len(clicks))
+        decoding = decoder.decode(clicks[start : start + step, None])
+        logits = decoder.logits(decoding, decoder.shape.point_locations, slice(1, 4))
+        masks.append((logits > 0).flatten(0, 1).cpu().numpy())
+        scores.append(decoding.iou[0, :, 1:].float().flatten().cpu().numpy())
+    shape = decoder.shape
+    return published_parts(
+        shape.sites, np.concatenate(masks), np.concatenate(scores), shape.mesh, shape.point_faces
+    )
+
+
+def _propose(
+    decoder: PromptDecoder,
+    clicks: Tensor,
+    prompt_batch: int,
+    settings: EveryPartSettings,
+    report: Progress,
+    cancel: Cancel | None,
+) -> _Candidates:
+    """All masks of all clicks that pass the score and stability filters."""
+    coarse = decoder.shape.coarse_locations(settings.coarse_points)
+    batches: list[_Candidates] = []
+    step = min(prompt_batch, decoder.chunk(settings.coarse_points))
+    for start in range(0, len(clicks), step):
+        _check(cancel)
+        report("prompts", start / len(clicks))
+        decoding = decoder.decode(clicks[start : start + step, None])
+        logits = decoder.logits(decoding, coarse, slice(1, 4))
+        scores = decoding.iou[0, :, 1:].float()
+        stable = stability_scores(logits, settings.stability_offset) > settings.min_stability
+        click, token = (stable & (scores > settings.min_score)).nonzero(as_tuple=True)
+        batches.append(_Candidates(click + start, token + 1, scores[click, token], logits[click, token] > 0))
+    return _Candidates(
+        clicks=torch.cat([b.clicks for b in batches]),
+        tokens=torch.cat([b.tokens for b in batches]),
+        scores=torch.cat([b.scores for b in batches]),
+        masks=torch.cat([b.masks for b in batches]),
+    )
+
+
+def _decode_at_sites(
+    decoder: PromptDecoder, clicks: Tensor, found: _Candidates, report: Progress, cancel: Cancel | None
+) -> NDArray[np.float16]:
+    """Logits of the candidates at all sites, float16 [K, S]."""
+    sites = len(decoder.shape.sites.locations)
+    logits = np.empty((len(found.clicks), sites), dtype=np.float16)
+    step = decoder.chunk(sites)
+    for start in range(0, len(logits), step):
+        _check(cancel)
+        report("faces", start / len(logits))
+        click, token = found.clicks[start : start + step], found.tokens[start : start + step]
+        decoding = decoder.decode(clicks[click, None])
+        vectors = decoding.mask_vectors[0, torch.arange(len(click), device=token.device), token]
+        chosen = Decoding(decoding.patch_features, vectors[None, :, None], decoding.iou)
+        values = decoder.logits(chosen, decoder.shape.site_locations, slice(None))[:, 0]
+        logits[start : start + len(click)] = values.clamp(-30, 30).half().cpu().numpy()
+    return logits
+
+
+def _assemble(
+    shape: EncodedShape,
+    logits: NDArray[np.float16],
+    scores: FloatArray,
+    ranks: FloatArray,
+    support: FloatArray,
+    *,
+    settings: EveryPartSettings,
+) -> Parts:
+    """Partitions for all granularities from the kept masks."""
+    weights = shape.sites.weights
+    order = order_by_size(logits > 0, weights)
+    logits, scores, ranks, support = logits[order], scores[order], ranks[order], support[order]
+    values = logits.astype(np.float32)
+    raw = build_partitions(values, ranks, support, weights, settings.tree)
+    if shape.mesh is None or shape.sites.of_face is None:
+        return Parts(shape.sites, logits, scores, raw, None, None)
+    graph = build_face_graph(shape.mesh)
+    connected = raw
+    if len(shape.sites.locations) == shape.mesh.face_count:  # else islands wait for refinement
+        connected = build_partitions(
+            values,
+            ranks,
+            support,
+            weights,
+            settings.tree,
+            clean=lambda labels: dissolve_islands(graph, labels),
+        )
+    return Parts(shape.sites, logits, scores, raw, connected, graph)
+
+
+def _check(cancel: Cancel | None) -> None:
+    if cancel is not None and cancel():
+        raise Cancelled()

@@ -2,9 +2,9 @@
 """Segment every part, second half: from overlapping masks to one partition per granularity.
 
 Every kept mask gets a level in [0, 1]: the granularity from which it is painted. Levels grow with
-how small a mask is and with how much it competes with better ones, and never fall below the level of
-the mask that contains it. A partition paints all masks up to a granularity, smaller ones on top, so
-that neighbouring granularities differ by whole masks and labels for any granularity are a look-up.
+how small a mask is, how few clicks support it and how much it competes with better ones, and never
+fall below the level of the mask that contains it. A partition paints all masks up to a granularity,
+smaller ones on top, so that neighbouring granularities differ by whole masks and labels for any granularity are a look-up.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class TreeSettings:
     rest_logit: where no mask's logit reaches this, a face belongs to the remainder
     """
 
-    coarsest: float = 0.25
-    finest: float = 0.0005
+    coarsest: float = 0.15
+    finest: float = 4e-6
     full_conflict: float = 0.6
     containment: float = 0.8
-    min_visible: float = 0.2
+    min_visible: float = 0.4
     rest_logit: float = -1.5
 
 
@@ -53,7 +53,8 @@ class Partition:
 
 def build_partitions(
     logits: FloatArray,
-    scores: FloatArray,
+    ranks: FloatArray,
+    support: FloatArray,
     weights: FloatArray,
     settings: TreeSettings,
     *,
@@ -62,10 +63,10 @@ def build_partitions(
     """Partitions for GRANULARITY_STEPS granularities from 0 to 1, the number of parts never falling.
 
     logits: [K, S], masks ordered from the largest to the smallest (`order_by_size`)
-    scores: [K]; weights: [S], area shares
+    ranks: [K], better masks have higher ones; support: [K] in [0, 1]; weights: [S], area shares
     clean: applied to each labelling (values are masks), e.g. to dissolve islands
     """
-    levels = mask_levels(logits > 0, scores, weights, settings)
+    levels = mask_levels(logits > 0, ranks, support, weights, settings)
     partitions: list[Partition] = []
     for granularity in np.linspace(0, 1, GRANULARITY_STEPS):
         painted = paint(logits, np.flatnonzero(levels <= granularity), weights, settings)
@@ -86,7 +87,11 @@ def order_by_size(masks: NDArray[np.bool_], weights: FloatArray) -> IntArray:
 
 
 def mask_levels(
-    masks: NDArray[np.bool_], scores: FloatArray, weights: FloatArray, settings: TreeSettings
+    masks: NDArray[np.bool_],
+    ranks: FloatArray,
+    support: FloatArray,
+    weights: FloatArray,
+    settings: TreeSettings,
 ) -> FloatArray:
     """The granularity from which each mask is painted, float64 [K] in [0, 1]. Masks: largest first."""
     count = len(masks)
@@ -96,11 +101,11 @@ def mask_levels(
     areas = weighted.sum(axis=1)
     shared = weighted @ masks.T.astype(np.float64)
     iou = shared / np.maximum(areas[:, None] + areas[None] - shared, 1e-12)
-    better = scores[None] > scores[:, None]
+    better = ranks[None] > ranks[:, None]
     conflict = (iou * better).max(axis=1) / settings.full_conflict
     span = np.log(settings.finest / settings.coarsest)
     fineness = np.log(np.maximum(areas, 1e-12) / settings.coarsest) / span
-    levels = np.clip(np.maximum(conflict, fineness), 0, 1)
+    levels = np.clip(np.maximum.reduce([conflict, fineness, 1 - support]), 0, 1)
     inside = shared / np.maximum(areas[:, None], 1e-12) > settings.containment
     for child in range(1, count):
         parents = np.flatnonzero(inside[child, :child])
@@ -109,9 +114,7 @@ def mask_levels(
     return levels
 
 
-def paint(
-    logits: FloatArray, active: IntArray, weights: FloatArray, settings: TreeSettings
-) -> IntArray:
+def paint(logits: FloatArray, active: IntArray, weights: FloatArray, settings: TreeSettings) -> IntArray:
     """Paint active masks, smaller ones on top; sites in none take the most likely one, or the rest.
 
     logits: [K, S], largest mask first; active: indices into K, ascending

@@ -14,11 +14,13 @@ from scipy.spatial import cKDTree
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement import build_face_graph
-from .every_part import PUBLISHED_MIN_SCORE, PUBLISHED_THRESHOLD, suppress_overlaps
+from .candidates import suppress_overlaps
 from .part_tree import Partition
 from .parts import Parts
 from .sites import Sites
 
+MIN_SCORE = 0.65
+THRESHOLD = 0.3
 
 _CERTAIN = 4.0
 """Logit that stands for a vote: the published procedure knows no doubt."""
@@ -31,21 +33,21 @@ def published_parts(
     mesh: Mesh | None,
     point_faces: IntArray | None,
     *,
-    threshold: float = PUBLISHED_THRESHOLD,
+    threshold: float = THRESHOLD,
 ) -> Parts:
     """Score filter, NMS over points, painting from large to small, majority vote of each face's points.
 
     masks: bool [K, N] over the encoded points; scores: [K]; point_faces: int [N], with `mesh`
     returns: Parts with a single partition, whose sites are all faces (or, without a mesh, the points)
     """
-    good = scores > PUBLISHED_MIN_SCORE
+    good = scores > MIN_SCORE
     masks, scores = masks[good], scores[good]
     kept = suppress_overlaps(
         torch.from_numpy(masks), torch.from_numpy(scores), threshold, limit=len(masks)
     ).numpy()
     order = kept[np.argsort(-masks[kept].sum(axis=1), kind="stable")]
     masks, scores = masks[order], scores[order]
-    labels = np.full(masks.shape[1], -1, dtype=np.int64)
+    labels: IntArray = np.full(masks.shape[1], -1, dtype=np.int64)
     for label, mask in enumerate(masks):
         labels[mask] = label
     graph = None

@@ -42,13 +42,13 @@ class Sites:
         centroids, areas = face_centroids(mesh), face_areas(mesh)
         # Faces without area still want a label, but must not turn the weights into 0 / 0.
         areas = areas / areas.sum()
-        if mesh.face_count <= MAX_SITES:
-            locations, of_face = centroids, np.arange(mesh.face_count, dtype=np.int32)
-        else:
+        locations: FloatArray = centroids
+        of_face: IntArray = np.arange(mesh.face_count, dtype=np.int32)
+        if mesh.face_count > MAX_SITES:
             chosen = _spread_over_area(areas, MAX_SITES)
             locations = centroids[chosen]
             of_face = _nearest(locations, centroids)
-        weights = np.bincount(of_face, weights=areas, minlength=len(locations))
+        weights: FloatArray = np.bincount(of_face, weights=areas, minlength=len(locations))
         of_point = of_face[point_faces] if point_faces is not None else _nearest(locations, points)
         return cls(locations, weights, of_point, of_face)
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An encoded shape, and decoding prompts on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..devices import chunk_elements, mixed_precision
+from ..geometry import Mesh, Normalization
+from ..geometry.mesh import FloatArray, IntArray
+from ..network import Decoding, Encoding, Locations, PartSAM, PatchGeometry
+from .sites import Sites
+
+
+@dataclass(frozen=True)
+class EncodedShape:
+    """Everything that any number of prompts on one shape shares. A value: hold it, pass it back.
+
+    points: float32 [N, 3], in the network's cube
+    normalization: from the caller's units into that cube
+    sites: where faces (or, without a mesh, points) are labelled
+    """
+
+    points: FloatArray
+    normalization: Normalization
+    mesh: Mesh | None
+    point_faces: IntArray | None
+    geometry: PatchGeometry
+    encoding: Encoding
+    point_locations: Locations
+    sites: Sites
+    site_locations: Locations
+
+    def coarse_locations(self, count: int) -> Locations:
+        """The first points, which are as random as all of them."""
+        every = self.point_locations
+        return Locations(every.features[:, :, :count], every.index[:, :count], every.weight[:, :count])
+
+
+@dataclass(frozen=True)
+class PromptDecoder:
+    """A network bound to one encoded shape."""
+
+    network: PartSAM
+    device: str
+    shape: EncodedShape
+
+    def decode(
+        self, points: Tensor, labels: Tensor | None = None, previous: Tensor | None = None
+    ) -> Decoding:
+        """Answer M sets of P clicks.
+
+        points: float32 [M, P, 3] in the network's cube; labels: int64 [M, P], all positive if None
+        previous: logits [M, N] of the last round at the shape's points
+        """
+        if labels is None:
+            labels = torch.ones(points.shape[:2], dtype=torch.long, device=self.device)
+        mask_logits = None
+        if previous is not None:
+            index = self.shape.geometry.mask_point_index[0].to(previous.device)
+            mask_logits = previous[:, index].to(self.device).float()[None]
+        with mixed_precision(self.device):
+            return self.network.decode(self.shape.encoding, points[None], labels[None], mask_logits)
+
+    def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
+        """Masks (a slice of the tokens) at locations: float32 [M, C, N]."""
+        with mixed_precision(self.device):
+            return self.network.mask_logits(decoding, locations, masks)[0].float()
+
+    def chunk(self, locations: int) -> int:
+        """How many prompts to evaluate at this many locations at once."""
+        return max(1, chunk_elements(self.device) // (locations * self.network.config.mask_channels))
