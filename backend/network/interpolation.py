@@ -55,7 +55,7 @@ def scatter_mean(features: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def linear_taps(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two cells on either side of `position` (in cells, clamped to the border) and the upper one's weight."""
+    """The two cells beside `position` (in cells, clamped to the border) and the upper one's weight."""
     position = position.clamp(0, size - 1)
     low = position.floor()
     fraction = position - low

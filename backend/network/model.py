@@ -132,6 +132,7 @@ class PartSAM(nn.Module):
         batch, sets, clicks, _ = points.shape
         features = self.field(encoding.texels, points.reshape(batch, sets * clicks, 3))
         prompts = self.point_prompts(points, labels, features.view(batch, sets, clicks, -1))
+        dense: Tensor
         if mask_logits is None:
             dense = self.mask_prompts.no_mask_embedding
         else:
@@ -140,9 +141,7 @@ class PartSAM(nn.Module):
         return Decoding(*self.decoder(prompts, patches, encoding.patch_pe))
 
     def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
-        batch, sets, count = mask_logits.shape
-        index = encoding.mask_neighbor_index
-        near = gather_rows(mask_logits.transpose(1, 2), index)  # [B, L, Km, M]
+        near = gather_rows(mask_logits.transpose(1, 2), encoding.mask_neighbor_index)  # [B, L, Km, M]
         return self.mask_prompts(encoding.mask_offsets, near.permute(0, 3, 1, 2))
 
     def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:

@@ -7,17 +7,19 @@ import re
 
 _BRANCHES = {"partfield": "frozen", "partfieldMy": "learnable"}
 _BRANCH = r"pc_encoder\.(?P<branch>partfieldMy|partfield)\."
+_POINTS = _BRANCH + r"pvcnn\.pc_encoder\."
+_LAYER = _BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\."
 
 # Published name -> ours. `{0}` stands for the pattern's first number, and so on.
 _RULES: tuple[tuple[str, str], ...] = (
     # point stem; only the first block of the published encoder list feeds anything
-    (_BRANCH + r"pvcnn\.pc_encoder\.encoder\.0\.voxel_layers\.0\.", "@stem.positions.voxel_conv1."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.encoder\.0\.voxel_layers\.3\.", "@stem.positions.voxel_conv2."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.encoder\.0\.point_features\.layers\.0\.", "@stem.positions.point_conv."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.add_layer\.0\.voxel_layers\.0\.", "@stem.attributes.voxel_conv1."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.add_layer\.0\.voxel_layers\.3\.", "@stem.attributes.voxel_conv2."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.add_layer\.0\.point_features\.layers\.0\.", "@stem.attributes.point_conv."),
-    (_BRANCH + r"pvcnn\.pc_encoder\.add_conv1\.", "@stem.attribute_injection."),
+    (_POINTS + r"encoder\.0\.voxel_layers\.0\.", "@stem.positions.voxel_conv1."),
+    (_POINTS + r"encoder\.0\.voxel_layers\.3\.", "@stem.positions.voxel_conv2."),
+    (_POINTS + r"encoder\.0\.point_features\.layers\.0\.", "@stem.positions.point_conv."),
+    (_POINTS + r"add_layer\.0\.voxel_layers\.0\.", "@stem.attributes.voxel_conv1."),
+    (_POINTS + r"add_layer\.0\.voxel_layers\.3\.", "@stem.attributes.voxel_conv2."),
+    (_POINTS + r"add_layer\.0\.point_features\.layers\.0\.", "@stem.attributes.point_conv."),
+    (_POINTS + r"add_conv1\.", "@stem.attribute_injection."),
     # U-Net
     (_BRANCH + r"pvcnn\.unet_encoder\.down_convs\.(\d)\.block\.", "@unet.down.{0}."),
     (_BRANCH + r"pvcnn\.unet_encoder\.up_convs\.(\d)\.norm1\.", "@unet.up_norms.{0}."),
@@ -26,11 +28,11 @@ _RULES: tuple[tuple[str, str], ...] = (
     (_BRANCH + r"pvcnn\.unet_encoder\.conv_final\.", "@unet.conv_out."),
     # triplane transformer
     (_BRANCH + r"triplane_transformer\.pos_embed", "@transformer.position"),
-    (_BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\.self_attn\.in_proj_", "@transformer.blocks.{0}.attention.qkv."),
-    (_BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\.self_attn\.out_proj\.", "@transformer.blocks.{0}.attention.out."),
-    (_BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\.mlp\.0\.", "@transformer.blocks.{0}.mlp.0."),
-    (_BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\.mlp\.3\.", "@transformer.blocks.{0}.mlp.2."),
-    (_BRANCH + r"triplane_transformer\.transformer\.layers\.(\d)\.norm", "@transformer.blocks.{0}.norm"),
+    (_LAYER + r"self_attn\.in_proj_", "@transformer.blocks.{0}.attention.qkv."),
+    (_LAYER + r"self_attn\.out_proj\.", "@transformer.blocks.{0}.attention.out."),
+    (_LAYER + r"mlp\.0\.", "@transformer.blocks.{0}.mlp.0."),
+    (_LAYER + r"mlp\.3\.", "@transformer.blocks.{0}.mlp.2."),
+    (_LAYER + r"norm", "@transformer.blocks.{0}.norm"),
     (_BRANCH + r"triplane_transformer\.transformer\.norm\.", "@transformer.norm."),
     (_BRANCH + r"triplane_transformer\.downsampler\.0\.", "@transformer.conv1."),
     (_BRANCH + r"triplane_transformer\.downsampler\.3\.", "@transformer.conv2."),

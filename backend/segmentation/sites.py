@@ -48,7 +48,7 @@ class Sites:
             chosen = _spread_over_area(areas, MAX_SITES)
             locations = centroids[chosen]
             of_face = _nearest(locations, centroids)
-        weights: FloatArray = np.bincount(of_face, weights=areas, minlength=len(locations))
+        weights = np.bincount(of_face, weights=areas, minlength=len(locations))
         of_point = of_face[point_faces] if point_faces is not None else _nearest(locations, points)
         return cls(locations, weights, of_point, of_face)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the pictures in docs/images from the screenshots of the last window tests.
 
-    python dev.py test --only window && python tests/window/readme_pictures.py
+python dev.py test --only window && python tests/window/readme_pictures.py
 """
 
 from __future__ import annotations
