@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training runs of a tiny network on one built shape, on the CPU: learning, chaining, stopping, two ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from built_meshes import joined
+
+from backend import Mesh, Segmenter
+from backend.errors import DataError
+from backend.network import load_network
+from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
+from backend.training.curves import draw_curves
+from backend.training.ranks import Clock
+from backend.training.shards import LabelledShape, ShapeSet, write_shard
+from backend.training.step import AveragedWeights
+from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, learning_rate
+
+TINY = """
+rounds = [1, 2]
+round_weights = [0.6, 0.4]
+
+[network_sizes]
+voxel_resolution = 8
+voxel_channels = 8
+plane_resolution = 16
+unet_widths = [8, 8, 16]
+transformer_width = 32
+transformer_depth = 1
+transformer_heads = 2
+plane_channels = 16
+patches = 32
+patch_neighbors = 8
+decoder_width = 32
+decoder_depth = 1
+decoder_heads = 2
+decoder_mlp_width = 64
+mask_prompt_widths = [8, 16]
+mask_channels = 16
+mask_prompt_points = 128
+mask_prompt_neighbors = 4
+
+[batch]
+shapes = 4
+points = 512
+masks = 2
+composed = 0.0
+fused = 0.0
+augmentation = { any_rotation = 0.0, axis_swap = 0.0, drop = 0.0 }
+
+[optimizer]
+learning_rate = 2e-3
+warmup_steps = 10
+ema_decay = 0.98
+
+[run]
+steps = 4
+log_every = 2
+save_every = 1000
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small gain nothing from threads, and sums in a fixed order can be compared exactly."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def box(low: tuple[float, float, float], high: tuple[float, float, float]) -> Mesh:
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    quads = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
+    vertices = np.array(low) + corners * (np.array(high) - np.array(low))
+    return Mesh(vertices, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]))
+
+
+def mushroom() -> LabelledShape:
+    """A thin stem (label 0) under a wide cap (label 1)."""
+    mesh = joined(box((-0.15, -0.15, -0.5), (0.15, 0.15, 0.5)), box((-0.6, -0.6, 0.5), (0.6, 0.6, 0.9)))
+    info = {"names": ["component"], "repo": "a/a", "path": "mushroom.glb", "licence": "CC0-1.0"}
+    return LabelledShape(mesh, np.repeat([0, 1], 12)[None].astype(np.uint8), info)
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """A configuration of a run that takes a second, with its shard beside it."""
+    write_shard(tmp_path / "one.npz.xz", ShapeSet.from_shapes([mushroom()]))
+    path = tmp_path / "tiny.toml"
+    path.write_text(f"shards = [{json.dumps(str(tmp_path / 'one.npz.xz'))}]\n{TINY}", encoding="utf-8")
+    return path
+
+
+def train(config: Path, folder: Path, **settings: Any) -> Trainer:
+    """Run to the end; `settings` are of [run]."""
+    overrides = {f"run.{name}": value for name, value in settings.items()}
+    trainer = Trainer(read_config(config, overrides), folder, device="cpu")
+    trainer.run()
+    return trainer
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def all_weights(trainer: Trainer) -> torch.Tensor:
+    averages = [w.flatten() for w in trainer.average.weights]
+    return torch.cat([*(p.detach().flatten() for p in trainer.network.parameters()), *averages])
+
+
+# --- learning --------------------------------------------------------------------------------------
+
+
+def test_a_repeated_shape_is_learnt_until_one_click_finds_each_part(config_file, tmp_path):
+    train(config_file, tmp_path / "run", steps=220, log_every=20)
+    losses = [row["loss"] for row in metrics(tmp_path / "run")]
+    assert losses[-1] < 0.2 * losses[0]
+    segmenter = Segmenter.load(tmp_path / "run" / WEIGHTS, device="cpu")
+    shape = segmenter.encode(mushroom().mesh, seed=1)
+    point_parts = mushroom().labelings[0][shape.point_faces]
+    for part, click in ((0, (0, -0.15, -0.1)), (1, (0, 0, 0.9))):
+        prediction = segmenter.predict(shape, np.array([click]), np.array([1]))
+        mask = prediction.point_logits[prediction.best] > 0
+        iou = (mask & (point_parts == part)).sum() / (mask | (point_parts == part)).sum()
+        assert iou > 0.8, f"part {part}"
+
+
+# --- chaining --------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_step_for_step(config_file, tmp_path):
+    whole = train(config_file, tmp_path / "whole", steps=24)
+    # The schedule is one of 24 steps all along: the first process saves after 13 and is not asked to end.
+    config = read_config(config_file, {"run.steps": 24})
+    first = Trainer(config, tmp_path / "chained", device="cpu")
+    for _ in range(13):
+        first._one_step()
+    first.save()
+    second = train(config_file, tmp_path / "chained", steps=24)
+    assert second.progress.step == 24
+    assert torch.equal(all_weights(second), all_weights(whole))
+
+
+def test_after_resuming_the_schedule_still_sets_the_rate_that_is_used(config_file, tmp_path):
+    train(config_file, tmp_path, steps=4)
+    trainer = train(config_file, tmp_path, steps=40)  # the first part was all warm-up
+    rates = [row["learning_rate"] for row in metrics(tmp_path)]
+    assert max(rates) > 1.5e-3
+    assert rates[-1] < 1e-4
+    before = all_weights(trainer)
+    trainer.step(1, 0.0)  # a rate of zero must reach the optimiser itself
+    assert torch.equal(all_weights(trainer), before)
+
+
+def test_time_limits_end_a_process_or_the_schedule(config_file, tmp_path):
+    limited = train(config_file, tmp_path / "a", steps=10**6, stop_after=0.2).progress
+    assert 1 <= limited.step < 10**6
+    assert limited.seconds >= 0.2
+    again = train(config_file, tmp_path / "a", steps=10**6, stop_after=0.2).progress
+    assert again.step > limited.step
+    assert again.seconds >= limited.seconds + 0.2
+    done = train(config_file, tmp_path / "b", steps=0, seconds=0.2).progress
+    assert done.share(RunConfig(seconds=0.2)) == 1
+    assert train(config_file, tmp_path / "b", steps=0, seconds=0.2).progress.step == done.step
+
+
+def test_sigterm_saves_and_leaves(config_file, tmp_path, repository):
+    command = [sys.executable, "-m", "backend", "train", config_file, "-o", tmp_path / "run",
+               "--device", "cpu", "--set", "run.steps=1000000", "--set", "run.log_every=1"]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=repository, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("step")
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "weights:" in rest.splitlines()[-1]
+    saved = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)  # noqa: TID251
+    assert 1 <= saved["progress"]["step"] < 10**6
+    assert load_network(tmp_path / "run" / WEIGHTS).network.config.patches == 32
+
+
+def test_metrics_are_written_for_people_and_for_tensorboard(config_file, tmp_path):
+    train(config_file, tmp_path / "run", steps=6)
+    rows = metrics(tmp_path / "run")
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert {"loss", "iou_first", "gradient_norm", "steps_per_second", "shapes_per_second"} <= rows[0].keys()
+    assert any((tmp_path / "run/tensorboard").glob("events.out.tfevents.*"))
+    draw_curves(tmp_path / "run/metrics.jsonl", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "other sizes"])
+def test_an_unusable_checkpoint_is_refused_by_name(config_file, tmp_path, damage):
+    train(config_file, tmp_path / "run", steps=2)
+    path = tmp_path / "run" / CHECKPOINT
+    overrides = {}
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "foreign":
+        path.write_bytes(b"no checkpoint")
+    else:
+        overrides = {"network_sizes.patches": 48, "network_sizes.decoder_mlp_width": 32}
+    trainer = Trainer(read_config(config_file, overrides), tmp_path / "run", device="cpu")
+    with pytest.raises(DataError, match=r"checkpoint\.pt does not fit .* or is damaged") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+
+
+# --- schedule and average ----------------------------------------------------------------------------
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=4, final_ratio=0.1)
+    assert [learning_rate(config, step, 0.0) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    shares = (0.0, 1 / 3, 0.5, 2 / 3, 1.0)
+    rates = [learning_rate(config, 100, share) for share in shares]
+    assert rates == pytest.approx([1, 0.1 + 0.9 * 0.75, 0.55, 0.1 + 0.9 * 0.25, 0.1])
+
+
+def test_the_step_schedule_divides_by_ten_twice():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=0, schedule="step")
+    rates = [learning_rate(config, 100, share) for share in (0, 0.59, 0.6, 0.84, 0.85, 1)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_whichever_limit_comes_first_ends_the_schedule():
+    assert Progress(step=50, seconds=10).share(RunConfig(steps=100, seconds=100)) == 0.5
+    assert Progress(step=50, seconds=90).share(RunConfig(steps=100, seconds=100)) == 0.9
+    assert Progress(step=500).share(RunConfig(steps=100)) == 1
+
+
+def test_averaged_weights_follow_their_formula():
+    network = torch.nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+        average = AveragedWeights(network, decay=0.9)
+        network.weight.fill_(2.0)
+        average.update(1000)  # late: the decay as configured
+        assert average.weights[0].tolist() == [pytest.approx([1.1, 1.1])]
+        average.update(1000, every=2)
+        assert average.weights[0].tolist() == [pytest.approx([2 - 0.9 * 0.81] * 2)]
+        average.update(5)  # early: 6 / 15
+        assert average.weights[0].tolist() == [pytest.approx([2 - 0.9 * 0.81 * 0.4] * 2)]
+    with average.swapped_in():
+        assert torch.equal(network.weight, average.weights[0])
+    assert network.weight.tolist() == [[2.0, 2.0]]
+
+
+def test_the_clock_goes_on_where_it_was():
+    clock = Clock(100.0, torch.device("cpu"))
+    seconds, stop = clock.read()
+    assert seconds >= 100
+    assert not stop
+    assert clock.read(signalled=True)[1]
+    assert clock.read(stop_after=1e-9)[1]
+    assert not clock.read(stop_after=50)[1]  # of this process, not of all
+
+
+# --- several processes -------------------------------------------------------------------------------
+
+TWO_RANKS = """
+    import sys
+    import torch, torch.distributed as dist
+    from backend.training.config import read_config
+    from backend.training.trainer import Trainer
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, folder = dist.get_rank(), sys.argv[2]
+    trainer = Trainer(read_config(sys.argv[1]), folder, device="cpu")
+    flat = lambda tensors: torch.cat([t.detach().flatten() for t in tensors])
+    own, step = [], trainer.step
+    exchange = step._average_gradients
+    def watched():
+        own.append(flat(torch.zeros_like(p) if p.grad is None else p.grad for p in step.parameters))
+        exchange()
+        own.append(flat(p.grad for p in step.parameters))
+    step._average_gradients = watched
+    progress = trainer.run()
+    weights = flat(trainer.network.parameters())
+    torch.save({"weights": weights, "before": own[0], "after": own[1], "step": progress.step,
+                "random": torch.get_rng_state(), "seconds": progress.seconds}, f"{folder}/rank{rank}.pt")
+    dist.destroy_process_group()
+"""
+
+
+def torchrun(script: Path, *arguments: Path, repository: Path) -> list[dict[str, Any]]:
+    """Run `script` on two ranks; what each saved."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(arguments[1] / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]  # noqa: TID251
+
+
+def test_two_processes_train_one_network_and_chain(config_file, tmp_path, repository):
+    script, folder = tmp_path / "two.py", tmp_path / "run"
+    script.write_text(textwrap.dedent(TWO_RANKS), encoding="utf-8")
+    # A limit in seconds, to which the ranks' own clocks would come at different steps.
+    text = config_file.read_text(encoding="utf-8").replace("steps = 4", "steps = 100000\nstop_after = 1.0")
+    config_file.write_text(text, encoding="utf-8")
+    first, second = torchrun(script, config_file, folder, repository=repository)
+    assert first["step"] == second["step"] >= 1
+    assert first["seconds"] == second["seconds"]
+    assert not torch.equal(first["before"], second["before"])  # each has its own data
+    mean = (first["before"] + second["before"]) / 2
+    for rank in (first, second):
+        torch.testing.assert_close(rank["after"], mean, rtol=1e-5, atol=1e-8)
+    assert torch.equal(first["weights"], second["weights"])
+    states = torch.load(folder / CHECKPOINT, weights_only=True)["random"]  # noqa: TID251
+    assert [torch.equal(states[i][0], rank["random"]) for i, rank in enumerate((first, second))] == [True] * 2
+    later = torchrun(script, config_file, folder, repository=repository)
+    assert later[0]["step"] == later[1]["step"] > first["step"]
+    assert torch.equal(later[0]["weights"], later[1]["weights"])
+
+
+# --- configuration -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("typo", 1, "unknown setting typo; known here: batch"),
+        ("batch.augmentation.spinn", 1, "unknown setting batch.augmentation.spinn"),
+        ("run.steps", "many", "run.steps cannot be 'many'"),
+        ("run.steps", 1.5, "run.steps cannot be 1.5"),
+        ("run.graphs", 1, "run.graphs cannot be 1"),
+        ("rounds", [1, "two"], "rounds cannot be"),
+        ("batch", 3, "batch is a table"),
+        ("batch.shapes.more", 3, "shapes is a value, not a table"),
+        ("batch.repository_shares", [["a/a"]], "batch.repository_shares cannot be"),
+        ("batch.points", 0, "must be positive"),
+        ("optimizer.schedule", "linear", "schedule must be"),
+        ("optimizer.learning_rate", -1, "must be positive"),
+        ("optimizer.ema_decay", 1, "ema_decay must be"),
+        ("run.log_every", 0, "at least 1"),
+        ("network", "huge", "unknown network 'huge'"),
+        ("round_weights", [1], "equally long"),
+        ("round_weights", [0, 0], "nor all zero"),
+    ],
+)
+def test_a_bad_setting_is_named_in_one_line(config_file, name, value, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_config(config_file, {name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("network_sizes.patchess", 3, "patchess"),
+        ("network_sizes.patches", 4096, "more patches than points"),
+        ("network_sizes.unet_widths", [8, 16, 32], "do not fit together"),
+        ("shards", [], "no training data"),
+        ("shards", ["absent.npz.xz"], "cannot read"),
+        ("shards", ["absent.pack"], "absent.pack"),
+        ("batch.repository_shares", [["b/b", 0.5]], "which no shape comes from"),
+    ],
+)
+def test_what_cannot_be_built_is_named_in_one_line(config_file, tmp_path, name, value, message):
+    with pytest.raises(DataError, match=message) as caught:
+        Trainer(read_config(config_file, {name: value}), tmp_path / "run", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_configurations_and_folders_are_named(config_file, tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        read_config(tmp_path / "absent.toml")
+    for content in (b"steps = ", b"\xff\xfe\x00"):
+        (tmp_path / "bad.toml").write_bytes(content)
+        with pytest.raises(DataError, match="not valid TOML"):
+            read_config(tmp_path / "bad.toml")
+    with pytest.raises(DataError, match="needs an end"):
+        read_config(config_file, {"run.steps": 0})
+    with pytest.raises(DataError, match="folder of the run"):
+        Trainer(read_config(config_file), config_file, device="cpu")
+
+
+def test_the_shipped_recipe_is_valid(repository):
+    config = read_config(repository / "backend/training/configs/small.toml")
+    assert dataclasses.is_dataclass(config)
+    assert isinstance(config, TrainingConfig)
+    assert config.network_config().points == config.batch.points == 10_000
+
+
+def test_the_command_line_answers_bad_settings_with_one_line(config_file, tmp_path, repository):
+    done = subprocess.run(
+        [sys.executable, "-m", "backend", "train", config_file, "-o", tmp_path / "run", "--set", "typo=3"],
+        cwd=repository, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
