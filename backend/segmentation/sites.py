@@ -37,7 +37,7 @@ class Sites:
         return cls(points, np.full(count, 1 / count), np.arange(count, dtype=np.int32), None)
 
     @classmethod
-    def of_mesh(cls, mesh: Mesh, points: FloatArray, point_faces: IntArray | None) -> Sites:
+    def of_mesh(cls, mesh: Mesh, point_faces: IntArray) -> Sites:
         """Face centroids, or an area-weighted choice of them where there are very many faces."""
         centroids, areas = face_centroids(mesh), face_areas(mesh)
         # Faces without area still want a label, but must not turn the weights into 0 / 0.
@@ -47,10 +47,9 @@ class Sites:
         if mesh.face_count > MAX_SITES:
             chosen = _spread_over_area(areas, MAX_SITES)
             locations = centroids[chosen]
-            of_face = _nearest(locations, centroids)
-        weights = np.bincount(of_face, weights=areas, minlength=len(locations))
-        of_point = of_face[point_faces] if point_faces is not None else _nearest(locations, points)
-        return cls(locations, weights, of_point, of_face)
+            of_face = nearest(locations, centroids)
+        weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
+        return cls(locations, weights, of_face[point_faces], of_face)
 
 
 def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
@@ -60,5 +59,6 @@ def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
     return np.unique(np.minimum(np.searchsorted(cumulative, steps), len(areas) - 1))
 
 
-def _nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
+def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
+    """Index int32 [Q] of the nearest of locations [S, 3] to each of queries [Q, 3]."""
     return cKDTree(locations).query(queries, workers=-1)[1].astype(np.int32)
