@@ -21,7 +21,7 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         _index: int = 0,
         _flag: int = 0,
     ) -> None:
-        columns = layout.split(factor=0.58, align=True)
+        columns = layout.split(factor=0.47, align=True)
         row = columns.row(align=True)
         swatch = row.row()
         swatch.ui_units_x = 1.0
@@ -29,11 +29,10 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         row.separator(factor=0.5)
         row.prop(item, "name", text="", emboss=False)
         row = columns.row(align=True)
-        for text in (compact_count(item.face_count), confidence_text(item.confidence)):
-            number = row.row()
-            number.alignment = "RIGHT"
-            number.active = False
-            number.label(text=text)
+        row.alignment = "RIGHT"
+        numbers = row.row()
+        numbers.active = False
+        numbers.label(text=f"{compact_count(item.face_count)}  {confidence_text(item.confidence)}")
         row.prop(item, "locked", text="", emboss=False, icon="LOCKED" if item.locked else "UNLOCKED")
 
 

@@ -19,7 +19,6 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.frame_selected()
     yield from window.open_tab()
     session = window.session()
-    bpy.context.window_manager.partsam.granularity = 0.75
     bpy.ops.partsam.segment("INVOKE_DEFAULT")
     yield 3.0
     window.shot("running")

@@ -24,6 +24,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.open_tab()
     window.shot("ready")
     session = window.session()
+    bpy.context.scene.partsam.prompts = 96
 
     yield from window.click(*window.sidebar_point(SEGMENT_BELOW_TOP))
     yield from window.wait_for(lambda: session.is_busy, 10, "Segment was pressed")
@@ -55,6 +56,14 @@ def scenario(window: WindowDriver) -> Steps:
         yield 0.5
     window.record["parts_after_undo"] = len(obj().data.partsam.parts)
     window.shot("undone")
+
+    sliders.granularity = 0.5
+    yield from window.wait_for(lambda: not session.live.is_waiting, 60, "the slider was followed back")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.partsam.segment("INVOKE_DEFAULT")
+    yield from window.wait_for(lambda: not session.is_busy, 300, "the segmentation in Edit mode ended")
+    window.record["in_edit_mode"] = [obj().mode, len(obj().data.partsam.parts)]
+    bpy.ops.object.mode_set(mode="OBJECT")
 
     bpy.ops.partsam.segment("INVOKE_DEFAULT", seed=1)
     yield 0.3
