@@ -45,15 +45,15 @@ class EveryPartSettings:
     tree: how kept masks become parts
     """
 
-    min_score: float = 0.1
-    min_stability: float = 0.6
+    min_score: float = 0.2
+    min_stability: float = 0.55
     stability_offset: float = 1.0
-    min_support: float = 0.25
-    support_iou: float = 0.7
-    support_weight: float = 0.5
-    nms_iou: float = 0.6
-    max_masks: int = 192
-    coarse_points: int = 4096
+    min_support: float = 0.35
+    support_iou: float = 0.6
+    support_weight: float = 0.3
+    nms_iou: float = 0.5
+    max_masks: int = 128
+    coarse_points: int = 3072
     tree: TreeSettings = field(default_factory=TreeSettings)
 
 

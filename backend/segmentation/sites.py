@@ -48,7 +48,11 @@ class Sites:
             chosen = _spread_over_area(areas, MAX_SITES)
             locations = centroids[chosen]
             of_face = nearest(locations, centroids)
-        weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
+        weights = (
+            np.bincount(of_face, weights=areas, minlength=len(locations))
+            .astype(np.float64)
+            .astype(np.float64)
+        )
         return cls(locations, weights, of_face[point_faces], of_face)
 
 
