@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .devices import mixed_precision, pick_device
 from .errors import CheckpointError, MeshError, PromptError
-from .geometry import NEUTRAL_GREY, Mesh, Normalization, sample_surface
+from .geometry import NEUTRAL_GREY, Mesh, Normalization, face_centroids, sample_surface, validate_mesh
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
     PRESETS,
@@ -28,7 +28,7 @@ from .network import (
 )
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
-from .segmentation.sites import Sites
+from .segmentation.sites import Sites, nearest
 
 __all__ = ["EncodedShape", "MaskPrediction", "Segmenter", "available_models"]
 
@@ -119,18 +119,20 @@ class Segmenter:
 
         points, normals: [N, 3]; colors: [N, 3] RGB in [0, 1], grey if None
         mesh: whose faces to label; without one the points themselves are labelled
-        point_faces: int [N], the face of `mesh` on which each point lies
+        point_faces: int [N], the face of `mesh` on which each point lies; None takes the nearest
+        Raises MeshError for arrays or a mesh that cannot be used.
         """
         points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
-            raise MeshError(f"at least 4 points of 3 coordinates are needed, got {list(points.shape)}")
-        if not np.isfinite(points).all():
-            raise MeshError("some points are not finite (NaN or infinite)")
         if colors is None:
             colors = np.full(points.shape, NEUTRAL_GREY, dtype=np.float32)
+        _check_points(points, normals, colors)
+        sites = Sites.of_points(points)
+        if mesh is not None:
+            validate_mesh(mesh)
+            point_faces = _faces_of_points(mesh, points, point_faces)
+            sites = Sites.of_mesh(mesh, point_faces)
         normalization = Normalization.of_points(points)
         cube = normalization.apply(points)
-        sites = Sites.of_points(points) if mesh is None else Sites.of_mesh(mesh, points, point_faces)
         geometry = patch_geometry(cube, self.config)
         with torch.inference_mode(), mixed_precision(self.device):
             encoding = self.network.encode(
@@ -161,10 +163,14 @@ class Segmenter:
 
         previous: the last prediction for these clicks, refined by the new one
         """
-        clicks = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        clicks = np.atleast_2d(np.asarray(points, dtype=np.float64))
         signs = np.asarray(labels).reshape(-1)
-        if len(clicks) == 0 or len(clicks) != len(signs):
-            raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give at least one of each")
+        if clicks.ndim != 2 or clicks.shape[1] != 3:
+            raise PromptError(f"clicks must be rows of 3 coordinates, at least one, got {list(clicks.shape)}")
+        if len(clicks) != len(signs):
+            raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give one for each")
+        if previous is not None and previous.point_logits.shape[1] != len(shape.points):
+            raise PromptError("the previous prediction belongs to another shape; leave it out")
         if not np.isfinite(clicks).all() or not np.isin(signs, (0, 1)).all():
             raise PromptError("clicks must be finite points, labels 0 or 1")
         cube = shape.normalization.apply(clicks).clip(-1, 1)
@@ -227,6 +233,8 @@ class Segmenter:
         strict_paper: the published procedure with its fixed threshold (one granularity only)
         progress: called with a stage name and a share of it; cancel: asked often, raises Cancelled
         """
+        if prompts < 1:
+            raise PromptError(f"finding parts takes at least one prompt, got {prompts}")
         report = progress or (lambda stage, share: None)
         chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)))
         clicks = self._tensor(shape.points[chosen])
@@ -252,3 +260,27 @@ class Segmenter:
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
+
+
+def _check_points(points: FloatArray, normals: FloatArray, colors: FloatArray) -> None:
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
+        raise MeshError(f"at least 4 points of 3 coordinates are needed, got {list(points.shape)}")
+    if not np.isfinite(points).all():
+        raise MeshError("some points are not finite (NaN or infinite)")
+    for name, rows in (("normals", normals), ("colors", colors)):
+        if np.shape(rows) != points.shape:
+            raise MeshError(
+                f"{name} must be {list(points.shape)} like the points, got {list(np.shape(rows))}"
+            )
+
+
+def _faces_of_points(mesh: Mesh, points: FloatArray, point_faces: IntArray | None) -> IntArray:
+    """The face of each point: as given, else the one whose centroid is nearest."""
+    if point_faces is None:
+        return nearest(face_centroids(mesh), points)
+    faces = np.asarray(point_faces)
+    if faces.shape != (len(points),) or faces.min() < 0 or faces.max() >= mesh.face_count:
+        raise MeshError(
+            f"point_faces must name one of {mesh.face_count} faces for each of {len(points)} points"
+        )
+    return faces
