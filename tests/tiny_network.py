@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,10 @@ TINY = NetworkConfig(
 
 TWO_BRANCHES = replace(TINY, branches=(FROZEN, LEARNABLE), mask_prompt_points=None)
 
-UNFILTERED = EveryPartSettings(min_score=-1e9, min_stability=0.0, max_masks=48)
+UNFILTERED = EveryPartSettings(
+    max_masks=48,
+    **{field.name: -1e9 for field in fields(EveryPartSettings) if field.name.startswith("min_")},
+)
 """Random weights score their masks at random; this keeps them all the same."""
 
 
@@ -69,13 +72,19 @@ class OracleNetwork(nn.Module):
     Has the methods of `PartSAM` that a segmenter calls. Logits are `sharpness` times the distance to the
     box's surface, positive inside, so they are exact at any location. Clicks outside of all boxes get
     masks without points and a score of 0.
+
+    wrong: share of the locations at which every answer is the opposite
+    decoded: how many clicks were answered
     """
 
-    def __init__(self, boxes: list[Box], *, config: NetworkConfig = TINY, sharpness: float = 100.0) -> None:
+    def __init__(
+        self, boxes: list[Box], *, config: NetworkConfig = TINY, sharpness: float = 100.0, wrong: float = 0.0
+    ) -> None:
         super().__init__()
         self.config = config
         self.boxes = sorted(boxes, key=lambda box: box.volume)
         self.sharpness = sharpness
+        self.wrong = wrong
         self.decoded = 0
 
     def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
@@ -100,7 +109,12 @@ class OracleNetwork(nn.Module):
         bounds = decoding.mask_vectors[:, :, masks].unsqueeze(3)  # [1, M, C, 1, 6]
         places = locations.features.unsqueeze(2)  # [1, 1, 1, N, 3]
         inside = torch.minimum(places - bounds[..., :3], bounds[..., 3:] - places).amin(dim=-1)
-        return inside * self.sharpness
+        return inside * self.sharpness * torch.where(self._is_wrong(places), -1, 1)
+
+    def _is_wrong(self, places: Tensor) -> Tensor:
+        """A fixed scatter of locations [..., 3], the same for all masks."""
+        phase = (places.double() * torch.tensor([12.9898, 78.233, 37.719])).sum(dim=-1).sin() * 43758.5453
+        return phase - phase.floor() < self.wrong
 
     def _answer(self, click: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds [4, 6] and scores [4] for one click [3]."""
@@ -114,3 +128,7 @@ class OracleNetwork(nn.Module):
         chosen = [around[0], around[0], around[min(1, len(around) - 1)], around[-1]]
         bounds = torch.tensor([[*box.low, *box.high] for box in chosen])
         return bounds, torch.tensor([box.score for box in chosen])
+
+
+def oracle_segmenter(boxes: list[Box], *, points: int = 2000, wrong: float = 0.0) -> Segmenter:
+    return Segmenter(OracleNetwork(boxes, config=replace(TINY, points=points), wrong=wrong))  # type: ignore[arg-type]
