@@ -409,3 +409,14 @@ def test_the_command_line_answers_bad_settings_with_one_line(config_file, tmp_pa
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_without_tensorboard_the_command_says_what_to_install(config_file, tmp_path, repository):
+    code = """import sys
+sys.modules["tensorboard"] = None  # as if it were not installed
+from backend.__main__ import main
+sys.exit(main(sys.argv[1:]))"""
+    command = [sys.executable, "-c", code, "train", config_file, "-o", tmp_path / "run"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: training needs tensorboard: pip install -r tests/requirements.txt\n"

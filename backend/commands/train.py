@@ -33,9 +33,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
     import torch.distributed as dist
 
-    from ..training.config import read_config
-    from ..training.ranks import rank
-    from ..training.trainer import WEIGHTS, Trainer
+    try:
+        from ..training.config import read_config
+        from ..training.ranks import rank
+        from ..training.trainer import WEIGHTS, Trainer
+    except ModuleNotFoundError as error:
+        raise DataError(f"training needs {error.name}: pip install -r tests/requirements.txt") from error
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = read_config(args.config, dict(_override(text) for text in args.set))
