@@ -109,8 +109,8 @@ def mask_levels(
     span = np.log(settings.finest / settings.coarsest)
     fineness = np.log(np.maximum(areas, 1e-12) / settings.coarsest) / span
     doubt = (1 - support) / settings.full_doubt
-    levels = np.clip(np.maximum.reduce([_conflict_levels(iou, ranks, settings), fineness, doubt]), 0, 1)
-    return levels
+    conflict = _conflict_levels(iou, ranks, settings)
+    return np.clip(np.maximum.reduce([conflict, fineness, doubt]), 0, 1)
 
 
 def _conflict_levels(iou: FloatArray, ranks: FloatArray, settings: TreeSettings) -> FloatArray:
