@@ -305,7 +305,10 @@ def torchrun(script: Path, *arguments: Path, repository: Path) -> list[dict[str,
     """Run `script` on two ranks; what each saved."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
+    # Ranks that disagree wait for each other for half an hour; so long need no test run.
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env=environment, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return [torch.load(arguments[1] / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]  # noqa: TID251
 
