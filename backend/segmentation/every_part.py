@@ -21,7 +21,7 @@ from ..refinement.face_graph import build_face_graph
 from ..refinement.islands import dissolve_islands
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
-from .part_tree import TreeSettings, build_partitions, order_by_size
+from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels
 from .parts import Parts
 from .published import published_parts
 
@@ -180,20 +180,14 @@ def _assemble(
     order = order_by_size(logits > 0, weights)
     logits, scores, ranks, support = logits[order], scores[order], ranks[order], support[order]
     values = logits.astype(np.float32)
-    raw = build_partitions(values, ranks, support, weights, settings.tree)
+    paintings = paint_levels(values, ranks, support, weights, settings.tree)
+    raw = number_parts(paintings)
     if shape.mesh is None or shape.sites.of_face is None:
         return Parts(shape.sites, logits, scores, raw, None, None)
     graph = build_face_graph(shape.mesh)
     connected = raw
     if len(shape.sites.locations) == shape.mesh.face_count:  # else islands wait for refinement
-        connected = build_partitions(
-            values,
-            ranks,
-            support,
-            weights,
-            settings.tree,
-            clean=lambda labels: dissolve_islands(graph, labels),
-        )
+        connected = number_parts(paintings, clean=lambda labels: dissolve_islands(graph, labels))
     return Parts(shape.sites, logits, scores, raw, connected, graph)
 
 

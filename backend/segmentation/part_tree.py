@@ -71,18 +71,42 @@ def build_partitions(
     ranks: [K], better masks have higher ones; support: [K] in [0, 1]; weights: [S], area shares
     clean: applied to each labelling (values are masks), e.g. to dissolve islands
     """
+    return number_parts(paint_levels(logits, ranks, support, weights, settings), clean=clean)
+
+
+def paint_levels(
+    logits: FloatArray,
+    ranks: FloatArray,
+    support: FloatArray,
+    weights: FloatArray,
+    settings: TreeSettings,
+) -> list[IntArray]:
+    """What `paint` gives for each granularity step, int64 [S] each; equal steps share one array."""
     levels = mask_levels(logits > 0, ranks, support, weights, settings)
-    partitions: list[Partition] = []
+    paintings: list[IntArray] = []
+    painted: IntArray = np.zeros(0, dtype=np.int64)
+    active: IntArray = np.full(1, -1)
     for granularity in np.linspace(0, 1, GRANULARITY_STEPS):
-        painted = paint(logits, np.flatnonzero(levels <= granularity), weights, settings)
-        if clean is not None:
-            painted = clean(painted)
-        masks, labels = np.unique(painted, return_inverse=True)
-        # The remainder (number K) is what everything else is painted on: label it first.
-        if partitions and len(masks) < len(partitions[-1].masks):
+        now = np.flatnonzero(levels <= granularity)
+        if not np.array_equal(now, active):
+            painted, active = paint(logits, now, weights, settings), now
+        paintings.append(painted)
+    return paintings
+
+
+def number_parts(
+    paintings: list[IntArray], *, clean: Callable[[IntArray], IntArray] | None = None
+) -> list[Partition]:
+    """A partition for each painting; a step that would have fewer parts than the last keeps the last's."""
+    partitions: list[Partition] = []
+    for step, painted in enumerate(paintings):
+        if step and painted is paintings[step - 1]:
             partitions.append(partitions[-1])
-        else:
-            partitions.append(Partition(labels.astype(np.int32), masks))
+            continue
+        masks, labels = np.unique(painted if clean is None else clean(painted), return_inverse=True)
+        partition = Partition(labels.astype(np.int32), masks)
+        fewer = bool(partitions) and len(masks) < len(partitions[-1].masks)
+        partitions.append(partitions[-1] if fewer else partition)
     return partitions
 
 

@@ -92,12 +92,14 @@ class Parts:
             if mask == len(self.mask_logits):
                 evidence[:, column] = floor
                 continue
-            inside = 1 / (1 + np.exp(-self.mask_logits[mask].astype(np.float32)))
+            inside = 1 / (1 + np.exp(-self.mask_logits[mask].astype(np.float32).clip(-30, 30)))
             evidence[:, column] = inside * remaining
             remaining *= 1 - inside
         if len(partition.masks) and partition.masks[-1] == len(self.mask_logits):
             evidence[:, -1] = np.maximum(remaining, floor)
-        return evidence / np.maximum(evidence.sum(axis=1, keepdims=True), 1e-6)
+        # Where an island was dissolved, no part may claim a face: that speaks for none of them.
+        evidence += np.float32(1e-6)
+        return evidence / evidence.sum(axis=1, keepdims=True)
 
     def _of_face(self) -> IntArray:
         if self.sites.of_face is None:
