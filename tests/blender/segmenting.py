@@ -15,7 +15,9 @@ import pytest
 from meshes import add_object
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODEL = "small" if (ROOT / "backend" / "models" / "small.safetensors").is_file() else "small-untrained"
+LEFT_BALL, RIGHT_BALL = slice(0, 128), slice(128, 256)
+"""Polygons of the dumbbell's shells."""
+
 BACKEND_PYTHON = Path(
     os.environ.get("PARTSAM_BACKEND_PYTHON")
     or ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -28,9 +30,9 @@ needs_backend = pytest.mark.skipif(
 
 
 def use_real_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the interpreter with torch and the model for the tests."""
+    """Choose the interpreter with torch, and the bundled model."""
     monkeypatch.setenv("PARTSAM_BACKEND_PYTHON", str(BACKEND_PYTHON))
-    monkeypatch.setenv("PARTSAM_MODEL", MODEL)
+    monkeypatch.delenv("PARTSAM_MODEL", raising=False)
 
 
 def tick_until(session: object, condition: Callable[[], bool]) -> None:

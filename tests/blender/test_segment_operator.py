@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, cube, grid, select_polygons
-from segmenting import dumbbell, needs_backend, part_ids, tick_until, use_real_backend
+from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
 
 pytestmark = needs_backend
 
@@ -48,6 +48,19 @@ def test_every_face_gets_a_part_and_the_list_describes_them():
     for part_id, part in table.items():
         assert part.face_count == (ids == part_id).sum()
         assert 0 <= part.confidence <= 1
+
+
+def test_the_two_balls_of_a_dumbbell_are_parts():
+    obj = dumbbell()
+    segment(prompts=48)
+    left, right = (most_common(part_ids(obj)[ball]) for ball in (LEFT_BALL, RIGHT_BALL))
+    assert left != right
+    assert (part_ids(obj)[LEFT_BALL] == left).mean() > 0.8
+    assert (part_ids(obj)[RIGHT_BALL] == right).mean() > 0.8
+
+
+def most_common(ids):
+    return int(np.bincount(ids).argmax())
 
 
 def test_the_same_seed_gives_the_same_parts_and_encodes_once(session):
@@ -265,7 +278,11 @@ def test_the_script_api(addon):
     finer = api.cut(obj, granularity=1.0, strength=None)
     assert len(finer.confidence) >= 1
     part = api.predict(obj, [(-3, 0, 0)], [1])
-    assert part.polygons.shape == (len(obj.data.polygons),) and 0 <= part.score <= 1
+    assert part.polygons[LEFT_BALL].mean() > 0.9 and not part.polygons[RIGHT_BALL].any()
+    assert 0.5 < part.score <= 1
+    ball = api.add_part(obj, part, name="Ball")
+    assert (part_ids(obj) == ball).tolist() == part.polygons.tolist()
+    assert "Ball" in obj.data.partsam.parts
     with pytest.raises(api.PartSAMError, match="one label for each"):
         api.predict(obj, [(0, 0, 0)], [])
     api.stop()
@@ -292,8 +309,7 @@ def test_a_part_by_clicks(addon, session):
     work.remove_last()
     tick_until(session, lambda: not work.is_thinking)
     assert len(work.preview.clicks) == 1
-    if not work.preview.polygons.any():
-        pytest.skip("untrained weights see nothing there")
+    assert work.preview.polygons[LEFT_BALL].mean() > 0.9
     session.start("Accepting", work.accept(strength=None))
     tick_until(session, lambda: work.phase is tool.Phase.ACCEPTED)
     active = obj.data.partsam.parts[obj.data.partsam.active_index]

@@ -23,7 +23,6 @@ LAUNCHER_VARIABLE = "PARTSAM_WINDOW_BLENDER"
 LAUNCHER = Path(os.environ.get(LAUNCHER_VARIABLE) or ROOT.parent / "shared" / "blender" / "gui_blender.sh")
 ARTIFACTS = ROOT / "test_artifacts" / "window"
 SECONDS = 400
-MODEL = "small" if (ROOT / "backend" / "models" / "small.safetensors").is_file() else "small-untrained"
 
 Play = Callable[..., dict[str, object]]
 
@@ -75,7 +74,7 @@ def play(installed: Path) -> Iterator[Play]:
             "PARTSAM_WINDOW_MESH": str(ROOT / "tests" / "data" / "knight_fused.glb"),
             "PARTSAM_BACKEND_PYTHON": sys.executable,
             "PARTSAM_WINDOW_PYTHON": sys.executable,
-            "PARTSAM_MODEL": MODEL,
+            "PARTSAM_MODEL": "",
             **variables,
         }
         script = SCENARIOS / f"{name}.py"
@@ -102,7 +101,7 @@ def test_segment_button(play: Play) -> None:
     assert record["shown_at_once"] == "Segmenting"
     assert record["still_running_when_turned"]
     assert record["problem"] == "None"
-    assert record["parts"] >= (3 if MODEL == "small" else 1)
+    assert record["parts"] >= 3
     assert record["finer_parts"] >= record["parts"]
     assert record["parts_after_undo"] == 0
     assert record["in_edit_mode"] == ["EDIT", record["parts"]]
@@ -129,7 +128,7 @@ def test_click_tool(play: Play) -> None:
 
 def test_exploded_and_separated(play: Play) -> None:
     record = play("gallery", PARTSAM_WINDOW_MESH=str(ROOT / "docs" / "demo" / "mage_fused.glb"))
-    assert record["parts"] >= (3 if MODEL == "small" else 1)
+    assert record["parts"] >= 3
     assert record["modifiers_left"] == 0
     assert record["objects"] == record["parts"]
     assert record["no_face_lost"]
@@ -137,7 +136,7 @@ def test_exploded_and_separated(play: Play) -> None:
 
 def test_first_run(play: Play) -> None:
     """Without an environment the tab and the preferences say what to do."""
-    record = play("first_run", PARTSAM_BACKEND_PYTHON="", PARTSAM_MODEL="")
+    record = play("first_run", PARTSAM_BACKEND_PYTHON="")
     assert record["segment_can_be_pressed"]
     assert "Set Up" in record["problem"]
     assert record["checked"]["is_usable"]
