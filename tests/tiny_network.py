@@ -73,7 +73,7 @@ class OracleNetwork(nn.Module):
     box's surface, positive inside, so they are exact at any location. Clicks outside of all boxes get
     masks without points and a score of 0.
 
-    wrong: share of the locations at which every answer is the opposite
+    wrong: share of the locations at which every answer is the opposite, but hardly sure of it
     decoded: how many clicks were answered
     """
 
@@ -109,7 +109,7 @@ class OracleNetwork(nn.Module):
         bounds = decoding.mask_vectors[:, :, masks].unsqueeze(3)  # [1, M, C, 1, 6]
         places = locations.features.unsqueeze(2)  # [1, 1, 1, N, 3]
         inside = torch.minimum(places - bounds[..., :3], bounds[..., 3:] - places).amin(dim=-1)
-        return inside * self.sharpness * torch.where(self._is_wrong(places), -1, 1)
+        return inside * self.sharpness * torch.where(self._is_wrong(places), -0.01, 1)
 
     def _is_wrong(self, places: Tensor) -> Tensor:
         """A fixed scatter of locations [..., 3], the same for all masks."""
