@@ -259,13 +259,18 @@ def test_any_mesh_gets_a_label_for_each_face(mesh: Mesh) -> None:
     assert np.isfinite(prediction.face_logits).all()
 
 
-def test_where_no_mask_is_good_enough_all_is_one_part(segmenter: Segmenter, shape: EncodedShape) -> None:
-    strict = replace(UNFILTERED, min_score=1e9)
-    parts = segmenter.segment_every_part(shape, prompts=8, settings=strict)
-    assert_whole(parts, len(parts.face_labels()))
+def test_where_no_mask_is_good_enough_a_connected_shape_is_one_part(segmenter: Segmenter) -> None:
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    shape = segmenter.encode(Mesh(ball.vertices, ball.faces))
+    parts = segmenter.segment_every_part(shape, prompts=8, settings=replace(UNFILTERED, min_score=1e9))
+    assert_whole(parts, len(ball.faces))
     for granularity in GRANULARITIES:
-        assert not parts.face_labels(granularity).any()
-        assert parts.confidence(granularity).tolist() == [0]
+        assert not parts.face_labels(granularity, connectivity=False).any()
+        assert not parts.confidence(granularity).any()
+    assert parts.graph is not None
+    fine, shells = parts.face_labels(1.0), parts.graph.shells
+    assert all(len(np.unique(fine[shells == shell])) == 1 for shell in np.unique(shells))
+    assert len(np.unique(fine)) == shells.max() + 1
 
 
 def test_both_branches_and_full_mask_prompts_segment_as_well(mesh: Mesh) -> None:
