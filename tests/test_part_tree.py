@@ -106,7 +106,7 @@ def test_a_finer_granularity_never_has_fewer_parts(case: tuple[np.ndarray, ...])
 
 @given(masks_with_scores())
 def test_cleaning_keeps_the_number_of_parts_monotone(case: tuple[np.ndarray, ...]) -> None:
-    def clean(painted: np.ndarray) -> np.ndarray:
+    def clean(painted: np.ndarray, granularity: float) -> np.ndarray:
         """Parts of a single site join the site before."""
         rare = np.isin(painted, [label for label in painted if (painted == label).sum() == 1])
         return np.where(rare, np.roll(painted, 1), painted)

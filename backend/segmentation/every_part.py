@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import Cancelled
-from ..geometry.mesh import FloatArray
+from ..geometry.mesh import FloatArray, IntArray
 from ..network import Decoding
 from ..refinement.face_graph import build_face_graph
 from ..refinement.islands import dissolve_islands
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
-from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels
+from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels, smallest_share
 from .parts import Parts
 from .published import published_parts
+from .remainder import split_remainder
+from .sites import graph_of_sites
+
+_LEAST_REST = 0.002
+"""Area share of a piece of the remainder that is worth being a part."""
 
 Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
@@ -185,9 +190,14 @@ def _assemble(
     if shape.mesh is None or shape.sites.of_face is None:
         return Parts(shape.sites, logits, scores, raw, None, None)
     graph = build_face_graph(shape.mesh)
-    connected = raw
-    if len(shape.sites.locations) == shape.mesh.face_count:  # else islands wait for refinement
-        connected = number_parts(paintings, clean=lambda labels: dissolve_islands(graph, labels))
+    site_graph = graph_of_sites(graph, shape.sites)
+    rest = len(logits)
+
+    def clean(painted: IntArray, granularity: float) -> IntArray:
+        least = max(smallest_share(granularity, settings.tree), _LEAST_REST)
+        return split_remainder(site_graph, dissolve_islands(site_graph, painted), rest, least_share=least)
+
+    connected = number_parts(paintings, clean=clean)
     return Parts(shape.sites, logits, scores, raw, connected, graph)
 
 

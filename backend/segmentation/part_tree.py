@@ -49,7 +49,7 @@ class Partition:
     """One label per site.
 
     labels: int32 [S], 0 .. P-1, ordered from the largest mask to the smallest
-    masks: int [P], the mask behind each label; K for the remainder
+    masks: int [P], the mask behind each label; K and above for (pieces of) the remainder
     """
 
     labels: IntArray
@@ -63,13 +63,13 @@ def build_partitions(
     weights: FloatArray,
     settings: TreeSettings,
     *,
-    clean: Callable[[IntArray], IntArray] | None = None,
+    clean: Callable[[IntArray, float], IntArray] | None = None,
 ) -> list[Partition]:
     """Partitions for GRANULARITY_STEPS granularities from 0 to 1, the number of parts never falling.
 
     logits: [K, S], masks ordered from the largest to the smallest (`order_by_size`)
     ranks: [K], better masks have higher ones; support: [K] in [0, 1]; weights: [S], area shares
-    clean: applied to each labelling (values are masks), e.g. to dissolve islands
+    clean: applied to each labelling (values are masks) and its granularity, e.g. to dissolve islands
     """
     return number_parts(paint_levels(logits, ranks, support, weights, settings), clean=clean)
 
@@ -95,18 +95,25 @@ def paint_levels(
 
 
 def number_parts(
-    paintings: list[IntArray], *, clean: Callable[[IntArray], IntArray] | None = None
+    paintings: list[IntArray], *, clean: Callable[[IntArray, float], IntArray] | None = None
 ) -> list[Partition]:
-    """A partition for each painting; a step that would have fewer parts than the last keeps the last's."""
+    """A partition for each painting. Steps that have more parts than a finer one take the finer one's.
+
+    clean: changes a painting, given its granularity
+    """
     partitions: list[Partition] = []
+    last = len(paintings) - 1
     for step, painted in enumerate(paintings):
         if step and painted is paintings[step - 1]:
             partitions.append(partitions[-1])
             continue
-        masks, labels = np.unique(painted if clean is None else clean(painted), return_inverse=True)
-        partition = Partition(labels.astype(np.int32), masks)
-        fewer = bool(partitions) and len(masks) < len(partitions[-1].masks)
-        partitions.append(partitions[-1] if fewer else partition)
+        if clean is not None:
+            painted = clean(painted, step / max(last, 1))
+        masks, labels = np.unique(painted, return_inverse=True)
+        partitions.append(Partition(labels.astype(np.int32), masks))
+    for step in range(last)[::-1]:
+        if len(partitions[step].masks) > len(partitions[step + 1].masks):
+            partitions[step] = partitions[step + 1]
     return partitions
 
 
@@ -135,6 +142,11 @@ def mask_levels(
     doubt = (1 - support) / settings.full_doubt
     conflict = _conflict_levels(iou, ranks, settings)
     return np.clip(np.maximum.reduce([conflict, fineness, doubt]), 0, 1)
+
+
+def smallest_share(granularity: float, settings: TreeSettings) -> float:
+    """Area share below which nothing appears at a granularity; the inverse of what `mask_levels` does."""
+    return float(settings.coarsest * (settings.finest / settings.coarsest) ** granularity)
 
 
 def _conflict_levels(iou: FloatArray, ranks: FloatArray, settings: TreeSettings) -> FloatArray:

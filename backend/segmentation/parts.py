@@ -17,6 +17,10 @@ from ..refinement.islands import dissolve_islands
 from .part_tree import Partition
 from .sites import Sites
 
+_REST_FLOOR = np.float32(0.02)
+_ELSEWHERE = np.float32(0.002)
+"""Evidence for a piece of the remainder: at least this on its own faces, and this on others."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -52,7 +56,8 @@ class Parts:
     def confidence(self, granularity: float = 0.5) -> FloatArray:
         """Predicted IoU of each part, float32 [P] in [0, 1]; 0 for the remainder."""
         scores = np.append(self.mask_scores, 0).astype(np.float32).clip(0, 1)
-        return scores[self._partition(granularity, self.graph is not None).masks]
+        masks = self._partition(granularity, self.graph is not None).masks
+        return scores[np.minimum(masks, len(self.mask_scores))]
 
     def face_evidence(self, granularity: float = 0.5) -> FloatArray:
         """Soft evidence float32 [F, P]: how likely each face belongs to each part of `face_labels`.
@@ -86,17 +91,15 @@ class Parts:
         partition = self._partition(granularity, self.graph is not None)
         evidence = np.empty((len(partition.labels), len(partition.masks)), dtype=np.float32)
         remaining = np.ones(len(partition.labels), dtype=np.float32)
-        floor = np.float32(0.02)
-        for column in range(len(partition.masks))[::-1]:
-            mask = partition.masks[column]
-            if mask == len(self.mask_logits):
-                evidence[:, column] = floor
-                continue
-            inside = 1 / (1 + np.exp(-self.mask_logits[mask].astype(np.float32).clip(-30, 30)))
+        is_mask = partition.masks < len(self.mask_logits)
+        for column in np.flatnonzero(is_mask)[::-1]:
+            logits = self.mask_logits[partition.masks[column]].astype(np.float32).clip(-30, 30)
+            inside = 1 / (1 + np.exp(-logits))
             evidence[:, column] = inside * remaining
             remaining *= 1 - inside
-        if len(partition.masks) and partition.masks[-1] == len(self.mask_logits):
-            evidence[:, -1] = np.maximum(remaining, floor)
+        for column in np.flatnonzero(~is_mask):  # a piece of the remainder claims its own faces
+            own = partition.labels == column
+            evidence[:, column] = np.where(own, np.maximum(remaining, _REST_FLOOR), _ELSEWHERE)
         # Where an island was dissolved, no part may claim a face: that speaks for none of them.
         evidence += np.float32(1e-6)
         return evidence / evidence.sum(axis=1, keepdims=True)

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
+from ..refinement.face_graph import FaceGraph
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
@@ -54,6 +55,26 @@ class Sites:
             .astype(np.float64)
         )
         return cls(locations, weights, of_face[point_faces], of_face)
+
+
+def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
+    """The face graph with all faces of a site merged into one node."""
+    count, of_face = len(sites.locations), sites.of_face
+    if of_face is None or count == graph.face_count:
+        return graph
+    edges = of_face[graph.edges]
+    between = edges[:, 0] != edges[:, 1]
+    shells = np.zeros(count, dtype=np.int32)
+    shells[of_face] = graph.shells
+    return FaceGraph(
+        face_areas=np.bincount(of_face, weights=graph.face_areas, minlength=count).astype(np.float64),
+        edges=edges[between],
+        edge_length=graph.edge_length[between],
+        dihedral=graph.dihedral[between],
+        is_link=graph.is_link[between],
+        shells=shells,
+        diagonal=graph.diagonal,
+    )
 
 
 def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
