@@ -2,7 +2,7 @@
 """PartSAM from a script: headless Blender installs the extension, segments a mesh and pulls it apart.
 
     python dev.py demo                                    makes all that is needed, then runs this
-    python dev.py demo -- --mesh FILE.glb --granularity 0.3
+    python dev.py demo -- --mesh FILE.glb --granularity 0.6
 
 Writes to the output folder: `parts.blend`, `parts.glb` with one named node per part, and `parts.png`.
 Everything goes through the operators that the sidebar's buttons call, in the zip that a user installs.
@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
     parser.add_argument("--mesh", type=Path, default=HERE / "mage_fused.glb", help="a GLB file")
     parser.add_argument("--output", type=Path, default=ROOT / "demo_output", help="folder for what it writes")
-    parser.add_argument("--granularity", type=float, default=0.5, help="0 few large parts, 1 many small ones")
+    parser.add_argument("--granularity", type=float, default=0.3, help="0 few large parts, 1 many small ones")
     parser.add_argument("--width", type=int, default=1000, help="of the picture, in pixels")
     parser.add_argument("--samples", type=int, default=16, help="light paths per pixel")
     return parser.parse_args()
@@ -92,9 +92,10 @@ def import_mesh(path: Path) -> bpy.types.Object:
 
 
 def segment(whole: bpy.types.Object, *, granularity: float) -> None:
-    """Find the parts, as the button does, and give them this demo's colours."""
+    """Find the parts, as the button does, and give them this demo's colours, the clearest to the largest."""
     bpy.ops.partsam.segment("EXEC_DEFAULT", granularity=granularity)
-    for index, part in enumerate(whole.data.partsam.parts):
+    by_size = sorted(whole.data.partsam.parts, key=lambda part: -part.face_count)
+    for index, part in enumerate(by_size):
         part.color = stage.part_color(index)
 
 
