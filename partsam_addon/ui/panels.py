@@ -15,7 +15,7 @@ from ..session.choices import chosen_python
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
 
-TIME_STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* ")
+LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \S+ (\w+ [\w.]+: )?")
 
 LOG_LINES = 4
 """Last lines of the backend's log under its crash report."""
@@ -195,9 +195,9 @@ def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
     if problem.log_tail:
         tail = box.column(align=True)
         tail.active, tail.scale_y = False, 0.7
-        # The very last line is the message above; the time would leave no room for the text.
+        # The very last line is the message above; time and module would leave no room for the text.
         for line in problem.log_tail[-LOG_LINES - 1 : -1]:
-            tail.label(text=TIME_STAMP.sub("", line))
+            tail.label(text=LOG_PREFIX.sub("", line))
     row = box.row(align=True)
     if problem.restart:
         row.operator("partsam.restart_backend", icon="FILE_REFRESH")

@@ -13,7 +13,6 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "test_artifacts" / "window"
 IMAGES = ROOT / "docs" / "images"
-COLORS = 192
 
 VIEWPORT = (0, 28, 1322, 902)
 CROPS = {
@@ -31,7 +30,8 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, (shot, box) in CROPS.items():
         picture = Image.open(SHOTS / shot).convert("RGB").crop(box)
-        picture.quantize(COLORS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+        small = picture.quantize(256, kmeans=2, dither=Image.Dither.NONE)
+        small.save(IMAGES / name, optimize=True)
         print(f"docs/images/{name}: {(IMAGES / name).stat().st_size / 1024:.0f} KiB")
 
 

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bpy
 from driver import Steps, WindowDriver, run
 
+PROMPTS = 96
+
 SEGMENT_BELOW_TOP = 50
 """Pixels from the sidebar's top edge to the middle of the Segment button."""
 
@@ -24,7 +26,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.open_tab()
     window.shot("ready")
     session = window.session()
-    bpy.context.scene.partsam.prompts = 96
+    bpy.context.scene.partsam.prompts = PROMPTS
 
     yield from window.click(*window.sidebar_point(SEGMENT_BELOW_TOP))
     yield from window.wait_for(lambda: session.is_busy, 10, "Segment was pressed")
@@ -49,6 +51,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.wait_for(lambda: not session.live.is_waiting, 60, "the slider was followed")
     yield 0.5
     window.shot("finer")
+    window.record["problem_after_slider"] = str(session.problem)
     window.record["finer_parts"] = len(obj().data.partsam.parts)
 
     for _ in range(2):
@@ -60,7 +63,7 @@ def scenario(window: WindowDriver) -> Steps:
     sliders.granularity = 0.5
     yield from window.wait_for(lambda: not session.live.is_waiting, 60, "the slider was followed back")
     bpy.ops.object.mode_set(mode="EDIT")
-    bpy.ops.partsam.segment("INVOKE_DEFAULT")
+    bpy.ops.partsam.segment("INVOKE_DEFAULT", prompts=PROMPTS)  # undo took the scene's setting back
     yield from window.wait_for(lambda: not session.is_busy, 300, "the segmentation in Edit mode ended")
     window.record["in_edit_mode"] = [obj().mode, len(obj().data.partsam.parts)]
     bpy.ops.object.mode_set(mode="OBJECT")
