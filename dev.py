@@ -25,13 +25,16 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "test_artifacts"
 BACKEND_PYTHON_VARIABLE = "PARTSAM_BACKEND_PYTHON"  # where the add-on finds torch
-SUITE_TIMEOUT = 900.0  # seconds; a suite takes minutes, a hanging one must not take the night
+SUITE_TIMEOUT = (
+    1080.0  # seconds; a suite takes minutes, a hanging one must end before the machine is taken away
+)
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,31 @@ class Outcome:
     seconds: float
 
 
-def run(command: Sequence[str | Path], *, check: bool = False, timeout: float | None = None) -> int:
-    """Run a command in the repository's root with its output shown; the exit status, 124 after `timeout`."""
+def run(
+    command: Sequence[str | Path],
+    *,
+    check: bool = False,
+    timeout: float | None = None,
+    log: Path | None = None,
+) -> int:
+    """Run a command in the repository's root; the exit status, 124 after `timeout`.
+
+    Its output is shown, or kept in `log` and shown at its end.
+    """
     print("$", shlex.join(str(part) for part in command), flush=True)
     try:
-        return subprocess.run(command, cwd=ROOT, check=check, timeout=timeout).returncode
+        if log is None:
+            return subprocess.run(command, cwd=ROOT, check=check, timeout=timeout).returncode
+        with log.open("wb") as output:
+            return subprocess.run(
+                command, cwd=ROOT, check=check, timeout=timeout, stdout=output, stderr=subprocess.STDOUT
+            ).returncode
     except subprocess.TimeoutExpired:
         print(f"stopped after {timeout:.0f} s", file=sys.stderr)
         return 124
+    finally:
+        if log is not None:
+            print(f"--- {log.stem}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
 
 
 def _requirement_texts(path: Path) -> Iterator[bytes]:
@@ -116,16 +136,18 @@ def _check(name: str, command: Sequence[str | Path]) -> Outcome:
     return Outcome(name, int(ok), int(not ok), 0, time.monotonic() - start)
 
 
-def _pytest(name: str, environment: Environment, arguments: Sequence[str]) -> Outcome:
-    """Run pytest in the environment and count from its report; a suite that broke off counts as failed."""
+def _pytest(name: str, environment: Environment, arguments: Sequence[str], *, live: bool) -> Outcome:
+    """Run pytest in the environment and count from its report; a suite that broke off counts as failed.
+
+    live: show the output as it comes, instead of at the end
+    """
     python = environment.ready()
     ARTIFACTS.mkdir(exist_ok=True)
     report = ARTIFACTS / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)
     start = time.monotonic()
-    status = run(
-        [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments], timeout=SUITE_TIMEOUT
-    )
+    command: list[str | Path] = [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments]
+    status = run(command, timeout=SUITE_TIMEOUT, log=None if live else report.with_suffix(".log"))
     seconds = time.monotonic() - start
     if not report.is_file():
         return Outcome(name, 0, 1, 0, seconds)
@@ -168,21 +190,37 @@ def _report(outcomes: Sequence[Outcome], *, seconds: float) -> int:
     return int(failed > 0)
 
 
+def _suites(options: argparse.Namespace) -> Iterator[list[tuple[str, Environment, str]]]:
+    """Name, environment and marker expression of the chosen test suites, in two lanes of equal length."""
+    if "backend" in options.only:
+        yield [("backend", BACKEND, "not blender and not window")]
+    versions = options.blender if "blender" in options.only else []
+    lane = [(f"blender {version}", BLENDER[version], "blender") for version in versions]
+    if "window" in options.only:
+        lane.append(("window", BACKEND, "window"))
+    if lane:
+        yield lane
+
+
 def command_test(options: argparse.Namespace) -> int:
     start = time.monotonic()
-    extra = options.pytest_arguments
     os.environ[BACKEND_PYTHON_VARIABLE] = str(BACKEND.ready())
-    outcomes: list[Outcome] = []
-    if "lint" in options.only:
-        outcomes += _lint()
-    if "backend" in options.only:
-        outcomes.append(_pytest("backend", BACKEND, ["-m", "not blender and not window", *extra]))
-    if "blender" in options.only:
-        for version in options.blender:
-            outcomes.append(_pytest(f"blender {version}", BLENDER[version], ["-m", "blender", *extra]))
+    outcomes = _lint() if "lint" in options.only else []
     if "window" in options.only:
         build()
-        outcomes.append(_pytest("window", BACKEND, ["-m", "window", *extra]))
+    lanes = list(_suites(options))
+
+    def run_lane(lane: list[tuple[str, Environment, str]]) -> list[Outcome]:
+        extra = options.pytest_arguments
+        return [
+            _pytest(name, environment, ["-m", marker, *extra], live=len(lanes) == 1)
+            for name, environment, marker in lane
+        ]
+
+    # Side by side: most of a suite is one thread's work, or waiting for a process.
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(run_lane, lanes):
+            outcomes += found
     return _report(outcomes, seconds=time.monotonic() - start)
 
 
