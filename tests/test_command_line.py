@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from gltf_builder import glb_tree
 
 from backend.__main__ import COMMANDS, main
@@ -80,6 +81,25 @@ def test_run_writes_what_it_reports(finished: tuple[Path, subprocess.CompletedPr
     scene = read_mesh_file(folder / "parts.glb")
     assert [len(surface.triangles) for surface in scene.surfaces] == counts.tolist()
     assert sorted(path.name for path in folder.iterdir()) == ["labels.npy", "parts.glb"]
+
+
+def test_split_parts_are_connected(tmp_path: Path, repository: Path) -> None:
+    """A row of ten boxes, none of them large enough to be a part by itself at granularity 0."""
+    row = tmp_path / "row.ply"
+    boxes = [
+        trimesh.creation.box(transform=trimesh.transformations.translation_matrix((3 * i, 0, 0)))
+        for i in range(10)
+    ]
+    trimesh.util.concatenate(boxes).export(row)
+    labels = {}
+    for name, arguments in (("whole", ()), ("split", ("--split",))):
+        path = tmp_path / f"{name}.npy"
+        options = ("--granularity", "0", "--labels", path)
+        result = backend("segment", row, *options, *QUICK, *arguments, repository=repository)
+        assert result.returncode == 0, result.stderr
+        labels[name] = np.load(path)
+    assert not labels["whole"].any()
+    np.testing.assert_array_equal(labels["split"], np.repeat(np.arange(10), 12))
 
 
 def test_same_seed_same_labels_and_no_output_but_the_asked(

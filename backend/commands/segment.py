@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="0: few large parts, 1: many small ones (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
+    parser.add_argument(
+        "--split", action="store_true", help="make each connected piece of a part a part of its own"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
     parser.add_argument(
         "--part-colors", action="store_true", help="colour the parts of OUT.glb instead of keeping materials"
@@ -104,7 +107,14 @@ def _segment(
                 labels = parts.refined_labels(args.granularity)
     # Refinement keeps the parts' numbers, and may take the last face from a part.
     kept, labels = np.unique(labels, return_inverse=True)
-    return labels, parts.confidence(args.granularity)[kept]
+    confidence = parts.confidence(args.granularity)[kept]
+    if args.split and parts.graph is not None:
+        from ..refinement.islands import connect_labels
+
+        pieces = connect_labels(parts.graph, labels)
+        _, first = np.unique(pieces, return_index=True)
+        labels, confidence = pieces, confidence[labels[first]]
+    return labels, confidence
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
