@@ -345,3 +345,30 @@ def test_no_orphan_survives_a_blender_that_is_killed_or_just_quits(tmp_path: Pat
             parent.kill()
         assert parent.wait(TIMEOUT) == (-signal.SIGKILL if "sleep" in ending else 0)
     wait_until(lambda: not is_running(child))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this system has no SIGPIPE")
+def test_writing_to_a_dead_backend_does_not_kill_a_program_without_signal_handlers(tmp_path: Path) -> None:
+    """Blender's Python does not ignore SIGPIPE as Python does by itself."""
+    program = textwrap.dedent(
+        f"""
+        import signal, sys, time
+        from pathlib import Path
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        from plain_addon import load
+        connection_module = load("backend_process.connection")
+        log = load("backend_process.log_file").BackendLog(Path({str(tmp_path / "log")!r}))
+        protocol = sys.modules[connection_module.Message.__module__]
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        connection = connection_module.Connection([sys.executable, "-c", "pass"], log=log)
+        connection.process.wait()
+        for number in range(3):
+            connection.send(protocol.Message("hello", number))
+            time.sleep(0.1)
+        connection.close(grace=1.0)
+        print("alive")
+        """
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT)
+    assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
+    assert result.stdout.strip() == "alive"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -100,6 +101,7 @@ class Connection:
 
     def _write_pipe(self) -> None:
         stdin = cast(FileIO, self.process.stdin)
+        _survive_broken_pipes()
         # Closing the pipe is what tells the backend to end, so it is done on every way out.
         try:
             while (message := self._outbox.get()) is not None:
@@ -136,6 +138,16 @@ def child_environment() -> dict[str, str]:
         # Operations that Metal lacks run on the CPU instead of failing.
         environment.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     return environment
+
+
+def _survive_broken_pipes() -> None:
+    """Writing to a backend that has died must be an error in this thread, not the end of the program.
+
+    Python ignores SIGPIPE, but Blender starts its Python without signal handlers: there the signal would
+    kill Blender, and the scene with it. It is blocked for the calling thread only.
+    """
+    if hasattr(signal, "SIGPIPE"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
 
 
 def _close_quietly(stream: FileIO) -> None:
