@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from backend.network import farthest_point_sampling, interpolation_weights, neighbors, patch_geometry
+from backend.network import farthest_point_sampling, interpolation_weights, patch_geometry
 from backend.training import device_geometry
 from tests.tiny_network import TINY
 
@@ -53,24 +53,11 @@ def test_farthest_points_obey_the_definition(points: np.ndarray, count: int) -> 
     np.testing.assert_array_equal(chosen, np.resize(chosen[: len(points)], count))
 
 
-@given(lattices(), st.integers(1, 60))
-def test_without_the_library_the_same_points_are_chosen(points: np.ndarray, count: int) -> None:
-    pytest.importorskip("fpsample")
-    with_library = farthest_point_sampling(points, count)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbors, "fpsample", None)
-        without = farthest_point_sampling(points, count)
-    np.testing.assert_array_equal(with_library, without)
-
-
-def test_large_clouds_are_sampled_alike_with_and_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fpsample")
+def test_large_clouds_are_sampled_by_the_definition() -> None:
     points = cloud(5000, seed=1)
     chosen = farthest_point_sampling(points, 256)
     assert_farthest(points, chosen, rounding=1e-6)
     assert len(set(chosen.tolist())) == 256
-    monkeypatch.setattr(neighbors, "fpsample", None)
-    np.testing.assert_array_equal(farthest_point_sampling(points, 256), chosen)
 
 
 def test_distinct_points_come_before_any_repetition() -> None:

@@ -16,37 +16,22 @@ from torch import Tensor
 from .config import NetworkConfig
 from .patches import PatchGeometry
 
-try:
-    import fpsample
-except ImportError:  # slower, the same result
-    fpsample = None
-
 INTERPOLATION_CENTERS = 3
 
 
 def farthest_point_sampling(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices int64 [count] of points [N, 3], each farthest from those before it; starts at point 0.
 
-    Where `count` exceeds the points, indices repeat from the start.
+    Of equally far points the first is taken. Where `count` exceeds the points, indices repeat from the start.
     """
     distinct = min(count, len(points))
-    if fpsample is not None and distinct > 1:
-        # Not its faster bucket variants: version 1.0.2 ignores the start there, and the order differs.
-        chosen = np.asarray(fpsample.fps_sampling(points, distinct, start_idx=0), dtype=np.int64)
-    else:
-        chosen = _farthest_points_directly(points, distinct)
-    return np.resize(chosen, count)
-
-
-def _farthest_points_directly(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    chosen = np.zeros(count, dtype=np.int64)
+    chosen = np.zeros(distinct, dtype=np.int64)
     distance = np.full(len(points), np.inf, dtype=np.float32)
-    for i in range(1, count):
+    for i in range(1, distinct):
         step = points - points[chosen[i - 1]]
         np.minimum(distance, np.einsum("nd,nd->n", step, step), out=distance)
-        # Of equally far points the last one, as the library does.
-        chosen[i] = len(points) - 1 - int(distance[::-1].argmax())
-    return chosen
+        chosen[i] = distance.argmax()
+    return np.resize(chosen, count)
 
 
 def patch_geometry(points: NDArray[np.float32], config: NetworkConfig, *, seed: int = 0) -> PatchGeometry:
