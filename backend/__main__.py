@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import Cancelled, PartSAMError
 
-COMMANDS = ("segment", "benchmark", "serve", "curate", "train", "evaluate")
+COMMANDS = ("segment", "benchmark", "serve", "curate", "fuse", "train", "evaluate")
 """Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""
 
 

@@ -33,6 +33,17 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+def use_gpu(number: int) -> int:
+    """Make GPU `number`, counted round, the one that this process computes on; which one that is."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    number %= torch.cuda.device_count()
+    torch.cuda.set_device(number)
+    return number
+
+
 def mixed_precision(device: str) -> AbstractContextManager[object]:
     """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU."""
     import torch

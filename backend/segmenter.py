@@ -20,6 +20,7 @@ from .network import (
     Locations,
     NetworkConfig,
     PartSAM,
+    attributes_at,
     farthest_point_sampling,
     interpolation_weights,
     load_network,
@@ -134,19 +135,19 @@ class Segmenter:
         normalization = Normalization.of_points(points)
         cube = normalization.apply(points)
         geometry = patch_geometry(cube, self.config)
+        normals, colors = np.nan_to_num(normals), np.nan_to_num(colors)
         with torch.inference_mode(), mixed_precision(self.device):
             encoding = self.network.encode(
                 self._tensor(cube)[None],
-                self._tensor(np.nan_to_num(normals))[None],
-                self._tensor(np.nan_to_num(colors))[None],
+                self._tensor(normals)[None],
+                self._tensor(colors)[None],
                 geometry.to(self.device),
             )
-            point_locations = self._locate(encoding, cube)
-            site_locations = (
-                point_locations
-                if mesh is None
-                else self._locate(encoding, normalization.apply(sites.locations))
-            )
+            point_locations = self._locate(encoding, cube, normals, colors)
+            site_locations = point_locations
+            if mesh is not None:
+                site_cube = normalization.apply(sites.locations)
+                site_locations = self._locate(encoding, site_cube, *sites.attributes(mesh, normals, colors))
         return EncodedShape(
             cube, normalization, mesh, point_faces, geometry, encoding, point_locations, sites, site_locations
         )
@@ -252,10 +253,14 @@ class Segmenter:
             cancel=cancel,
         )
 
-    def _locate(self, encoding: Encoding, cube: FloatArray) -> Locations:
+    def _locate(
+        self, encoding: Encoding, cube: FloatArray, normals: FloatArray, colors: FloatArray
+    ) -> Locations:
         index, weight = interpolation_weights(encoding.centers[0].float().cpu().numpy(), cube)
+        points = self._tensor(cube)[None]
+        attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
         return self.network.locate(
-            encoding, self._tensor(cube)[None], index.to(self.device), weight.to(self.device)
+            encoding, points, attributes, index.to(self.device), weight.to(self.device)
         )
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:

@@ -18,7 +18,7 @@ from backend.evaluation.baselines import FieldSettings, component_labels
 from backend.evaluation.interactive import InteractiveSettings, measure_interactive
 from backend.evaluation.render import matched_labels, part_color, render_labels
 from backend.evaluation.report import SCHEMA, build_report, cost_by_faces, format_report
-from backend.evaluation.runs import Baselines, collect, run_automatic, run_interactive
+from backend.evaluation.runs import Baselines, run_automatic, run_interactive
 from backend.evaluation.shapes import known_shapes
 from backend.geometry import Mesh, face_areas, face_centroids
 from backend.training.shards import LabelledShape, ShapeSet, write_shard
@@ -174,11 +174,8 @@ def test_report_is_strict_json_with_everything_in_it():
     predictor = KnowingPredictor(item)
     baselines = Baselines(("components",), {}, FieldSettings())
     settings = {"split": "made", "model": "knowing", "device": "cpu"}
-    records, _ = collect(
-        run_interactive(predictor, [item, item, other], InteractiveSettings(clicks=3), baselines),
-        3,
-        lambda done, total: None,
-    )
+    measured = run_interactive(predictor, [item, item, other], InteractiveSettings(clicks=3), baselines)
+    records = [record for record, _ in measured]
     report = build_report("interactive", records, settings)
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["schema"] == SCHEMA
@@ -196,7 +193,8 @@ def test_report_is_strict_json_with_everything_in_it():
     assert "IoU@3" in text
     assert "someone/else" in text
 
-    records, _ = collect(run_automatic(predictor, [item], AutomaticSettings(), baselines), 1, lambda *_: None)
+    measured = run_automatic(predictor, [item], AutomaticSettings(), baselines)
+    records = [record for record, _ in measured]
     report = build_report("automatic", records, settings)
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["summary"]["methods"]["refined"]["miou"] == 1.0
@@ -259,8 +257,9 @@ def test_command_measures_interactively_and_reproducibly(
         colors = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
         assert min(picture.size) > 300
         assert len(colors) > 100
-    assert main(arguments) == 0
+    assert main([*arguments, "--workers", "2"]) == 0
     again = json.loads(out.read_text())
+    assert [shape["key"] for shape in again["shapes"]] == [shape["key"] for shape in report["shapes"]]
     assert [shape["by_part"] for shape in again["shapes"]] == [shape["by_part"] for shape in report["shapes"]]
 
 

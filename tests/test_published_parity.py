@@ -63,7 +63,7 @@ def case(loaded: LoadedNetwork, golden: dict[str, np.ndarray]) -> Case:
     with torch.inference_mode():
         encoding = network.encode(points, normals, colors, geometry)
         index, weight = interpolation_weights(encoding.centers[0].numpy(), golden["coords"])
-        locations = network.locate(encoding, points, index, weight)
+        locations = network.locate(encoding, points, None, index, weight)
     return Case(network, points, normals, colors, geometry, encoding, locations)
 
 

@@ -264,6 +264,28 @@ def test_averaged_weights_follow_their_formula():
     assert network.weight.tolist() == [[2.0, 2.0]]
 
 
+def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(config_file, tmp_path):
+    trainer = Trainer(read_config(config_file, {"optimizer.weight_decay": 0.0}), tmp_path, device="cpu")
+    before, exchange = all_weights(trainer), trainer.step._mean_gradients
+    trainer.step._mean_gradients = lambda: exchange() * math.nan
+    trainer.step(1, 1e-2)
+    assert torch.equal(all_weights(trainer), before)
+    assert trainer.step.read_metrics()["skipped"] == 1
+    trainer.step._mean_gradients = exchange
+    trainer.step(1, 1e-2)
+    assert not torch.equal(all_weights(trainer), before)
+    values = trainer.step.read_metrics()
+    assert values["skipped"] == 0
+    assert all(map(math.isfinite, values.values()))
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together(config_file, tmp_path):
+    trainer = Trainer(read_config(config_file, {"optimizer.clip_norm": 0.25}), tmp_path, device="cpu")
+    trainer.step._set_gradients(torch.ones(sum(p.numel() for p in trainer.step.parameters)))
+    clipped = torch.cat([p.grad.flatten() for p in trainer.step.parameters])
+    assert float(clipped.norm()) == pytest.approx(0.25, rel=1e-3)
+
+
 def test_the_clock_goes_on_where_it_was():
     clock = Clock(100.0, torch.device("cpu"))
     seconds, stop = clock.read()
@@ -287,12 +309,12 @@ TWO_RANKS = """
     trainer = Trainer(read_config(sys.argv[1]), folder, device="cpu")
     flat = lambda tensors: torch.cat([t.detach().flatten() for t in tensors])
     own, step = [], trainer.step
-    exchange = step._average_gradients
+    exchange = step._mean_gradients
     def watched():
         own.append(flat(torch.zeros_like(p) if p.grad is None else p.grad for p in step.parameters))
-        exchange()
-        own.append(flat(p.grad for p in step.parameters))
-    step._average_gradients = watched
+        own.append(exchange())
+        return own[-1]
+    step._mean_gradients = watched
     progress = trainer.run()
     weights = flat(trainer.network.parameters())
     torch.save({"weights": weights, "before": own[0], "after": own[1], "step": progress.step,

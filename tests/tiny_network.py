@@ -37,9 +37,20 @@ TINY = NetworkConfig(
     mask_channels=8,
     mask_prompt_points=128,
     mask_prompt_neighbors=3,
+    point_attributes=True,
+    click_scales=3,
+    mask_scores=True,
 )
 
-TWO_BRANCHES = replace(TINY, branches=(FROZEN, LEARNABLE), mask_prompt_points=None)
+TWO_BRANCHES = replace(
+    TINY,
+    branches=(FROZEN, LEARNABLE),
+    mask_prompt_points=None,
+    point_attributes=False,
+    click_scales=0,
+    mask_scores=False,
+)
+"""As the published network: none of the small one's additions."""
 
 UNFILTERED = EveryPartSettings(
     max_masks=48,
@@ -90,10 +101,12 @@ class OracleNetwork(nn.Module):
     def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
         centers = points[:, geometry.center_index[0]]
         nothing = torch.zeros(1, 1, 1, 1)
-        return Encoding(nothing, centers, nothing, nothing, nothing, geometry.mask_neighbor_index)
+        return Encoding(nothing, centers, nothing, nothing, nothing, geometry.mask_neighbor_index, None)
 
-    def locate(self, encoding: Encoding, points: Tensor, index: Tensor, weight: Tensor) -> Locations:
-        return Locations(points.unsqueeze(1), index, weight)
+    def locate(
+        self, encoding: Encoding, points: Tensor, attributes: Tensor | None, index: Tensor, weight: Tensor
+    ) -> Locations:
+        return Locations(points, points.unsqueeze(1), index, weight)
 
     def decode(
         self, encoding: Encoding, points: Tensor, labels: Tensor, mask_logits: Tensor | None = None
@@ -103,7 +116,7 @@ class OracleNetwork(nn.Module):
         self.decoded += len(rows)
         vectors = torch.stack([vectors for vectors, _ in rows])[None]
         scores = torch.stack([scores for _, scores in rows])[None]
-        return Decoding(torch.zeros(1, len(rows), 1, 1), vectors, scores)
+        return Decoding(torch.zeros(1, len(rows), 1, 1), vectors, scores, points, labels)
 
     def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:
         bounds = decoding.mask_vectors[:, :, masks].unsqueeze(3)  # [1, M, C, 1, 6]

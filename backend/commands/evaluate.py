@@ -11,15 +11,10 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DataError, PartSAMError
 from ..evaluation import BASELINES
-
-if TYPE_CHECKING:
-    from ..segmenter import Segmenter
-
-UNTRAINED_MODEL = "small-untrained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="where to compute (default: the best there is)")
     parser.add_argument("--limit", type=_positive, help="measure only the first LIMIT shapes of each shard")
+    parser.add_argument(
+        "--workers", type=_positive, default=1,
+        help="processes side by side, spread over all GPUs; times are then of a shared machine "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of samples, clicks and clusters (default: 0)")
     parser.add_argument("--split", help="what to call the data in the report (default: the shards' names)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number, also per shape")
@@ -63,9 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write the files. Raises PartSAMError for what the user can fix."""
+    from ..evaluation.baselines import FieldSettings
     from ..evaluation.measurement import device_name
+    from ..evaluation.parallel import EvaluationJob, measure
     from ..evaluation.report import build_report, format_report
-    from ..evaluation.runs import collect, run_automatic, run_interactive
     from ..evaluation.shapes import known_shapes
     from ..evaluation.sheet import write_sheet
     from ..segmenter import Segmenter
@@ -74,15 +75,11 @@ def run(args: argparse.Namespace) -> int:
     _check_outputs(args.json, args.sheet)
     shapes = known_shapes(args.shards, limit=args.limit)
     segmenter = Segmenter.load(args.model, device=args.device)
-    baselines = _baselines(args, segmenter)
+    settings = _interactive_settings(args) if args.protocol == "interactive" else _automatic_settings(args)
+    fields = FieldSettings(clusters=args.clusters, seed=args.seed)
+    job = EvaluationJob(args.model, args.device, settings, tuple(args.baselines), fields)
     started = time.perf_counter()
-    if args.protocol == "interactive":
-        settings: Any = _interactive_settings(args)
-        results = run_interactive(segmenter, shapes, settings, baselines)
-    else:
-        settings = _automatic_settings(args)
-        results = run_automatic(segmenter, shapes, settings, baselines)
-    records, cards = collect(results, len(shapes), _progress)
+    records, cards = measure(job, shapes, workers=args.workers, progress=_progress)
     if not records:
         raise DataError("none of the shapes has a labelled part; nothing was measured")
     description = {
@@ -95,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
         "device": segmenter.device,
         "device_name": device_name(segmenter.device),
         "protocol": dataclasses.asdict(settings),
-        "baselines": {"names": list(args.baselines)} | dataclasses.asdict(baselines.settings),
+        "baselines": {"names": list(args.baselines)} | dataclasses.asdict(fields),
+        "workers": args.workers,
         "total_seconds": time.perf_counter() - started,
     }
     report = build_report(args.protocol, records, description)
@@ -107,20 +105,6 @@ def run(args: argparse.Namespace) -> int:
             args.sheet, cards, title=f"{args.protocol}, {description['split']}, {segmenter.model_name}"
         )
     return 0
-
-
-def _baselines(args: argparse.Namespace, segmenter: Segmenter) -> Any:
-    """Baselines with the models whose fields are clustered; the untrained one is loaded only if needed."""
-    from ..evaluation.baselines import CLUSTER_METHODS, FieldSettings
-    from ..evaluation.runs import Baselines
-    from ..segmenter import Segmenter
-
-    models = {}
-    if set(args.baselines) & set(CLUSTER_METHODS):
-        models = {"untrained": Segmenter.load(UNTRAINED_MODEL, device=args.device)}
-        if segmenter.model_name != UNTRAINED_MODEL:
-            models["trained"] = segmenter
-    return Baselines(args.baselines, models, FieldSettings(clusters=args.clusters, seed=args.seed))
 
 
 def _interactive_settings(args: argparse.Namespace) -> Any:

@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"training needs {error.name}: pip install -r tests/requirements.txt") from error
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = read_config(args.config, dict(_override(text) for text in args.set))
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    if several:
+    config = read_config(args.config, dict(override(text) for text in args.set))
+    under_torchrun = "WORLD_SIZE" in os.environ
+    if under_torchrun:
         on_gpu = torch.cuda.is_available() and args.device != "cpu"
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         progress = trainer.run(report=lambda line: print(line, flush=True))
         first = rank() == 0
     finally:
-        if several:
+        if under_torchrun:
             dist.destroy_process_group()
     if first:
         minutes = progress.seconds / 60
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _override(text: str) -> tuple[str, Any]:
+def override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise DataError(f"--set takes NAME=VALUE, not {text!r}")

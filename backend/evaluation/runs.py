@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,18 +121,6 @@ def run_automatic(
             name: matched_labels(item.labels, labels, truth.areas) for name, labels in result.labels.items()
         }
         yield record, Card(item, score=result.scores["raw"].miou, text=text, predictions=matched)
-
-
-def collect(
-    results: Iterator[tuple[Record, Card]], total: int, progress: Callable[[int, int], None]
-) -> tuple[list[Record], list[Card]]:
-    """Run everything; `progress(done, total)` after each shape."""
-    records, cards = [], []
-    for record, card in results:
-        records.append(record)
-        cards.append(card)
-        progress(len(records), total)
-    return records, cards
 
 
 def _origin(item: KnownShape) -> Record:

@@ -3,7 +3,7 @@
 
 from .checkpoint import LoadedNetwork, load_network, save_network, untrained_network
 from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
-from .model import Decoding, Encoding, Locations, PartSAM
+from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
 from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry
 from .patches import PatchGeometry
 
@@ -18,6 +18,7 @@ __all__ = [
     "NetworkConfig",
     "PartSAM",
     "PatchGeometry",
+    "attributes_at",
     "farthest_point_sampling",
     "interpolation_weights",
     "load_network",

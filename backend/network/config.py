@@ -24,6 +24,13 @@ class NetworkConfig:
         prompt; None reads all of them
     sdf_channels: leading triplane channels that are computed but not used (published layout)
     mask_channels: length of the vectors whose dot product is a mask logit
+
+    Where `small` goes beyond the published network; all off there:
+    point_attributes: the point-wise head also reads position, normal and colour of each location, so that
+        borders are not bound to the triplane's texels
+    click_scales: at so many distances, each half the one before, the point-wise head sees how near the
+        clicks are: corrections smaller than a patch (0: not at all)
+    mask_scores: predicted IoUs are read off the masks at the patch centres, not off a token alone
     """
 
     name: str
@@ -48,9 +55,12 @@ class NetworkConfig:
     mask_channels: int
     mask_prompt_points: int | None
     mask_prompt_neighbors: int
+    point_attributes: bool = False
+    click_scales: int = 0
+    mask_scores: bool = False
 
     def __post_init__(self) -> None:
-        sizes = [value for value in dataclasses.astuple(self) if isinstance(value, int)]
+        sizes = [value for value in dataclasses.astuple(self) if type(value) is int]
         if min(*sizes, *self.unet_widths, *self.mask_prompt_widths) < 0 or not self.unet_widths:
             raise ValueError("sizes cannot be negative, and the U-Net needs a level")
         if not (self.transformer_heads and self.decoder_heads):

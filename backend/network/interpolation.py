@@ -54,6 +54,20 @@ def scatter_mean(features: Tensor, index: Tensor, size: int) -> Tensor:
     return (sums / counts.clamp(min=1).unsqueeze(1)).view(batch, size, channels)
 
 
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    """float32 [B, P, Q] between points [B, P, 3] and [B, Q, 3].
+
+    A few passes over the result, exact where distances are small. `torch.cdist` without matrix
+    products took 25 times as long on an H200.
+    """
+    total: Tensor | None = None
+    for axis in range(3):
+        step = first[:, :, None, axis].float() - second[:, None, :, axis].float()
+        total = step.square_() if total is None else total.addcmul_(step, step)
+    assert total is not None
+    return total
+
+
 def linear_taps(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The two cells beside `position` (in cells, clamped to the border) and the upper one's weight."""
     position = position.clamp(0, size - 1)

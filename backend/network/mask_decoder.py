@@ -16,6 +16,10 @@ from .config import NetworkConfig
 from .normalization import LayerNorm
 from .prompts import Mlp
 
+_ATTRIBUTES = 9
+_WIDEST_CLICK = 1.6
+"""At half of this distance (in the network's cube) the widest click scale has fallen to exp(-1/2)."""
+
 MASK_TOKENS = 4
 """Token 0 answers several prompts; tokens 1 to 3 are the readings of a single one."""
 
@@ -81,6 +85,32 @@ class TwoWayBlock(nn.Module):
         return tokens, patches
 
 
+class MaskScores(nn.Module):
+    """Predicted IoUs from the masks themselves: what they cover at the patch centres, and how surely."""
+
+    _STATISTICS = 4
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = Mlp(2 * width + self._STATISTICS, width, width, 1)
+
+    def forward(self, tokens: Tensor, patches: Tensor, logits: Tensor) -> Tensor:
+        """tokens: [B, M, C, D], of the masks; patches: [B, M, L, D]; logits: [B, M, C, L]. Returns [B, M, C].
+
+        The masks are only read: what is learned about scores does not change them.
+        """
+        logits = logits.detach().float()
+        inside = logits.sigmoid()
+        area = inside.sum(dim=-1, keepdim=True)
+        pooled = (inside / area.clamp(min=1e-3)).to(patches.dtype) @ patches
+        certainty = inside.square().sum(dim=-1, keepdim=True) / area.clamp(min=1e-3)
+        stability = (2 * logits - 2).sigmoid().sum(dim=-1, keepdim=True)
+        stability = stability / (2 * logits + 2).sigmoid().sum(dim=-1, keepdim=True).clamp(min=1e-3)
+        statistics = [area / logits.shape[-1], (area + 1).log() / 8, certainty, stability]
+        read = torch.cat([tokens, pooled, torch.cat(statistics, dim=-1).to(tokens.dtype)], dim=-1)
+        return self.mlp(read).squeeze(-1)
+
+
 class MaskDecoder(nn.Module):
     """Prompt tokens and patches -> per-prompt patch features, mask vectors and predicted IoUs."""
 
@@ -93,17 +123,38 @@ class MaskDecoder(nn.Module):
         self.final_attention = Attention(width, width // 2, config.decoder_heads)
         self.final_norm = LayerNorm(width)
         self.mask_mlps = nn.ModuleList(Mlp(width, width, width, channels) for _ in range(MASK_TOKENS))
-        self.iou_mlp = Mlp(width, width, width, MASK_TOKENS)
+        self.iou_mlp: Mlp | None = None
+        self.mask_scores: MaskScores | None = None
+        if config.mask_scores:
+            self.mask_scores = MaskScores(width)
+        else:
+            self.iou_mlp = Mlp(width, width, width, MASK_TOKENS)
         # The point-wise head. Its first layer takes [patch features, field]; the field's half does not
         # depend on the prompt and is computed once per shape (`locate`), the patches' half at the patches.
         self.point_linear1 = nn.Linear(width + config.field_channels, channels)
         self.point_norm = LayerNorm(channels)
         self.point_linear2 = nn.Linear(channels, channels)
+        self.attribute_mlp: nn.Sequential | None = None
+        if config.point_attributes:
+            self.attribute_mlp = nn.Sequential(
+                nn.Linear(_ATTRIBUTES, channels // 2), nn.GELU(), nn.Linear(channels // 2, channels)
+            )
+        self.click_linear: nn.Linear | None = None
+        if config.click_scales:
+            self.click_linear = nn.Linear(2 * config.click_scales, channels, bias=False)
         self.width = width
 
-    def forward(self, prompts: Tensor, patches: Tensor, patch_pe: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self,
+        prompts: Tensor,
+        patches: Tensor,
+        patch_pe: Tensor,
+        located: Tensor | None = None,
+        near: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """prompts: [B, M, P, D]; patches: [B, M or 1, L, D]; patch_pe: [B, 1, L, D].
 
+        located, near: what `point_logits` takes, at the patch centres; read by mask scores only
         Returns patch features for the point-wise head [B, M, L, mask_channels], mask vectors
         [B, M, 4, mask_channels] and predicted IoUs [B, M, 4].
         """
@@ -116,21 +167,42 @@ class MaskDecoder(nn.Module):
         tokens = tokens + self.final_attention(tokens + token_pe, patches + patch_pe, patches)
         tokens = self.final_norm(tokens)
         vectors = torch.stack([mlp(tokens[:, :, 1 + i]) for i, mlp in enumerate(self.mask_mlps)], dim=2)
-        patch_half = self.point_linear1.weight[:, : self.width]
-        return F.linear(patches, patch_half), vectors, self.iou_mlp(tokens[:, :, 0])
+        features = F.linear(patches, self.point_linear1.weight[:, : self.width])
+        if self.mask_scores is None:
+            assert self.iou_mlp is not None
+            return features, vectors, self.iou_mlp(tokens[:, :, 0])
+        assert located is not None, "this network reads its masks at the patch centres"
+        logits = self.point_logits(features, located, vectors, near)
+        return features, vectors, self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits)
 
-    def locate(self, features: Tensor) -> Tensor:
-        """The prompt-independent half of the point-wise head: field [B, N, C] -> [B, N, mask_channels]."""
-        return F.linear(features, self.point_linear1.weight[:, self.width :], self.point_linear1.bias)
+    def locate(self, features: Tensor, attributes: Tensor | None) -> Tensor:
+        """The prompt-independent half of the point-wise head, [B, N, mask_channels].
 
-    def point_logits(self, interpolated: Tensor, located: Tensor, vectors: Tensor) -> Tensor:
+        features: field [B, N, C]; attributes: float32 [B, N, 9], position, normal and colour
+        """
+        located = F.linear(features, self.point_linear1.weight[:, self.width :], self.point_linear1.bias)
+        if self.attribute_mlp is not None:
+            assert attributes is not None, "this network reads normals and colours at every location"
+            located = located + self.attribute_mlp(attributes)
+        return located
+
+    def point_logits(
+        self, interpolated: Tensor, located: Tensor, vectors: Tensor, near: Tensor | None = None
+    ) -> Tensor:
         """Mask logits at points.
 
         interpolated: [B, M, N, mask_channels], patch features at the points
         located: [B, 1, N, mask_channels] from `locate`
         vectors: [B, M, C, mask_channels]
+        near: float32 [B, M, N, 2], squared distances to the nearest positive and negative click
         returns: [B, M, C, N]
         """
-        x = F.gelu(self.point_norm(interpolated + located))
+        x = interpolated + located
+        if self.click_linear is not None:
+            assert near is not None, "this network reads how near the clicks are"
+            scales = self.click_linear.in_features // 2
+            rate = (2 / _WIDEST_CLICK**2) * 4.0 ** torch.arange(scales, device=near.device)
+            x = x + self.click_linear(torch.exp(-near.unsqueeze(-1) * rate).flatten(-2).to(x.dtype))
+        x = F.gelu(self.point_norm(x))
         x = F.gelu(self.point_linear2(x))
         return vectors @ x.transpose(-1, -2)

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .encoder import TriplaneEncoder, sample_field
-from .interpolation import gather_weighted
+from .interpolation import gather_weighted, squared_distances
 from .mask_decoder import MaskDecoder
 from .patches import PatchGeometry, PatchPointNet, gather_rows
 from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder
+
+_FAR = 1e4
+"""Squared distance to a click that does not exist; the cube's diagonal is 12 squared."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Encoding:
     patch_pe: [B, 1, L, decoder_width], Fourier features of the centres
     mask_offsets: [B, 1, L, Km, 3], mask-prompt neighbours relative to their centre
     mask_neighbor_index: int64 [B, L, Km]
+    located: [B, 1, L, mask_channels], the prompt-independent half of the point-wise head at the centres;
+        None for networks without mask scores
     """
 
     texels: Tensor
@@ -38,22 +43,31 @@ class Encoding:
     patch_pe: Tensor
     mask_offsets: Tensor
     mask_neighbor_index: Tensor
+    located: Tensor | None
 
 
 @dataclass(frozen=True)
 class Locations:
     """Places at which masks are wanted, prepared once per shape.
 
+    points: float32 [B, N, 3], normalised
     features: [B, 1, N, mask_channels], the prompt-independent half of the point-wise head
     index, weight: int64 / float [B, N, 3], nearest patch centres and their weights
     matrix: [B, N, L] the same as a dense matrix, or None. For training only: a matrix product over
         a few hundred patches is much faster on a GPU than a gather and its scattered gradient.
     """
 
+    points: Tensor
     features: Tensor
     index: Tensor
     weight: Tensor
     matrix: Tensor | None = None
+
+    def first(self, count: int) -> Locations:
+        """The first `count` of them (not for those with a matrix)."""
+        return Locations(
+            self.points[:, :count], self.features[:, :, :count], self.index[:, :count], self.weight[:, :count]
+        )
 
 
 @dataclass(frozen=True)
@@ -61,11 +75,14 @@ class Decoding:
     """The decoder's answer to M prompt sets, before it is evaluated anywhere.
 
     patch_features: [B, M, L, mask_channels]; mask_vectors: [B, M, 4, mask_channels]; iou: [B, M, 4]
+    clicks: [B, M, P, 3]; labels: int64 [B, M, P], what was asked
     """
 
     patch_features: Tensor
     mask_vectors: Tensor
     iou: Tensor
+    clicks: Tensor
+    labels: Tensor
 
 
 class PartSAM(nn.Module):
@@ -85,11 +102,17 @@ class PartSAM(nn.Module):
     def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
         """points (normalised), normals, colors: float32 [B, N, 3]."""
         texels = self.encoder(points, normals, colors)
-        return self.encode_patches(texels, points, geometry)
+        return self.encode_patches(texels, points, attributes_at(points, normals, colors), geometry)
 
-    def encode_patches(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Encoding:
-        """The rest of `encode`, from the field on."""
+    def encode_patches(
+        self, texels: Tensor, points: Tensor, attributes: Tensor, geometry: PatchGeometry
+    ) -> Encoding:
+        """The rest of `encode`, from the field on; attributes [B, N, 9] as `attributes_at` gives them."""
         centers = gather_rows(points, geometry.center_index)
+        located = None
+        if self.config.mask_scores:
+            center_attributes = gather_rows(attributes, geometry.center_index)
+            located = self.decoder.locate(self.field(texels, centers), center_attributes).unsqueeze(1)
         embeddings = self.patch_embeddings(texels, points, geometry)
         mask_points = gather_rows(points, geometry.mask_point_index)
         mask_neighbors = gather_rows(mask_points, geometry.mask_neighbor_index)
@@ -101,6 +124,7 @@ class PartSAM(nn.Module):
             patch_pe=self.point_prompts.positions(centers).unsqueeze(1).to(patches.dtype),
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
+            located=located,
         )
 
     def patch_embeddings(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Tensor:
@@ -116,10 +140,13 @@ class PartSAM(nn.Module):
         """The feature field at normalised points [B, N, 3]: [B, N, field_channels]."""
         return sample_field(texels, points, self.config.plane_resolution)
 
-    def locate(self, encoding: Encoding, points: Tensor, index: Tensor, weight: Tensor) -> Locations:
-        """Prepare normalised points [B, N, 3]; index, weight as in `Locations`."""
-        features = self.decoder.locate(self.field(encoding.texels, points))
-        return Locations(features.unsqueeze(1), index, weight)
+    def locate(
+        self, encoding: Encoding, points: Tensor, attributes: Tensor | None, index: Tensor, weight: Tensor
+    ) -> Locations:
+        """Prepare normalised points [B, N, 3]; attributes as `attributes_at` gives them; index, weight as in
+        `Locations`."""
+        features = self.decoder.locate(self.field(encoding.texels, points), attributes)
+        return Locations(points, features.unsqueeze(1), index, weight)
 
     def decode(
         self, encoding: Encoding, points: Tensor, labels: Tensor, mask_logits: Tensor | None = None
@@ -138,11 +165,16 @@ class PartSAM(nn.Module):
         else:
             dense = self._dense_prompt(encoding, mask_logits)
         patches = encoding.patches + dense.to(encoding.patches.dtype)
-        return Decoding(*self.decoder(prompts, patches, encoding.patch_pe))
+        near = self._near(points, labels, encoding.centers) if self.config.mask_scores else None
+        features, vectors, iou = self.decoder(prompts, patches, encoding.patch_pe, encoding.located, near)
+        return Decoding(features, vectors, iou, points, labels)
 
     def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
         near = gather_rows(mask_logits.transpose(1, 2), encoding.mask_neighbor_index)  # [B, L, Km, M]
         return self.mask_prompts(encoding.mask_offsets, near.permute(0, 3, 1, 2))
+
+    def _near(self, clicks: Tensor, labels: Tensor, points: Tensor) -> Tensor | None:
+        return click_distances(clicks, labels, points) if self.config.click_scales else None
 
     def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:
         """Evaluate masks (a slice of the four) at locations: [B, M, C, N]."""
@@ -156,4 +188,27 @@ class PartSAM(nn.Module):
             weight = locations.weight.unsqueeze(1).expand(-1, sets, -1, -1).flatten(0, 1)
             at_points = gather_weighted(features.flatten(0, 1), index, weight)
             at_points = at_points.view(batch, sets, -1, channels)
-        return self.decoder.point_logits(at_points, locations.features, decoding.mask_vectors[:, :, masks])
+        near = self._near(decoding.clicks, decoding.labels, locations.points)
+        vectors = decoding.mask_vectors[:, :, masks]
+        return self.decoder.point_logits(at_points, locations.features, vectors, near)
+
+
+def attributes_at(points: Tensor, normals: Tensor, colors: Tensor) -> Tensor:
+    """What the point-wise head reads of a location beside the field: float32 [B, N, 9].
+
+    points (normalised), normals (unit), colors (in [0, 1]): [B, N, 3]
+    """
+    return torch.cat([points, normals, colors], dim=-1).float()
+
+
+def click_distances(clicks: Tensor, labels: Tensor, points: Tensor) -> Tensor:
+    """Squared distance of points to the nearest positive and to the nearest negative click.
+
+    clicks: [B, M, P, 3]; labels: int64 [B, M, P]; points: [B, N, 3]
+    Returns float32 [B, M, N, 2], `_FAR` where there is no such click.
+    """
+    batch, sets, count, _ = clicks.shape
+    distance = squared_distances(clicks.flatten(1, 2), points).view(batch, sets, count, -1)
+    positive = (labels == 1).unsqueeze(-1)
+    near = [distance.masked_fill(~wanted, _FAR).amin(dim=2) for wanted in (positive, ~positive)]
+    return torch.stack(near, dim=-1)

@@ -36,8 +36,7 @@ class EncodedShape:
 
     def coarse_locations(self, count: int) -> Locations:
         """The first points, which are as random as all of them."""
-        every = self.point_locations
-        return Locations(every.features[:, :, :count], every.index[:, :count], every.weight[:, :count])
+        return self.point_locations.first(count)
 
 
 @dataclass(frozen=True)

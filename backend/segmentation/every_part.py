@@ -7,7 +7,7 @@ Candidates are filtered on a few thousand points; only those kept are decoded at
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray, IntArray
-from ..network import Decoding
 from ..refinement.face_graph import build_face_graph
 from ..refinement.islands import dissolve_islands
 from .candidates import stability_scores, support_scores, suppress_overlaps
@@ -165,7 +164,7 @@ def _decode_at_sites(
         click, token = found.clicks[start : start + step], found.tokens[start : start + step]
         decoding = decoder.decode(clicks[click, None])
         vectors = decoding.mask_vectors[0, torch.arange(len(click), device=token.device), token]
-        chosen = Decoding(decoding.patch_features, vectors[None, :, None], decoding.iou)
+        chosen = replace(decoding, mask_vectors=vectors[None, :, None])
         values = decoder.logits(chosen, decoder.shape.site_locations, slice(None))[:, 0]
         logits[start : start + len(click)] = values.clamp(-30, 30).half().cpu().numpy()
     return logits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..geometry import Mesh, face_areas, face_centroids
+from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph
 
@@ -24,12 +24,14 @@ class Sites:
     weights: float64 [S], share of the surface that each site stands for; sums to 1
     of_point: int32 [N], the site of each encoded point
     of_face: int32 [F], the site of each face; None for point clouds
+    faces: int32 [S], the face at whose centroid each site lies; None for point clouds
     """
 
     locations: FloatArray
     weights: FloatArray
     of_point: IntArray
     of_face: IntArray | None
+    faces: IntArray | None = None
 
     @classmethod
     def of_points(cls, points: FloatArray) -> Sites:
@@ -45,16 +47,33 @@ class Sites:
         areas = areas / areas.sum()
         locations: FloatArray = centroids
         of_face: IntArray = np.arange(mesh.face_count, dtype=np.int32)
+        faces = of_face
         if mesh.face_count > MAX_SITES:
-            chosen = _spread_over_area(areas, MAX_SITES)
-            locations = centroids[chosen]
+            faces = _spread_over_area(areas, MAX_SITES).astype(np.int32)
+            locations = centroids[faces]
             of_face = nearest(locations, centroids)
-        weights = (
-            np.bincount(of_face, weights=areas, minlength=len(locations))
-            .astype(np.float64)
-            .astype(np.float64)
-        )
-        return cls(locations, weights, of_face[point_faces], of_face)
+        weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
+        return cls(locations, weights, of_face[point_faces], of_face, faces)
+
+    def attributes(
+        self, mesh: Mesh | None, normals: FloatArray, colors: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Normals and colours of the sites, float [S, 3] each, from those of the N encoded points.
+
+        A site on a mesh has its face's normal and colour. Where the mesh's faces have no colours it is the
+        mean colour of the site's points, or else that of the nearest site with points.
+        """
+        if mesh is None or self.faces is None:
+            return normals, colors
+        site_normals = face_normals(mesh)[self.faces]
+        if mesh.face_colors is not None:
+            return site_normals, mesh.face_colors[self.faces]
+        count = len(self.locations)
+        hits = np.bincount(self.of_point, minlength=count)
+        sums = [np.bincount(self.of_point, weights=channel, minlength=count) for channel in colors.T]
+        known = np.flatnonzero(hits)
+        means = np.stack(sums, axis=1)[known] / hits[known, None]
+        return site_normals, means[nearest(self.locations[known], self.locations)]
 
 
 def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:

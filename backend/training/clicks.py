@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .device_geometry import squared_distances
+from ..network.interpolation import squared_distances
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..network import NetworkConfig, PatchGeometry
+from ..network.interpolation import squared_distances
 from ..network.neighbors import INTERPOLATION_CENTERS
 from ..network.patches import gather_rows
 
@@ -59,20 +60,6 @@ def nearest(points: Tensor, queries: Tensor, count: int) -> Tensor:
         for part in queries.split(step, dim=1)
     ]
     return torch.cat(chunks, dim=1)
-
-
-def squared_distances(first: Tensor, second: Tensor) -> Tensor:
-    """float32 [B, P, Q] between points [B, P, 3] and [B, Q, 3].
-
-    A few passes over the result, exact where distances are small. `torch.cdist` without matrix
-    products took 25 times as long on an H200.
-    """
-    total: Tensor | None = None
-    for axis in range(3):
-        step = first[:, :, None, axis].float() - second[:, None, :, axis].float()
-        total = step.square_() if total is None else total.addcmul_(step, step)
-    assert total is not None
-    return total
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

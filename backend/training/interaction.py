@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..network import Encoding, Locations, PartSAM
+from ..network import Encoding, Locations, PartSAM, attributes_at
 from ..network.patches import gather_rows
 from .batch import Batch
 from .clicks import ClickConfig, corrective_clicks, first_clicks
@@ -41,7 +41,8 @@ def interactive_loss(
     count = geometry.mask_point_index.shape[1]
     points = batch.points[:, :count]
     features = network.field(encoding.texels, points)
-    locations = _locations(network, encoding, points, features)
+    attributes = attributes_at(points, batch.normals[:, :count], batch.colors[:, :count])
+    locations = _locations(network, encoding, points, features, attributes)
     contrast = triplet_contrast(features, batch.part_ids[:, :count], losses)
     first, later = _rounds(network, encoding, locations, batch, points, rounds, clicks, losses)
     everything = [first, *later]
@@ -97,12 +98,14 @@ def _rounds(
     return results[0], results[1:]
 
 
-def _locations(network: PartSAM, encoding: Encoding, points: Tensor, features: Tensor) -> Locations:
+def _locations(
+    network: PartSAM, encoding: Encoding, points: Tensor, features: Tensor, attributes: Tensor
+) -> Locations:
     with torch.no_grad():
         matrix = interpolation_matrix(encoding.centers, points)
     unused = torch.empty(0, device=points.device)
-    located = network.decoder.locate(features).unsqueeze(1)
-    return Locations(located, unused.long(), unused, matrix.to(located.dtype))
+    located = network.decoder.locate(features, attributes).unsqueeze(1)
+    return Locations(points, located, unused.long(), unused, matrix.to(located.dtype))
 
 
 def _click_points(points: Tensor, index: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ host, and replaying it costs one launch instead of several thousand.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.optim import AdamW
 
 from ..devices import CUDA, mixed_precision
@@ -44,7 +46,7 @@ class TrainStep:
             fused=True,
             capturable=on_gpu,
         )
-        self._sums = torch.zeros(len(METRICS) + 2, device=self.device)
+        self._sums = torch.zeros(len(METRICS) + 3, device=self.device)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._use_graphs = on_gpu and config.run.graphs
 
@@ -52,7 +54,7 @@ class TrainStep:
         """One step with `rounds` rounds of interaction."""
         self.learning_rate.fill_(learning_rate)
         if not self._use_graphs:
-            self._step(rounds)
+            self.launch(rounds)
             return
         if rounds not in self._graphs:
             self._graphs[rounds] = self._capture(rounds)
@@ -65,14 +67,14 @@ class TrainStep:
             group["lr"] = self.learning_rate  # loading puts a copy there, which no schedule would reach
 
     def read_metrics(self) -> dict[str, float]:
-        """Means since the last call. Waits for the device."""
+        """Means since the last call over all ranks, and how many steps were skipped. Waits for the device."""
         sums = self._sums.clone()
         self._sums.zero_()
         if dist.is_initialized():
             dist.all_reduce(sums)
-        values = sums.tolist()
-        count = max(values[-1], 1.0)
-        return dict(zip((*METRICS, "gradient_norm"), (v / count for v in values[:-1]), strict=True))
+        *values, count, skipped = sums.tolist()
+        means = [value / count if count else math.nan for value in values]
+        return dict(zip((*METRICS, "gradient_norm", "skipped"), (*means, skipped), strict=True))
 
     def _capture(self, rounds: int) -> torch.cuda.CUDAGraph:
         """Record the step. The warm-up steps before it are real ones."""
@@ -80,16 +82,18 @@ class TrainStep:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARMUP_STEPS):
-                self._step(rounds)
+                self.launch(rounds)
         torch.cuda.current_stream().wait_stream(stream)
         self.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._step(rounds)
+        # Only this thread's calls are part of it: NCCL's watchdog asks for events from another one.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self.launch(rounds)
         self.optimizer.zero_grad(set_to_none=True)  # the graph keeps its own gradients
         return graph
 
-    def _step(self, rounds: int) -> None:
+    def launch(self, rounds: int) -> None:
+        """One step at the rate that was set last, operation by operation."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             batch = self.sampler()
@@ -102,25 +106,37 @@ class TrainStep:
                 losses=self.config.losses,
             )
         result.loss.backward()
-        self._average_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
+        norm, usable = self._set_gradients(self._mean_gradients())
         self.optimizer.step()
-        self._sums += torch.cat(
-            [result.metrics, norm.detach().float().view(1), torch.ones_like(norm).view(1)]
-        )
+        metrics = torch.cat([result.metrics, norm.view(1), torch.ones(1, device=self.device)])
+        self._sums += torch.cat([torch.where(usable, metrics, 0), 1 - usable.float().view(1)])
 
-    def _average_gradients(self) -> None:
-        """Data parallelism by hand, in one flat message: it can be part of a captured step."""
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return
+    def _mean_gradients(self) -> Tensor:
+        """The mean of all ranks' gradients, one flat vector.
+
+        Data parallelism by hand, in one message: it can be part of a captured step.
+        """
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
-        flat = torch.cat([g.flatten() for g in gradients]) / dist.get_world_size()
-        dist.all_reduce(flat)
+        flat = torch.cat([g.flatten() for g in gradients])
+        if dist.is_initialized():
+            flat /= dist.get_world_size()
+            dist.all_reduce(flat)
+        return flat
+
+    def _set_gradients(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the parameters their part of a flat gradient, clipped; its norm, and whether that is finite.
+
+        A gradient that is not finite becomes zero: one bad batch must not cost the run its weights.
+        """
+        norm = flat.norm()
+        usable = norm.isfinite()
+        flat = torch.where(usable, flat * (self.config.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1), 0)
         start = 0
         for parameter in self.parameters:
             count = parameter.numel()
             parameter.grad = flat[start : start + count].view_as(parameter)
             start += count
+        return norm, usable
 
 
 class AveragedWeights:
