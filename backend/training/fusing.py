@@ -34,7 +34,11 @@ SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "
 
 _BAND = 2.0
 """Cells from the surface up to which distances are exact; the level lies well inside."""
-_SAMPLES_PER_CELL = 8
+_BARRIER = 0.9
+"""Cells from the surface that the flood from outside does not pass."""
+_SAMPLES_PER_CELL = 16
+_R2 = (0.7548776662466927, 0.5698402909980532)
+"""Steps of the plane's R2 sequence (M. Roberts, 2018): the powers of the plastic number's inverse."""
 _BLOCK = 16
 """Shapes that a process is given at a time."""
 _LARGEST_OFFSET = 3.0
@@ -165,7 +169,11 @@ def _dense_samples(
     # Every face has a point at least, so that slivers and tiny parts leave their mark.
     counts = np.maximum(1, np.ceil(areas / size**2 * _SAMPLES_PER_CELL)).astype(np.int64)
     faces = np.repeat(np.arange(mesh.face_count), counts)
-    u, v = random.random((2, len(faces), 1))
+    # The R2 sequence, shifted for each face, leaves no holes; independent draws would, and the flood from
+    # outside would come in through them.
+    within = np.arange(len(faces)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shift = random.random((2, mesh.face_count))[:, faces]
+    u, v = np.modf(shift + np.outer(_R2, within))[0][:, :, None]
     fold = u + v > 1
     u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
     first, second, third = np.moveaxis(mesh.corners()[faces], 1, 0)
@@ -187,10 +195,12 @@ def _offset_surface(points: FloatArray, size: float, offset: float) -> tuple[Flo
     distance, _ = cKDTree(points).query(origin + centers * size, distance_upper_bound=(_BAND + 1) * size)
     field = np.full(shape, _BAND, dtype=np.float32)
     field[tuple(centers.T)] = np.minimum(distance / size, _BAND)
-    # What lies beyond the level and is not connected to the border of the grid is inside.
-    pieces, _ = ndimage.label(field > offset)
-    field[(field > offset) & (pieces != pieces[0, 0, 0])] = 0
-    vertices, triangles, _, _ = marching_cubes(field, offset, gradient_direction="ascent")
+    # What lies beyond the level and is not connected to the border of the grid is inside. The flood keeps a
+    # distance, and then takes one more step.
+    pieces, _ = ndimage.label(field > max(offset, _BARRIER))
+    outside = ndimage.binary_dilation(pieces == pieces[0, 0, 0], np.ones((3, 3, 3)))
+    field[(field > offset) & ~outside] = 0
+    vertices, triangles, _, _ = marching_cubes(field, offset, gradient_direction="descent")
     return origin + vertices.astype(np.float64) * size, triangles.astype(np.int64)
 
 
