@@ -25,6 +25,7 @@ from .network import (
     interpolation_weights,
     load_network,
     patch_geometry,
+    patch_space,
     untrained_network,
 )
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
@@ -134,8 +135,10 @@ class Segmenter:
             sites = Sites.of_mesh(mesh, point_faces)
         normalization = Normalization.of_points(points)
         cube = normalization.apply(points)
-        geometry = patch_geometry(cube, self.config)
         normals, colors = np.nan_to_num(normals), np.nan_to_num(colors)
+        space = patch_space(cube, normals, self.config)
+        geometry = patch_geometry(space, self.config)
+        centers = space[geometry.center_index[0].numpy()]
         with torch.inference_mode(), mixed_precision(self.device):
             encoding = self.network.encode(
                 self._tensor(cube)[None],
@@ -143,11 +146,15 @@ class Segmenter:
                 self._tensor(colors)[None],
                 geometry.to(self.device),
             )
-            point_locations = self._locate(encoding, cube, normals, colors)
+            point_locations = self._locate(encoding, centers, cube, normals, colors)
             site_locations = point_locations
             if mesh is not None:
-                site_cube = normalization.apply(sites.locations)
-                site_locations = self._locate(encoding, site_cube, *sites.attributes(mesh, normals, colors))
+                site_locations = self._locate(
+                    encoding,
+                    centers,
+                    normalization.apply(sites.locations),
+                    *sites.attributes(mesh, normals, colors),
+                )
         return EncodedShape(
             cube, normalization, mesh, point_faces, geometry, encoding, point_locations, sites, site_locations
         )
@@ -254,9 +261,15 @@ class Segmenter:
         )
 
     def _locate(
-        self, encoding: Encoding, cube: FloatArray, normals: FloatArray, colors: FloatArray
+        self,
+        encoding: Encoding,
+        centers: FloatArray,
+        cube: FloatArray,
+        normals: FloatArray,
+        colors: FloatArray,
     ) -> Locations:
-        index, weight = interpolation_weights(encoding.centers[0].float().cpu().numpy(), cube)
+        """Locations in the cube, [K, 3] each; centers: the patches' places in the `patch_space`."""
+        index, weight = interpolation_weights(centers, patch_space(cube, normals, self.config))
         points = self._tensor(cube)[None]
         attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
         return self.network.locate(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from backend.network import farthest_point_sampling, interpolation_weights, patch_geometry
+from backend.network import farthest_point_sampling, interpolation_weights, patch_geometry, patch_space
 from backend.training import device_geometry
 from tests.tiny_network import TINY
 
@@ -64,6 +64,25 @@ def test_distinct_points_come_before_any_repetition() -> None:
     points = np.repeat(cloud(10), 5, axis=0)
     chosen = farthest_point_sampling(points, 30)
     assert len(np.unique(points[chosen[:10]], axis=0)) == 10
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_patches_stay_on_their_side_of_a_thin_wall() -> None:
+    """Two sheets a hundredth apart, facing away from each other."""
+    flat = cloud(800, seed=12) * [1, 1, 0]
+    side = np.arange(800) % 2
+    points = (flat + np.outer(side - 0.5, [0, 0, 0.01])).astype(np.float32)
+    normals = np.outer(2 * side - 1, [0, 0, 1]).astype(np.float32)
+    config = replace(TINY, normal_distance=0.3, mask_prompt_points=None)
+    geometry = patch_geometry(patch_space(points, normals, config), config)
+    centers, neighbors = geometry.center_index[0].numpy(), geometry.neighbor_index[0].numpy()
+    assert (side[neighbors] == side[centers][:, None]).all()
+    mixed = patch_geometry(points, config)
+    sides = side[mixed.neighbor_index[0].numpy()]
+    assert (sides.min(axis=1) != sides.max(axis=1)).mean() > 0.5
 
 
 # --- nearest neighbours ----------------------------------------------------------------------------
@@ -161,13 +180,16 @@ def test_interpolated_values_are_means_of_values_nearby(centers: np.ndarray, poi
 # --- the training device's version -----------------------------------------------------------------
 
 
-def test_training_builds_the_patches_that_inference_builds() -> None:
+@pytest.mark.parametrize("normal_distance", [0.0, 0.3])
+def test_training_builds_the_patches_that_inference_builds(normal_distance: float) -> None:
     """On generic points, where no distances tie, the two implementations must agree index by index."""
-    config = replace(TINY, mask_prompt_points=None)
+    config = replace(TINY, mask_prompt_points=None, normal_distance=normal_distance)
     clouds = [cloud(TINY.points, seed=seed) for seed in (4, 5, 6)]
-    batch = device_geometry.batch_patch_geometry(torch.from_numpy(np.stack(clouds)), config)
+    normals = [unit(cloud(TINY.points, seed=seed + 10)) for seed in (4, 5, 6)]
+    both = (torch.from_numpy(np.stack(rows)) for rows in (clouds, normals))
+    batch = device_geometry.batch_patch_geometry(device_geometry.batch_patch_space(*both, config), config)
     for row, points in enumerate(clouds):
-        single = patch_geometry(points, config)
+        single = patch_geometry(patch_space(points, normals[row], config), config)
         for field in fields(single):
             ours, theirs = getattr(single, field.name)[0], getattr(batch, field.name)[row]
             assert torch.equal(ours, theirs), field.name

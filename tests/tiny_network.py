@@ -40,6 +40,7 @@ TINY = NetworkConfig(
     point_attributes=True,
     click_scales=3,
     mask_scores=True,
+    normal_distance=0.2,
 )
 
 TWO_BRANCHES = replace(
@@ -49,6 +50,7 @@ TWO_BRANCHES = replace(
     point_attributes=False,
     click_scales=0,
     mask_scores=False,
+    normal_distance=0.0,
 )
 """As the published network: none of the small one's additions."""
 

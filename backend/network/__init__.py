@@ -4,7 +4,7 @@
 from .checkpoint import LoadedNetwork, load_network, save_network, untrained_network
 from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
 from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
-from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry
+from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry, patch_space
 from .patches import PatchGeometry
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "interpolation_weights",
     "load_network",
     "patch_geometry",
+    "patch_space",
     "save_network",
     "untrained_network",
 ]

@@ -31,6 +31,9 @@ class NetworkConfig:
     click_scales: at so many distances, each half the one before, the point-wise head sees how near the
         clicks are: corrections smaller than a patch (0: not at all)
     mask_scores: predicted IoUs are read off the masks at the patch centres, not off a token alone
+    normal_distance: how far apart (in the network's cube) two points at one place count whose normals
+        differ by 1, when centres are spread and neighbours sought: patches then stay on one side of a
+        crease and crowd where the surface turns
     """
 
     name: str
@@ -58,6 +61,7 @@ class NetworkConfig:
     point_attributes: bool = False
     click_scales: int = 0
     mask_scores: bool = False
+    normal_distance: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = [value for value in dataclasses.astuple(self) if type(value) is int]

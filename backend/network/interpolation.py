@@ -55,13 +55,13 @@ def scatter_mean(features: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
-    """float32 [B, P, Q] between points [B, P, 3] and [B, Q, 3].
+    """float32 [B, P, Q] between points [B, P, D] and [B, Q, D].
 
     A few passes over the result, exact where distances are small. `torch.cdist` without matrix
     products took 25 times as long on an H200.
     """
     total: Tensor | None = None
-    for axis in range(3):
+    for axis in range(first.shape[2]):
         step = first[:, :, None, axis].float() - second[:, None, :, axis].float()
         total = step.square_() if total is None else total.addcmul_(step, step)
     assert total is not None

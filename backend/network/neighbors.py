@@ -19,8 +19,20 @@ from .patches import PatchGeometry
 INTERPOLATION_CENTERS = 3
 
 
+def patch_space(
+    points: NDArray[np.floating], normals: NDArray[np.floating], config: NetworkConfig
+) -> NDArray[np.float32]:
+    """Where patches are made and neighbours sought: float32 [N, 3], or [N, 6] where normals count, too.
+
+    points (normalised), normals (unit): [N, 3]
+    """
+    if not config.normal_distance:
+        return points.astype(np.float32, copy=False)
+    return np.concatenate([points, config.normal_distance * normals], axis=1).astype(np.float32)
+
+
 def farthest_point_sampling(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Indices int64 [count] of points [N, 3], each farthest from those before it; starts at point 0.
+    """Indices int64 [count] of points [N, D], each farthest from those before it; starts at point 0.
 
     Of equally far points the first is taken. Where `count` exceeds the points, indices repeat from the start.
     """
@@ -35,7 +47,7 @@ def farthest_point_sampling(points: NDArray[np.float32], count: int) -> NDArray[
 
 
 def patch_geometry(points: NDArray[np.float32], config: NetworkConfig, *, seed: int = 0) -> PatchGeometry:
-    """Patches of one shape, points float32 [N, 3] normalised; tensors have a leading axis of 1."""
+    """Patches of one shape, points float32 [N, D] of its `patch_space`; tensors have a leading axis of 1."""
     centers = farthest_point_sampling(points, config.patches)
     wanted = config.mask_prompt_points or len(points)
     if wanted < len(points):
@@ -55,7 +67,7 @@ def patch_geometry(points: NDArray[np.float32], config: NetworkConfig, *, seed: 
 def interpolation_weights(centers: NDArray[np.float32], points: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
     """The 3 nearest centres of each point and their weights, inverse to the squared distance.
 
-    centers: [L, 3]; points: [N, 3]. Returns int64 [1, N, 3] and float32 [1, N, 3].
+    centers: [L, D]; points: [N, D], of a `patch_space`. Returns int64 [1, N, 3] and float32 [1, N, 3].
     """
     distance, index = _nearest(centers, points, INTERPOLATION_CENTERS)
     weight = 1 / distance.square().clamp(min=1e-8)

@@ -17,7 +17,7 @@ from ..network import Encoding, Locations, PartSAM, attributes_at
 from ..network.patches import gather_rows
 from .batch import Batch
 from .clicks import ClickConfig, corrective_clicks, first_clicks
-from .device_geometry import batch_patch_geometry, interpolation_matrix
+from .device_geometry import batch_patch_geometry, batch_patch_space, interpolation_matrix
 from .losses import LossConfig, mask_losses, triplet_contrast
 
 METRICS = ("loss", "focal", "dice", "score_error", "contrast", "iou_first", "iou_last")
@@ -36,13 +36,17 @@ def interactive_loss(
 ) -> StepLoss:
     """Encode a batch once and interact with all its targets for `rounds` rounds."""
     with torch.no_grad():
-        geometry = batch_patch_geometry(batch.points, network.config)
+        space = batch_patch_space(batch.points, batch.normals, network.config)
+        geometry = batch_patch_geometry(space, network.config)
+        count = geometry.mask_point_index.shape[1]
+        matrix = interpolation_matrix(gather_rows(space, geometry.center_index), space[:, :count])
     encoding = network.encode(batch.points, batch.normals, batch.colors, geometry)
-    count = geometry.mask_point_index.shape[1]
     points = batch.points[:, :count]
     features = network.field(encoding.texels, points)
     attributes = attributes_at(points, batch.normals[:, :count], batch.colors[:, :count])
-    locations = _locations(network, encoding, points, features, attributes)
+    located = network.decoder.locate(features, attributes).unsqueeze(1)
+    unused = torch.empty(0, device=points.device)
+    locations = Locations(points, located, unused.long(), unused, matrix.to(located.dtype))
     contrast = triplet_contrast(features, batch.part_ids[:, :count], losses)
     first, later = _rounds(network, encoding, locations, batch, points, rounds, clicks, losses)
     everything = [first, *later]
@@ -96,16 +100,6 @@ def _rounds(
             index = torch.cat([index, click.unsqueeze(2)], dim=2)
             labels = torch.cat([labels, label.unsqueeze(2)], dim=2)
     return results[0], results[1:]
-
-
-def _locations(
-    network: PartSAM, encoding: Encoding, points: Tensor, features: Tensor, attributes: Tensor
-) -> Locations:
-    with torch.no_grad():
-        matrix = interpolation_matrix(encoding.centers, points)
-    unused = torch.empty(0, device=points.device)
-    located = network.decoder.locate(features, attributes).unsqueeze(1)
-    return Locations(points, located, unused.long(), unused, matrix.to(located.dtype))
 
 
 def _click_points(points: Tensor, index: Tensor) -> Tensor:
