@@ -23,7 +23,7 @@ from .encoded_shape import EncodedShape, PromptDecoder
 from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels, smallest_share
 from .parts import Parts
 from .published import published_parts
-from .remainder import split_remainder
+from .pieces import PIECES, PieceSettings, split_pieces, split_remainder
 from .sites import graph_of_sites
 
 _LEAST_REST = 0.002
@@ -47,6 +47,7 @@ class EveryPartSettings:
     max_masks: at most this many are kept, best scored first
     coarse_points: masks are filtered on this many points, before the kept ones are decoded everywhere
     tree: how kept masks become parts
+    pieces: which connected pieces of a part become parts
     """
 
     min_score: float = 0.2
@@ -59,6 +60,7 @@ class EveryPartSettings:
     max_masks: int = 128
     coarse_points: int = 3072
     tree: TreeSettings = field(default_factory=TreeSettings)
+    pieces: PieceSettings = field(default_factory=PieceSettings)
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,10 @@ def _assemble(
 
     def clean(painted: IntArray, granularity: float) -> IntArray:
         least = max(smallest_share(granularity, settings.tree), _LEAST_REST)
-        return split_remainder(site_graph, dissolve_islands(site_graph, painted), rest, least_share=least)
+        labels = split_remainder(site_graph, dissolve_islands(site_graph, painted), rest, least_share=least)
+        if granularity < settings.pieces.from_granularity:
+            return labels * PIECES
+        return split_pieces(site_graph, labels, settings.pieces)
 
     connected = number_parts(paintings, clean=clean)
     return Parts(shape.sites, logits, scores, raw, connected, graph)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
+from .pieces import PIECES
 
 GRANULARITY_STEPS = 33
 
@@ -49,7 +50,8 @@ class Partition:
     """One label per site.
 
     labels: int32 [S], 0 .. P-1, ordered from the largest mask to the smallest
-    masks: int [P], the mask behind each label; K and above for (pieces of) the remainder
+    masks: int [P], the mask behind each label, the same for all pieces of a mask; K and above for (pieces
+        of) the remainder
     """
 
     labels: IntArray
@@ -69,7 +71,7 @@ def build_partitions(
 
     logits: [K, S], masks ordered from the largest to the smallest (`order_by_size`)
     ranks: [K], better masks have higher ones; support: [K] in [0, 1]; weights: [S], area shares
-    clean: applied to each labelling (values are masks) and its granularity, e.g. to dissolve islands
+    clean: see `number_parts`
     """
     return number_parts(paint_levels(logits, ranks, support, weights, settings), clean=clean)
 
@@ -99,7 +101,8 @@ def number_parts(
 ) -> list[Partition]:
     """A partition for each painting. Steps that have more parts than a finer one take the finer one's.
 
-    clean: changes a painting, given its granularity
+    clean: changes a painting (values are masks), given its granularity, e.g. to dissolve islands, and
+        returns it with numbered pieces, as `pieces.split_pieces` does
     """
     partitions: list[Partition] = []
     last = len(paintings) - 1
@@ -107,10 +110,9 @@ def number_parts(
         if step and painted is paintings[step - 1]:
             partitions.append(partitions[-1])
             continue
-        if clean is not None:
-            painted = clean(painted, step / max(last, 1))
-        masks, labels = np.unique(painted, return_inverse=True)
-        partitions.append(Partition(labels.astype(np.int32), masks))
+        numbered = painted * PIECES if clean is None else clean(painted, step / max(last, 1))
+        pieces, labels = np.unique(numbered, return_inverse=True)
+        partitions.append(Partition(labels.astype(np.int32), pieces // PIECES))
     for step in range(last)[::-1]:
         if len(partitions[step].masks) > len(partitions[step + 1].masks):
             partitions[step] = partitions[step + 1]

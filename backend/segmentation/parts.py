@@ -15,7 +15,7 @@ from ..refinement.face_graph import FaceGraph
 from ..refinement.graph_cut import refine_labels
 from ..refinement.islands import dissolve_islands
 from .part_tree import Partition
-from .sites import Sites
+from .sites import Sites, nearest
 
 _REST_FLOOR = np.float32(0.02)
 _ELSEWHERE = np.float32(0.002)
@@ -89,13 +89,14 @@ class Parts:
     def _site_evidence(self, granularity: float) -> FloatArray:
         """float32 [S, P]."""
         partition = self._partition(granularity, self.graph is not None)
-        evidence = np.empty((len(partition.labels), len(partition.masks)), dtype=np.float32)
+        evidence = np.zeros((len(partition.labels), len(partition.masks)), dtype=np.float32)
         remaining = np.ones(len(partition.labels), dtype=np.float32)
         is_mask = partition.masks < len(self.mask_logits)
-        for column in np.flatnonzero(is_mask)[::-1]:
-            logits = self.mask_logits[partition.masks[column]].astype(np.float32).clip(-30, 30)
+        for mask in np.unique(partition.masks[is_mask])[::-1]:
+            logits = self.mask_logits[mask].astype(np.float32).clip(-30, 30)
             inside = 1 / (1 + np.exp(-logits))
-            evidence[:, column] = inside * remaining
+            pieces = np.flatnonzero(partition.masks == mask)
+            evidence[np.arange(len(inside)), self._nearest_piece(partition, pieces)] = inside * remaining
             remaining *= 1 - inside
         for column in np.flatnonzero(~is_mask):  # a piece of the remainder claims its own faces
             own = partition.labels == column
@@ -103,6 +104,14 @@ class Parts:
         # Where an island was dissolved, no part may claim a face: that speaks for none of them.
         evidence += np.float32(1e-6)
         return evidence / evidence.sum(axis=1, keepdims=True)
+
+    def _nearest_piece(self, partition: Partition, pieces: IntArray) -> IntArray:
+        """Which of the pieces of one mask each site is nearest to, int [S]."""
+        if len(pieces) == 1:
+            return np.broadcast_to(pieces, partition.labels.shape)
+        own = np.flatnonzero(np.isin(partition.labels, pieces))
+        near = nearest(self.sites.locations[own], self.sites.locations)
+        return partition.labels[own][near]
 
     def _of_face(self) -> IntArray:
         if self.sites.of_face is None:
