@@ -194,12 +194,11 @@ class MaskDecoder(nn.Module):
         interpolated: [B, M, N, mask_channels], patch features at the points
         located: [B, 1, N, mask_channels] from `locate`
         vectors: [B, M, C, mask_channels]
-        near: float32 [B, M, N, 2], squared distances to the nearest positive and negative click
+        near: float32 [B, M, N, 2], squared distances to the nearest positive and negative click, or None
         returns: [B, M, C, N]
         """
         x = interpolated + located
-        if self.click_linear is not None:
-            assert near is not None, "this network reads how near the clicks are"
+        if self.click_linear is not None and near is not None:
             scales = self.click_linear.in_features // 2
             rate = (2 / _WIDEST_CLICK**2) * 4.0 ** torch.arange(scales, device=near.device)
             x = x + self.click_linear(torch.exp(-near.unsqueeze(-1) * rate).flatten(-2).to(x.dtype))

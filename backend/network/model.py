@@ -174,7 +174,10 @@ class PartSAM(nn.Module):
         return self.mask_prompts(encoding.mask_offsets, near.permute(0, 3, 1, 2))
 
     def _near(self, clicks: Tensor, labels: Tensor, points: Tensor) -> Tensor | None:
-        return click_distances(clicks, labels, points) if self.config.click_scales else None
+        """How near the clicks are, for corrections: the first asks for a part, not for what is near."""
+        if not self.config.click_scales or clicks.shape[2] == 1:
+            return None
+        return click_distances(clicks, labels, points)
 
     def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:
         """Evaluate masks (a slice of the four) at locations: [B, M, C, N]."""

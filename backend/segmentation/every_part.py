@@ -22,8 +22,8 @@ from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
 from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels, smallest_share
 from .parts import Parts
-from .published import published_parts
 from .pieces import PIECES, PieceSettings, split_pieces, split_remainder
+from .published import published_parts
 from .sites import graph_of_sites
 
 _LEAST_REST = 0.002
