@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from built_meshes import joined
 from backend import Mesh, Segmenter
 from backend.errors import DataError
 from backend.network import load_network
+from backend.training import benchmark_step
 from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
 from backend.training.curves import draw_curves
 from backend.training.ranks import Clock
@@ -294,6 +296,19 @@ def test_the_clock_goes_on_where_it_was():
     assert clock.read(signalled=True)[1]
     assert clock.read(stop_after=1e-9)[1]
     assert not clock.read(stop_after=50)[1]  # of this process, not of all
+
+
+def test_the_benchmark_times_variants_side_by_side(config_file, caplog):
+    arguments = [str(config_file), "--device", "cpu", "--rounds", "1", "2", "--profile", "4"]
+    with caplog.at_level("INFO", logger=benchmark_step.__name__):
+        assert (
+            benchmark_step.main([*arguments, "--variant", "plain", "--variant", "few batch.points=256"]) == 0
+        )
+    output = "\n".join(caplog.messages)
+    for name in ("plain", "few batch.points=256"):
+        assert re.search(rf"^{name}: ms by rounds  1: +[\d.]+  2: +[\d.]+, built in", output, re.MULTILINE)
+    assert output.count("Self CPU time total") == 2
+    assert benchmark_step.main([*arguments, "--variant", "batch.points=0"]) == 1
 
 
 # --- several processes -------------------------------------------------------------------------------

@@ -132,11 +132,11 @@ PUBLISHED = NetworkConfig(
 
 SMALL = NetworkConfig(
     name="small",
-    points=10_000,
+    points=16_384,
     branches=(LEARNABLE,),
     voxel_resolution=32,
     voxel_channels=64,
-    plane_resolution=96,
+    plane_resolution=128,
     unet_widths=(32, 64, 128),
     transformer_width=256,
     transformer_depth=5,
@@ -151,8 +151,12 @@ SMALL = NetworkConfig(
     decoder_mlp_width=768,
     mask_prompt_widths=(32, 96),
     mask_channels=128,
-    mask_prompt_points=2560,
-    mask_prompt_neighbors=6,
+    mask_prompt_points=5120,
+    mask_prompt_neighbors=8,
+    point_attributes=True,
+    click_scales=6,
+    mask_scores=True,
+    normal_distance=0.15,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}

@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -61,7 +62,8 @@ def profile_step(trainer: Trainer, rounds: int, rows: int) -> str:
     return str(table.table(sort_by=order, row_limit=rows, max_name_column_width=60))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure every variant and print a line, or a table, for each; exit status 1 for unusable settings."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +73,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, nargs="+", help="default: those of the configuration")
     parser.add_argument("--profile", type=int, default=0, metavar="ROWS")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     common = dict(override(text) for text in args.set)
     for variant in args.variant or ["as configured"]:
