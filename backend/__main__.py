@@ -19,7 +19,12 @@ from pathlib import Path
 
 from .errors import Cancelled, PartSAMError
 
-COMMANDS = ("segment", "benchmark", "serve", "curate", "fuse", "train", "evaluate")
+_FOLDER = Path(__file__).with_name("commands")
+COMMANDS = tuple(
+    name
+    for name in ("segment", "benchmark", "serve", "curate", "fuse", "train", "evaluate")
+    if (_FOLDER / f"{name}.py").is_file()  # the extension's zip leaves out those of training
+)
 """Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""
 
 
@@ -63,8 +68,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 def _summary(name: str) -> str:
     """First line of the docstring of a command's module, without importing what the module imports."""
-    source = Path(__file__).with_name("commands") / f"{name}.py"
-    docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    source = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(source)) or ""
     return docstring.partition("\n")[0]
 
 

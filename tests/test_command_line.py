@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -260,6 +262,27 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code([name, "--help"]) == 0
     assert f"usage: python -m backend {name}" in capsys.readouterr().out
+
+
+def test_commands_work_without_what_the_zip_leaves_out(tmp_path: Path, repository: Path) -> None:
+    """The extension carries neither training nor evaluation, nor their commands."""
+    manifest = tomllib.loads((repository / "blender_manifest.toml").read_text(encoding="utf-8"))
+    left_out = {pattern.strip("/") for pattern in manifest["build"]["paths_exclude_pattern"]}
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        place = Path(folder).relative_to(repository)
+        return {name for name in names if (place / name).as_posix() in left_out} | {"__pycache__"}
+
+    shutil.copytree(repository / "backend", tmp_path / "backend", ignore=ignored)
+    assert not (tmp_path / "backend/training").exists()
+    shown = backend("--help", repository=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    listed = set(re.findall(r"^    (\w+)", shown.stdout, re.MULTILINE))
+    assert listed == {"segment", "benchmark", "serve"}
+    labels = tmp_path / "labels.npy"
+    done = backend("segment", KNIGHT, "--labels", labels, *QUICK, repository=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(np.load(labels)) == 4712
 
 
 @pytest.mark.parametrize("name", ["segment", "benchmark"])

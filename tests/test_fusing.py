@@ -157,6 +157,12 @@ def test_nothing_to_fuse_is_an_error():
         fuse_shapes(ShapeSet.from_shapes([boxes(*TABLE, names=("patch",))]), FuseSettings(), workers=1)
 
 
+def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("backend.training.fusing._LIBRARIES", ("numpy", "no_such_library"))
+    with pytest.raises(DataError, match="fusing needs no_such_library: pip install"):
+        fuse_shapes(ShapeSet.from_shapes([boxes(*TABLE)]), FuseSettings(), workers=1)
+
+
 @pytest.mark.parametrize("bad", [{"cells": (4, 9)}, {"faces": (1, 9)}, {"offset": 0.0}])
 def test_impossible_settings_are_refused(bad: dict):
     with pytest.raises(DataError):

@@ -20,6 +20,7 @@ import trimesh
 from backend import Mesh, Segmenter
 from backend.errors import Cancelled, ProtocolError
 from backend.geometry import sample_surface
+from backend.network import PRESETS
 from backend.segmenter import EncodedShape
 from backend.service.held import Recent, held_bytes
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
@@ -366,7 +367,7 @@ def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segment
 
 def test_the_callers_sample_is_what_is_encoded(client: Client, ball: str) -> None:
     """A sample drawn as the backend would draw it gives the same encoding as letting it draw."""
-    drawn = sample_surface(Mesh(**BALL), 10_000, seed=0)
+    drawn = sample_surface(Mesh(**BALL), PRESETS["small"].points, seed=0)
     arrays = {
         **BALL,
         "points": drawn.points,
@@ -494,7 +495,7 @@ def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monk
     session = Session()
     encoded, notices = answered(session, "encode", encode_fields(BALL), **BALL)
     assert encoded.fields["points"] == 5000
-    assert notices == ["Memory ran out on cpu; went on with 5000 instead of 10000 sample points."]
+    assert notices == ["Memory ran out on cpu; went on with 5000 instead of 16384 sample points."]
 
     wanted = {"shape": encoded.fields["shape"], "prompts": 8, "granularity": 0.5}
     found, notices = answered(session, "segment_every_part", wanted)

@@ -437,7 +437,7 @@ def test_the_shipped_recipe_is_valid(repository):
     config = read_config(repository / "backend/training/configs/small.toml")
     assert dataclasses.is_dataclass(config)
     assert isinstance(config, TrainingConfig)
-    assert config.network_config().points == config.batch.points == 10_000
+    assert config.network_config().points == config.batch.points == 16_384
 
 
 def test_the_command_line_answers_bad_settings_with_one_line(config_file, tmp_path, repository):

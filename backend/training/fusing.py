@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 
 import numpy as np
@@ -37,6 +38,7 @@ _BAND = 2.0
 _BARRIER = 0.9
 """Cells from the surface that the flood from outside does not pass."""
 _SAMPLES_PER_CELL = 16
+_LIBRARIES = ("fast_simplification", "skimage")
 _R2 = (0.7548776662466927, 0.5698402909980532)
 """Steps of the plane's R2 sequence (M. Roberts, 2018): the powers of the plastic number's inverse."""
 _BLOCK = 16
@@ -119,8 +121,10 @@ def fuse_shapes(
 ) -> ShapeSet:
     """All shapes that can be fused, in order; `progress(count)` after each block.
 
-    Raises DataError if there are none.
+    Raises DataError if there are none, or if the libraries that fusing needs are missing.
     """
+    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+        raise DataError(f"fusing needs {' and '.join(missing)}: pip install -r tests/requirements.txt")
     blocks = [range(start, min(start + _BLOCK, len(shapes))) for start in range(0, len(shapes), _BLOCK)]
     fused: list[LabelledShape] = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
