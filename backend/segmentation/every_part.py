@@ -28,6 +28,8 @@ from .sites import graph_of_sites
 
 _LEAST_REST = 0.002
 """Area share of a piece of the remainder that is worth being a part."""
+_ISLAND_SIZE = 0.02
+"""Feature size, as a share of the diagonal, below which a region is an island of a larger one: masks leak."""
 
 Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
@@ -50,7 +52,7 @@ class EveryPartSettings:
     pieces: which connected pieces of a part become parts
     """
 
-    min_score: float = 0.2
+    min_score: float = 0.35
     min_stability: float = 0.55
     stability_offset: float = 1.0
     min_support: float = 0.35
@@ -196,7 +198,8 @@ def _assemble(
 
     def clean(painted: IntArray, granularity: float) -> IntArray:
         least = max(smallest_share(granularity, settings.tree), _LEAST_REST)
-        labels = split_remainder(site_graph, dissolve_islands(site_graph, painted), rest, least_share=least)
+        whole = dissolve_islands(site_graph, painted, min_size=_ISLAND_SIZE)
+        labels = split_remainder(site_graph, whole, rest, least_share=least)
         if granularity < settings.pieces.from_granularity:
             return labels * PIECES
         return split_pieces(site_graph, labels, settings.pieces)

@@ -29,8 +29,8 @@ class PieceSettings:
     """
 
     from_granularity: float = 0.4
-    least_share: float = 0.002
-    least_ratio: float = 0.25
+    least_share: float = 0.001
+    least_ratio: float = 0.1
 
 
 def split_pieces(graph: FaceGraph, labels: IntArray, settings: PieceSettings) -> IntArray:
