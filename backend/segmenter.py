@@ -204,16 +204,39 @@ class Segmenter:
         points: [M, P, 3] in the network's cube; labels: [M, P]; previous: logits [M, N] of the last round
         returns: logits at the shape's points float32 [M, C, N], predicted IoUs [M, C]
         """
+        return self._predict_at(shape, shape.point_locations, points, labels, previous)
+
+    @torch.inference_mode()
+    def face_logits_batch(
+        self, shape: EncodedShape, points: Tensor, labels: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """The masks of `predict_batch` at the faces of the shape's mesh, float32 [M, C, F].
+
+        Raises PromptError for point clouds.
+        """
+        if shape.sites.of_face is None:
+            raise PromptError("a point cloud has no faces; use predict_batch")
+        logits, _ = self._predict_at(shape, shape.site_locations, points, labels, previous)
+        return logits[..., torch.as_tensor(shape.sites.of_face, device=logits.device)]
+
+    def _predict_at(
+        self,
+        shape: EncodedShape,
+        locations: Locations,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         masks = slice(1, 4) if points.shape[1] == 1 else slice(0, 1)
         decoder = PromptDecoder(self.network, self.device, shape)
         logits, scores = [], []
-        step = decoder.chunk(len(shape.points))
+        step = decoder.chunk(locations.points.shape[1])
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             prior = None if previous is None else previous[chunk]
             clicks, signs = points[chunk].to(self.device).float(), labels[chunk].to(self.device).long()
             decoding = decoder.decode(clicks, signs, prior)
-            logits.append(decoder.logits(decoding, shape.point_locations, masks))
+            logits.append(decoder.logits(decoding, locations, masks))
             scores.append(decoding.iou[0, :, masks].float())
         return torch.cat(logits), torch.cat(scores)
 

@@ -83,6 +83,13 @@ class KnowingPredictor:
         truth = torch.as_tensor(masks)[:, None]
         return logits, mask_ious(logits > 0, truth)
 
+    def face_logits_batch(self, shape, points, labels, previous=None):
+        """The known part under the first click, whole: only the points' masks are spoilt."""
+        first = torch.cdist(points[:, 0], torch.as_tensor(shape.points)).argmin(dim=1).numpy()
+        masks = self.item.labels[None] == self.item.labels[shape.point_faces][first][:, None]
+        candidates = [~masks, masks, np.zeros_like(masks)] if labels.shape[1] == 1 else [masks]
+        return torch.stack([torch.as_tensor(np.where(c, 4.0, -4.0)) for c in candidates], 1)
+
     def segment_every_part(self, shape, *, prompts: int = 512):
         item = self.item
         halves = (face_centroids(item.mesh)[:, 0] > 2).astype(np.int32)

@@ -61,6 +61,15 @@ def test_spoiled_masks_give_known_iou_and_corrective_labels():
     previous = predictor.calls[1][2]
     assert previous is not None
     assert ((previous > 0).sum(dim=1).numpy() == sizes // 2).all()  # the chosen mask, not another candidate
+    # At the faces the predictor knows all of a part, and what is accepted is what the faces say.
+    assert {click: values.tolist() for click, values in result.accepted_ious.items()} == {
+        1: [1, 1, 1],
+        3: [1, 1, 1],
+    }
+    without = measure_interactive(predictor, item, InteractiveSettings(clicks=3, refine=False))
+    assert without is not None
+    assert without.accepted_ious == {}
+    assert set(without.seconds) == {"encode", "clicks"}
 
 
 def test_parts_beyond_the_limit_are_drawn_reproducibly():
@@ -180,6 +189,7 @@ def test_report_is_strict_json_with_everything_in_it():
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["schema"] == SCHEMA
     assert again["summary"]["iou"] == {"1": 1.0, "2": 1.0, "3": 1.0}
+    assert again["summary"]["iou_accepted"] == {"1": 1.0, "3": 1.0}
     assert again["summary"]["score_correlation"]["pearson_all"] is None  # all equal: not defined
     assert again["summary"]["baselines"] == {"components": {"iou_first": 1.0}}
     assert {name: group["shapes"] for name, group in again["by_source"].items()} == {
@@ -191,6 +201,7 @@ def test_report_is_strict_json_with_everything_in_it():
     assert again["cost_by_faces"][0]["shapes"] == 3
     text = format_report(report)
     assert "IoU@3" in text
+    assert "all, refined as when accepted" in text
     assert "someone/else" in text
 
     measured = run_automatic(predictor, [item], AutomaticSettings(), baselines)

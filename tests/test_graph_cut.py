@@ -31,6 +31,7 @@ from backend.refinement.energy import (
     published_energy,
 )
 from backend.refinement.graph_cut import border_band, default_band_rings, minimize
+from backend.refinement.mask import refine_mask
 from backend.refinement.reference_cut import reference_expansion, reference_sweep
 from tests.brute_force import best_expansion, lowest_energy
 from tests.built_meshes import cube, joined, plate, renumbered, two_spheres
@@ -204,6 +205,17 @@ def test_border_moves_to_the_neck_between_two_spheres(shift: float, rings: int) 
     assert (labels != upper).sum() >= 2 * rings, "the prediction alone misses the neck"
     refined = refine_labels(build_face_graph(mesh), evidence, labels, band_rings=rings // 2)
     assert (refined == upper).all()
+
+
+def test_a_mask_loses_its_islands_and_its_border_finds_the_neck() -> None:
+    mesh = two_spheres(rings=16, around=32)
+    upper = face_centroids(mesh)[:, 2] > 0
+    evidence, _ = neck_problem(mesh, shift=-0.12)
+    logits = np.log(evidence[:, 1] / evidence[:, 0])
+    logits[face_centroids(mesh)[:, 2].argmin()] = 2  # a crumb at the far pole
+    refined = refine_mask(build_face_graph(mesh), logits)
+    assert ((logits > 0) != upper).sum() >= 32
+    np.testing.assert_array_equal(refined, upper)
 
 
 def test_confident_evidence_is_not_overruled_by_a_crease() -> None:

@@ -397,12 +397,15 @@ def test_many_prompts_at_once_are_answered_as_one_by_one(
     few = 3 * TINY.points * TINY.mask_channels
     monkeypatch.setattr("backend.segmentation.encoded_shape.chunk_elements", lambda device: few)
     logits, scores = segmenter.predict_batch(shape, clicks, torch.ones(7, 1))
+    at_faces = segmenter.face_logits_batch(shape, clicks, torch.ones(7, 1))
     assert logits.shape == (7, 3, TINY.points)
     for row, click in enumerate(shape.points[:7]):
         world = click.astype(np.float64) / shape.normalization.scale + shape.normalization.center
         alone = segmenter.predict(shape, world, 1)
         np.testing.assert_allclose(logits[row].numpy(), alone.point_logits, atol=1e-5)
         np.testing.assert_allclose(scores[row].numpy(), alone.scores, atol=1e-5)
+        assert alone.face_logits is not None
+        np.testing.assert_allclose(at_faces[row].numpy(), alone.face_logits, atol=1e-5)
 
 
 def test_clicks_are_in_the_meshes_units() -> None:

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of samples, clicks and clusters (default: 0)")
+    parser.add_argument(
+        "--no-refine", action="store_true", help="leave out refinement by connectivity, in either protocol"
+    )
     parser.add_argument("--split", help="what to call the data in the report (default: the shards' names)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number, also per shape")
     parser.add_argument("--sheet", type=Path, metavar="OUT.png", help="draw the worst and best shapes")
@@ -47,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--granularity", type=_fraction, default=0.5, help="fixed, 0 to 1 (default: %(default)s)"
     )
     automatic.add_argument("--prompts", type=_positive, default=512, help="per shape (default: %(default)s)")
-    automatic.add_argument("--no-refine", action="store_true", help="leave out refinement by connectivity")
     baselines = parser.add_argument_group("baselines")
     baselines.add_argument(
         "--baselines",
@@ -110,7 +112,9 @@ def run(args: argparse.Namespace) -> int:
 def _interactive_settings(args: argparse.Namespace) -> Any:
     from ..evaluation.interactive import InteractiveSettings
 
-    return InteractiveSettings(clicks=args.clicks, max_parts=args.max_parts, seed=args.seed)
+    return InteractiveSettings(
+        clicks=args.clicks, max_parts=args.max_parts, refine=not args.no_refine, seed=args.seed
+    )
 
 
 def _automatic_settings(args: argparse.Namespace) -> Any:

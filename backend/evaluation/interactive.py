@@ -13,9 +13,13 @@ from torch import Tensor
 
 from ..geometry import Mesh
 from ..geometry.mesh import FloatArray, IntArray
+from ..refinement.face_graph import build_face_graph
+from ..refinement.mask import refine_mask
 from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious
 from .measurement import Measurement, highest
 from .shapes import KnownShape
+
+REPORTED_CLICKS = (1, 3, 5, 7, 10)
 
 
 class ClickPredictor(Protocol):
@@ -35,17 +39,25 @@ class ClickPredictor(Protocol):
         logits float [M, N]. Returns logits float [M, C, N] and predicted IoUs float [M, C].
         """
 
+    def face_logits_batch(
+        self, shape: Any, points: Tensor, labels: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """The same masks at the mesh's faces, float [M, C, F]."""
+
 
 @dataclass(frozen=True)
 class InteractiveSettings:
     """clicks: rounds per part
     max_parts: shapes with more parts are measured on as many of them, drawn by `seed` and the shape's key
     candidates: points among which the deepest is sought exactly (see `clicks`)
+    refine, strength: whether masks are also measured as they are accepted, and how strongly refined
     """
 
     clicks: int = 10
     max_parts: int = 32
     candidates: int = DEFAULT_CANDIDATES
+    refine: bool = True
+    strength: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,6 +74,8 @@ class InteractiveResult:
     ious: float32 [M, R], true IoU after each round
     scores: float32 [M, R], the IoU that the model predicted for the same mask
     first_ious: float32 [M], best IoU among the candidates of round one (what a perfect ranking would get)
+    accepted_ious: after each of REPORTED_CLICKS, float32 [M]: the IoU of the mask that accepting it would
+        give, refined over the mesh's connectivity; without refinement empty
     first_labels, last_labels: int32 [N], the masks of round one and of the last round in one labeling (row of
         `parts`, the highest logit wins, -1 in no mask)
     point_faces: int [N], face of each point
@@ -72,11 +86,11 @@ class InteractiveResult:
     ious: FloatArray
     scores: FloatArray
     first_ious: FloatArray
+    accepted_ious: dict[int, FloatArray]
     first_labels: IntArray
     last_labels: IntArray
     point_faces: IntArray
-    encode_seconds: float
-    click_seconds: float
+    seconds: dict[str, float]
     peak_mib: float | None
 
 
@@ -101,34 +115,43 @@ def measure_interactive(
     generator = torch.Generator(device).manual_seed(key_seed)
     with Measurement(device) as clicking:
         rounds = simulate_clicks(predictor, shape, points, targets, settings, generator)
+    seconds = {"encode": encoding.seconds, "clicks": clicking.seconds}
+    accepted: dict[int, FloatArray] = {}
+    if settings.refine:
+        with Measurement(device) as refining:
+            accepted = accepted_ious(predictor, shape, item.mesh, points, targets, rounds, settings)
+        seconds["refine"] = refining.seconds
     return InteractiveResult(
         parts=parts,
-        first_clicks=rounds.first_clicks.cpu().numpy(),
+        first_clicks=rounds.clicks[:, 0].cpu().numpy(),
         ious=rounds.ious.cpu().numpy(),
         scores=rounds.scores.cpu().numpy(),
         first_ious=rounds.first_ious.cpu().numpy(),
-        first_labels=_merged(rounds.first_logits),
-        last_labels=_merged(rounds.last_logits),
+        accepted_ious=accepted,
+        first_labels=_merged(rounds.logits[0]),
+        last_labels=_merged(rounds.logits[-1]),
         point_faces=point_faces,
-        encode_seconds=encoding.seconds,
-        click_seconds=clicking.seconds,
+        seconds=seconds,
         peak_mib=highest(encoding.peak_mib, clicking.peak_mib),
     )
 
 
 @dataclass(frozen=True)
 class ClickRounds:
-    """All rounds on M targets.
+    """All R rounds on M targets.
 
-    first_clicks int64 [M]; ious, scores float32 [M, R]; first_ious [M]; first_logits, last_logits [M, N]
+    clicks, labels: int64 [M, R], the points that were clicked, and 1 (inside) or 0 (outside)
+    candidates: int64 [M, R], which of the offered masks was taken; logits: float32 [R, M, N], that mask
+    ious, scores: float32 [M, R]; first_ious: float32 [M], of the best candidate of round one
     """
 
-    first_clicks: Tensor
+    clicks: Tensor
+    labels: Tensor
+    candidates: Tensor
+    logits: Tensor
     ious: Tensor
     scores: Tensor
     first_ious: Tensor
-    first_logits: Tensor
-    last_logits: Tensor
 
 
 @torch.inference_mode()
@@ -148,37 +171,68 @@ def simulate_clicks(
     rows = torch.arange(len(targets), device=points.device)
     clicks = deepest_points(points, targets, generator=generator, candidates=settings.candidates)[:, None]
     labels = torch.ones_like(clicks)
-    logits: Tensor | None = None
+    logits: list[Tensor] = []
+    taken: list[Tensor] = []
     ious: list[Tensor] = []
     scores: list[Tensor] = []
     for _ in range(settings.clicks):
-        candidates, predicted = predictor.predict_batch(shape, points[clicks], labels, previous=logits)
+        previous = logits[-1] if logits else None
+        candidates, predicted = predictor.predict_batch(shape, points[clicks], labels, previous=previous)
         candidates, predicted = candidates.float(), predicted.float()
         best = predicted.argmax(dim=1)
         chosen, score = candidates[rows, best], predicted[rows, best]
-        if logits is None:
-            first_logits = chosen
+        if previous is None:
             first_ious = mask_ious(candidates > 0, targets[:, None]).amax(dim=1)
         else:
-            perfect = ((logits > 0) == targets).all(dim=1)
-            chosen = torch.where(perfect[:, None], logits, chosen)
+            perfect = ((previous > 0) == targets).all(dim=1)
+            chosen = torch.where(perfect[:, None], previous, chosen)
             score = torch.where(perfect, scores[-1], score)
-        logits = chosen
-        ious.append(mask_ious(logits > 0, targets))
+        logits.append(chosen)
+        taken.append(best)
+        ious.append(mask_ious(chosen > 0, targets))
         scores.append(score)
         click, label = corrective_clicks(
-            points, targets, logits > 0, generator=generator, candidates=settings.candidates
+            points, targets, chosen > 0, generator=generator, candidates=settings.candidates
         )
         clicks, labels = torch.cat([clicks, click[:, None]], 1), torch.cat([labels, label[:, None]], 1)
-    assert logits is not None  # settings.clicks >= 1
     return ClickRounds(
-        first_clicks=clicks[:, 0],
+        clicks=clicks[:, :-1],
+        labels=labels[:, :-1],
+        candidates=torch.stack(taken, 1),
+        logits=torch.stack(logits),
         ious=torch.stack(ious, 1),
         scores=torch.stack(scores, 1),
         first_ious=first_ious,
-        first_logits=first_logits,
-        last_logits=logits,
     )
+
+
+def accepted_ious(
+    predictor: ClickPredictor,
+    shape: Any,
+    mesh: Mesh,
+    points: Tensor,
+    targets: Tensor,
+    rounds: ClickRounds,
+    settings: InteractiveSettings,
+) -> dict[int, FloatArray]:
+    """IoU of the masks as a user accepts them, by number of clicks (of REPORTED_CLICKS): float32 [M].
+
+    The mask of that round, evaluated at the faces of `mesh` and refined, over the same points as `targets`.
+    """
+    graph = build_face_graph(mesh)
+    rows = torch.arange(len(targets), device=points.device)
+    known = targets.cpu().numpy()
+    found: dict[int, FloatArray] = {}
+    for count in (count for count in REPORTED_CLICKS if count <= settings.clicks):
+        clicks, labels = rounds.clicks[:, :count], rounds.labels[:, :count]
+        previous = rounds.logits[count - 2] if count > 1 else None
+        offered = predictor.face_logits_batch(shape, points[clicks], labels, previous=previous)
+        logits = offered[rows, rounds.candidates[:, count - 1]].float().cpu().numpy()
+        masks = np.stack([refine_mask(graph, row, strength=settings.strength) for row in logits])
+        accepted = masks[:, np.asarray(shape.point_faces)]
+        union = (accepted | known).sum(axis=1)
+        found[count] = ((accepted & known).sum(axis=1) / union).astype(np.float32)
+    return found
 
 
 def labeling_ious(result: InteractiveResult, labels: IntArray, item: KnownShape) -> FloatArray:

@@ -67,6 +67,9 @@ def run_interactive(
             "parts": len(result.parts),
             "iou": {str(click + 1): float(value) for click, value in enumerate(mean)},
             "iou_first_oracle": float(result.first_ious.mean()),
+            "iou_accepted": {
+                str(click): float(values.mean()) for click, values in result.accepted_ious.items()
+            },
             "baselines": {
                 name: {"iou_first": float(labeling_ious(result, found.labels, item).mean())}
                 for name, found in baselines.labelings(item).items()
@@ -76,7 +79,7 @@ def run_interactive(
                 "iou": result.ious.astype(float).round(5).tolist(),
                 "score": result.scores.astype(float).round(5).tolist(),
             },
-            "seconds": {"encode": result.encode_seconds, "clicks": result.click_seconds},
+            "seconds": result.seconds,
             "peak_mib": result.peak_mib,
         }
         last = f"{settings.clicks} clicks each"

@@ -206,8 +206,7 @@ class Session:
 
     def _refine_prediction(self, call: Call) -> Reply:
         from ..refinement.face_graph import build_face_graph
-        from ..refinement.graph_cut import refine_labels
-        from ..refinement.islands import dissolve_islands
+        from ..refinement.mask import refine_mask
 
         prediction_id = fields.text(call.message, "prediction")
         held = self._predictions.get(prediction_id)
@@ -218,14 +217,10 @@ class Session:
         strength = _strength(call.message)
         call.progress("refine", 0.0)
         logits = held.face_logits()[candidate]
-        inside = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
-        evidence = np.stack([1 - inside, inside], axis=1)
         if held.shape.graph is None:
             held.shape.graph = build_face_graph(held.shape.mesh)
-        graph = held.shape.graph
-        labels = dissolve_islands(graph, (logits > 0).astype(np.int32))
-        labels = refine_labels(graph, evidence, labels, strength=strength, cancel=call.cancelled)
-        return Reply(arrays={"labels": labels.astype(np.int32)})
+        mask = refine_mask(held.shape.graph, logits, strength=strength, cancel=call.cancelled)
+        return Reply(arrays={"labels": mask.astype(np.int32)})
 
     def _release(self, call: Call) -> Reply:
         with_model = fields.flag(call.message, "model")
