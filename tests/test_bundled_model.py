@@ -64,12 +64,12 @@ def test_the_bundled_model_is_trained_and_small() -> None:
 @pytest.mark.parametrize(
     ("name", "reached"),
     [
-        ("table", 0.99),
-        ("snowman", 0.82),
-        ("knight", 0.42),
-        ("decorated table", 0.74),
-        ("sink", 0.40),
-        ("crossbow", 0.65),
+        ("table", 0.98),
+        ("snowman", 0.99),
+        ("knight", 0.41),
+        ("decorated table", 0.77),
+        ("sink", 0.79),
+        ("crossbow", 0.80),
     ],
 )
 def test_every_part_is_found(name: str, reached: float) -> None:
@@ -77,22 +77,22 @@ def test_every_part_is_found(name: str, reached: float) -> None:
     case, _, parts = solved(name)
     areas = face_areas(case.mesh)
     assert mean_best_iou(case.labels, parts.face_labels(0.5), areas) > reached - 0.1
-    assert mean_best_iou(case.labels, parts.refined_labels(0.5), areas) > reached - 0.15
+    assert mean_best_iou(case.labels, parts.refined_labels(0.5), areas) > reached - 0.1
 
 
 def test_parts_are_found_on_average() -> None:
-    """Measured: 0.67."""
+    """Measured: 0.79."""
     values = [
         mean_best_iou(case.labels, parts.face_labels(0.5), face_areas(case.mesh))
         for case, _, parts in map(solved, CASES)
     ]
-    assert np.mean(values) > 0.60
+    assert np.mean(values) > 0.73
 
 
 def test_one_click_finds_the_part_it_is_in() -> None:
-    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.60."""
+    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.75."""
     values = {name: click_ious(case, shape).mean() for name in CASES for case, shape, _ in [solved(name)]}
-    assert np.mean(list(values.values())) > 0.53, values
+    assert np.mean(list(values.values())) > 0.68, values
 
 
 def test_labels_do_not_depend_on_units_and_place() -> None:

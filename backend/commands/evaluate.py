@@ -141,9 +141,10 @@ def _check_outputs(*paths: Path | None) -> None:
 
 
 def _progress(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    if sys.stderr.isatty() or done % 20 == 0 or done == total:
-        print(f"\r{done}/{total} shapes", end=end, file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total} shapes", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif done * 10 // total != (done - 1) * 10 // total:
+        print(f"{done}/{total} shapes", file=sys.stderr, flush=True)
 
 
 def _sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from .shapes import KnownShape
 from .sheet import Card
 
 UNTRAINED_MODEL = "small-untrained"
-_BLOCKS_PER_WORKER = 4
+_BLOCKS_PER_WORKER = 16
 
 Numbered = tuple[int, Record, Card]
 
