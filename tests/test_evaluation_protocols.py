@@ -32,7 +32,7 @@ NO_BASELINES = Baselines((), {}, FieldSettings())
 def test_perfect_predictor_scores_one_and_sees_the_protocol():
     item = three_boxes()
     predictor = KnowingPredictor(item)
-    result = measure_interactive(predictor, item, InteractiveSettings(clicks=4, refine=False))
+    result = measure_interactive(predictor, item, InteractiveSettings(clicks=4))
     assert result is not None
     assert result.ious.shape == (3, 4)
     assert (result.ious == 1).all()
@@ -57,18 +57,18 @@ def test_spoiled_masks_give_known_iou_and_corrective_labels():
     sizes = np.bincount(item.labels[result.point_faces])
     np.testing.assert_allclose(result.ious, np.repeat((sizes // 2 / sizes)[:, None], 3, axis=1), rtol=1e-6)
     np.testing.assert_allclose(result.scores, result.ious)
-    assert (predictor.calls[2][1] == 1).all()  # half of each part is missing: all corrections are positive
+    assert (predictor.calls[-1][1] == 1).all()  # half of each part is missing: all corrections are positive
     previous = predictor.calls[1][2]
     assert previous is not None
     assert ((previous > 0).sum(dim=1).numpy() == sizes // 2).all()  # the chosen mask, not another candidate
-    # At the faces the predictor knows all of a part, and what is refined is what the faces say.
-    assert result.refined_ious is not None
-    assert (result.refined_ious == 1).all()
-    assert len(predictor.calls) == 6
+    # At the faces the predictor knows all of a part, and what is accepted is what the faces say.
+    assert {click: values.tolist() for click, values in result.accepted_ious.items()} == {
+        1: [1, 1, 1],
+        3: [1, 1, 1],
+    }
     without = measure_interactive(predictor, item, InteractiveSettings(clicks=3, refine=False))
     assert without is not None
-    assert without.refined_ious is None
-    assert len(predictor.calls) == 9
+    assert without.accepted_ious == {}
     assert set(without.seconds) == {"encode", "clicks"}
 
 
@@ -189,7 +189,7 @@ def test_report_is_strict_json_with_everything_in_it():
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["schema"] == SCHEMA
     assert again["summary"]["iou"] == {"1": 1.0, "2": 1.0, "3": 1.0}
-    assert again["summary"]["iou_refined"] == {"1": 1.0, "2": 1.0, "3": 1.0}
+    assert again["summary"]["iou_accepted"] == {"1": 1.0, "3": 1.0}
     assert again["summary"]["score_correlation"]["pearson_all"] is None  # all equal: not defined
     assert again["summary"]["baselines"] == {"components": {"iou_first": 1.0}}
     assert {name: group["shapes"] for name, group in again["by_source"].items()} == {
@@ -201,7 +201,7 @@ def test_report_is_strict_json_with_everything_in_it():
     assert again["cost_by_faces"][0]["shapes"] == 3
     text = format_report(report)
     assert "IoU@3" in text
-    assert "all, refined before each look" in text
+    assert "all, refined as when accepted" in text
     assert "someone/else" in text
 
     measured = run_automatic(predictor, [item], AutomaticSettings(), baselines)

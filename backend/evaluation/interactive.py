@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +19,7 @@ from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_
 from .measurement import Measurement, highest
 from .shapes import KnownShape
 
-Preview = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
-"""Clicks [M, P, 3], labels [M, P], previous logits [M, N] or None, chosen candidate [M]: mask bool [M, N]."""
+REPORTED_CLICKS = (1, 3, 5, 7, 10)
 
 
 class ClickPredictor(Protocol):
@@ -52,8 +50,7 @@ class InteractiveSettings:
     """clicks: rounds per part
     max_parts: shapes with more parts are measured on as many of them, drawn by `seed` and the shape's key
     candidates: points among which the deepest is sought exactly (see `clicks`)
-    refine, strength: whether to click a second time on masks that are refined over the mesh's connectivity
-        before they are looked at, as Blender shows them, and how strongly
+    refine, strength: whether masks are also measured as they are accepted, and how strongly refined
     """
 
     clicks: int = 10
@@ -77,8 +74,8 @@ class InteractiveResult:
     ious: float32 [M, R], true IoU after each round
     scores: float32 [M, R], the IoU that the model predicted for the same mask
     first_ious: float32 [M], best IoU among the candidates of round one (what a perfect ranking would get)
-    refined_ious: float32 [M, R], the same as `ious` with refined masks and clicks that correct those; None
-        without refinement
+    accepted_ious: after each of REPORTED_CLICKS, float32 [M]: the IoU of the mask that accepting it would
+        give, refined over the mesh's connectivity; without refinement empty
     first_labels, last_labels: int32 [N], the masks of round one and of the last round in one labeling (row of
         `parts`, the highest logit wins, -1 in no mask)
     point_faces: int [N], face of each point
@@ -89,7 +86,7 @@ class InteractiveResult:
     ious: FloatArray
     scores: FloatArray
     first_ious: FloatArray
-    refined_ious: FloatArray | None
+    accepted_ious: dict[int, FloatArray]
     first_labels: IntArray
     last_labels: IntArray
     point_faces: IntArray
@@ -115,28 +112,24 @@ def measure_interactive(
     device = torch.device(predictor.device)
     points = torch.as_tensor(shape.points, device=device)
     targets = torch.as_tensor(labels[None] == parts[:, None], device=device)
-
-    def clicked(preview: Preview | None) -> ClickRounds:
-        generator = torch.Generator(device).manual_seed(key_seed)
-        return simulate_clicks(predictor, shape, points, targets, settings, generator, preview=preview)
-
+    generator = torch.Generator(device).manual_seed(key_seed)
     with Measurement(device) as clicking:
-        rounds = clicked(None)
+        rounds = simulate_clicks(predictor, shape, points, targets, settings, generator)
     seconds = {"encode": encoding.seconds, "clicks": clicking.seconds}
-    refined_ious: FloatArray | None = None
+    accepted: dict[int, FloatArray] = {}
     if settings.refine:
         with Measurement(device) as refining:
-            refined_ious = clicked(refined_preview(predictor, shape, item.mesh, settings)).ious.cpu().numpy()
-        seconds["refined clicks"] = refining.seconds
+            accepted = accepted_ious(predictor, shape, item.mesh, points, targets, rounds, settings)
+        seconds["refine"] = refining.seconds
     return InteractiveResult(
         parts=parts,
-        first_clicks=rounds.first_clicks.cpu().numpy(),
+        first_clicks=rounds.clicks[:, 0].cpu().numpy(),
         ious=rounds.ious.cpu().numpy(),
         scores=rounds.scores.cpu().numpy(),
         first_ious=rounds.first_ious.cpu().numpy(),
-        refined_ious=refined_ious,
-        first_labels=_merged(rounds.first_logits),
-        last_labels=_merged(rounds.last_logits),
+        accepted_ious=accepted,
+        first_labels=_merged(rounds.logits[0]),
+        last_labels=_merged(rounds.logits[-1]),
         point_faces=point_faces,
         seconds=seconds,
         peak_mib=highest(encoding.peak_mib, clicking.peak_mib),
@@ -145,17 +138,20 @@ def measure_interactive(
 
 @dataclass(frozen=True)
 class ClickRounds:
-    """All rounds on M targets.
+    """All R rounds on M targets.
 
-    first_clicks int64 [M]; ious, scores float32 [M, R]; first_ious [M]; first_logits, last_logits [M, N]
+    clicks, labels: int64 [M, R], the points that were clicked, and 1 (inside) or 0 (outside)
+    candidates: int64 [M, R], which of the offered masks was taken; logits: float32 [R, M, N], that mask
+    ious, scores: float32 [M, R]; first_ious: float32 [M], of the best candidate of round one
     """
 
-    first_clicks: Tensor
+    clicks: Tensor
+    labels: Tensor
+    candidates: Tensor
+    logits: Tensor
     ious: Tensor
     scores: Tensor
     first_ious: Tensor
-    first_logits: Tensor
-    last_logits: Tensor
 
 
 @torch.inference_mode()
@@ -166,70 +162,77 @@ def simulate_clicks(
     targets: Tensor,
     settings: InteractiveSettings,
     generator: torch.Generator,
-    *,
-    preview: Preview | None = None,
 ) -> ClickRounds:
     """Click `settings.clicks` times on each of `targets` bool [M, N] over `points` float [N, 3], all at once.
 
     Of several candidate masks the one with the highest predicted IoU is taken, as in use. Its logits go back
     as the dense prompt of the next round. A mask without any error stays as it is.
-
-    preview: gives the masks that are measured and corrected; None for the network's own, where logits > 0
     """
     rows = torch.arange(len(targets), device=points.device)
     clicks = deepest_points(points, targets, generator=generator, candidates=settings.candidates)[:, None]
     labels = torch.ones_like(clicks)
     logits: list[Tensor] = []
-    shown = torch.zeros_like(targets)
+    taken: list[Tensor] = []
     ious: list[Tensor] = []
     scores: list[Tensor] = []
     for _ in range(settings.clicks):
         previous = logits[-1] if logits else None
-        positions = points[clicks]
-        candidates, predicted = predictor.predict_batch(shape, positions, labels, previous=previous)
+        candidates, predicted = predictor.predict_batch(shape, points[clicks], labels, previous=previous)
         candidates, predicted = candidates.float(), predicted.float()
         best = predicted.argmax(dim=1)
         chosen, score = candidates[rows, best], predicted[rows, best]
-        mask = chosen > 0 if preview is None else preview(positions, labels, previous, best)
         if previous is None:
             first_ious = mask_ious(candidates > 0, targets[:, None]).amax(dim=1)
         else:
-            perfect = (shown == targets).all(dim=1)
+            perfect = ((previous > 0) == targets).all(dim=1)
             chosen = torch.where(perfect[:, None], previous, chosen)
             score = torch.where(perfect, scores[-1], score)
-            mask = torch.where(perfect[:, None], shown, mask)
-        shown = mask
         logits.append(chosen)
-        ious.append(mask_ious(shown, targets))
+        taken.append(best)
+        ious.append(mask_ious(chosen > 0, targets))
         scores.append(score)
         click, label = corrective_clicks(
-            points, targets, shown, generator=generator, candidates=settings.candidates
+            points, targets, chosen > 0, generator=generator, candidates=settings.candidates
         )
         clicks, labels = torch.cat([clicks, click[:, None]], 1), torch.cat([labels, label[:, None]], 1)
     return ClickRounds(
-        first_clicks=clicks[:, 0],
+        clicks=clicks[:, :-1],
+        labels=labels[:, :-1],
+        candidates=torch.stack(taken, 1),
+        logits=torch.stack(logits),
         ious=torch.stack(ious, 1),
         scores=torch.stack(scores, 1),
         first_ious=first_ious,
-        first_logits=logits[0],
-        last_logits=logits[-1],
     )
 
 
-def refined_preview(
-    predictor: ClickPredictor, shape: Any, mesh: Mesh, settings: InteractiveSettings
-) -> Preview:
-    """Masks at the faces of `mesh`, refined, read at the shape's points."""
+def accepted_ious(
+    predictor: ClickPredictor,
+    shape: Any,
+    mesh: Mesh,
+    points: Tensor,
+    targets: Tensor,
+    rounds: ClickRounds,
+    settings: InteractiveSettings,
+) -> dict[int, FloatArray]:
+    """IoU of the masks as a user accepts them, by number of clicks (of REPORTED_CLICKS): float32 [M].
+
+    The mask of that round, evaluated at the faces of `mesh` and refined, over the same points as `targets`.
+    """
     graph = build_face_graph(mesh)
-    point_faces = np.asarray(shape.point_faces)
-
-    def preview(positions: Tensor, labels: Tensor, previous: Tensor | None, chosen: Tensor) -> Tensor:
-        offered = predictor.face_logits_batch(shape, positions, labels, previous=previous)
-        logits = offered[torch.arange(len(chosen)), chosen].float().cpu().numpy()
-        masks = [refine_mask(graph, row, strength=settings.strength)[point_faces] for row in logits]
-        return torch.as_tensor(np.stack(masks), device=positions.device)
-
-    return preview
+    rows = torch.arange(len(targets), device=points.device)
+    known = targets.cpu().numpy()
+    found: dict[int, FloatArray] = {}
+    for count in (count for count in REPORTED_CLICKS if count <= settings.clicks):
+        clicks, labels = rounds.clicks[:, :count], rounds.labels[:, :count]
+        previous = rounds.logits[count - 2] if count > 1 else None
+        offered = predictor.face_logits_batch(shape, points[clicks], labels, previous=previous)
+        logits = offered[rows, rounds.candidates[:, count - 1]].float().cpu().numpy()
+        masks = np.stack([refine_mask(graph, row, strength=settings.strength) for row in logits])
+        accepted = masks[:, np.asarray(shape.point_faces)]
+        union = (accepted | known).sum(axis=1)
+        found[count] = ((accepted & known).sum(axis=1) / union).astype(np.float32)
+    return found
 
 
 def labeling_ious(result: InteractiveResult, labels: IntArray, item: KnownShape) -> FloatArray:

@@ -13,11 +13,11 @@ import numpy as np
 import scipy
 import torch
 
+from .interactive import REPORTED_CLICKS
 from .metrics import finite_mean, pearson, spearman
 from .runs import Record
 
 SCHEMA = 1
-REPORTED_CLICKS = (1, 3, 5, 7, 10)
 FACE_BUCKETS = (1_000, 5_000, 20_000, 50_000)
 
 
@@ -45,9 +45,9 @@ def summarise_interactive(records: Sequence[Record]) -> dict[str, Any]:
         "parts": len(iou),
         "iou": {str(c): finite_mean([record["iou"][str(c)] for record in records]) for c in clicks},
         "iou_first_oracle": finite_mean([record["iou_first_oracle"] for record in records]),
-        "iou_refined": {
-            click: finite_mean([record["iou_refined"][click] for record in records])
-            for click in records[0]["iou_refined"]
+        "iou_accepted": {
+            click: finite_mean([record["iou_accepted"][click] for record in records])
+            for click in records[0]["iou_accepted"]
         },
         "score_correlation": {
             "pearson_first": pearson(score[:, 0], iou[:, 0]),
@@ -166,9 +166,9 @@ def _interactive_tables(report: dict[str, Any]) -> list[str]:
         return [name, str(group["shapes"]), *map(_number, values)]
 
     rows = [row("all", summary), *(row(name, group) for name, group in report["by_source"].items())]
-    if refined := summary["iou_refined"]:
-        values = [*(_number(refined[c]) for c in clicks), "-"]
-        rows.insert(1, ["all, refined before each look", str(summary["shapes"]), *values])
+    if accepted := summary["iou_accepted"]:
+        values = [*(_number(accepted[c]) for c in clicks), "-"]
+        rows.insert(1, ["all, refined as when accepted", str(summary["shapes"]), *values])
     baselines = [[name, _number(entry["iou_first"])] for name, entry in summary["baselines"].items()]
     correlation = summary["score_correlation"]
     ranking = [

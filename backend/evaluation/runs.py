@@ -63,12 +63,13 @@ def run_interactive(
         if result is None:
             continue
         mean = result.ious.mean(axis=0)
-        refined = [] if result.refined_ious is None else result.refined_ious.mean(axis=0)
         record = _origin(item) | {
             "parts": len(result.parts),
             "iou": {str(click + 1): float(value) for click, value in enumerate(mean)},
             "iou_first_oracle": float(result.first_ious.mean()),
-            "iou_refined": {str(click + 1): float(value) for click, value in enumerate(refined)},
+            "iou_accepted": {
+                str(click): float(values.mean()) for click, values in result.accepted_ious.items()
+            },
             "baselines": {
                 name: {"iou_first": float(labeling_ious(result, found.labels, item).mean())}
                 for name, found in baselines.labelings(item).items()

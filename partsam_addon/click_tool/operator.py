@@ -56,8 +56,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         session, obj = get_session(), context.object
         if obj.mode == "EDIT":
             bpy.ops.object.mode_set(mode="OBJECT")
-        shape = read_objects(context, [obj], ReadSettings())
-        work = ClickWork(session, shape, strength=_strength)
+        work = ClickWork(session, read_objects(context, [obj], ReadSettings()))
         session.start("Preparing", work.prepare(seed=context.scene.partsam.seed))
         self._work, self._object = work, work.shape.sources[0].object_name
         self._picker = MeshPicker(context, obj)
@@ -91,7 +90,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             self._end()
             return {"CANCELLED"}
         if event.type in ACCEPT_KEYS:
-            self._accept()
+            self._accept(context)
         elif event.type == "BACK_SPACE" or (event.type == "Z" and event.ctrl):
             self._work.remove_last()
         elif is_click(context, event):
@@ -126,8 +125,10 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         self._tell(context)
         return {"RUNNING_MODAL"}
 
-    def _accept(self) -> None:
-        get_session().start("Accepting", self._work.accept())
+    def _accept(self, context: bpy.types.Context) -> None:
+        sliders = context.window_manager.partsam
+        strength = sliders.strength if sliders.refine else None
+        get_session().start("Accepting", self._work.accept(strength=strength))
 
     def _tell(self, context: bpy.types.Context) -> None:
         if context.area is not None:
@@ -146,19 +147,13 @@ def progress_text(work: ClickWork) -> str:
     if work.phase is Phase.PREPARING:
         return "looking at the shape; you may click already"
     if work.phase is Phase.ACCEPTING:
-        return "writing the part"
+        return "refining the border"
     if work.is_thinking:
         return "thinking"
     if work.preview is None:
         return "click on a part"
     faces = int(work.preview.polygons.sum())
     return f"{faces:,} faces, confidence {work.preview.score:.0%}; Enter accepts"
-
-
-def _strength() -> float | None:
-    """Of the refinement, as the sidebar has it."""
-    sliders = bpy.context.window_manager.partsam
-    return sliders.strength if sliders.refine else None
 
 
 def is_click(context: bpy.types.Context, event: bpy.types.Event) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import bpy
@@ -26,7 +26,7 @@ NEW_PART = 0
 
 
 class Phase(enum.Enum):
-    """PREPARING: the shape is being encoded. ACCEPTING: the mask is being written."""
+    """PREPARING: the shape is being encoded. ACCEPTING: the mask is being refined and written."""
 
     PREPARING = "preparing"
     CLICKING = "clicking"
@@ -49,41 +49,26 @@ class Preview:
 
     prediction, candidate: the backend's name for it and the chosen mask
     clicks: what it was predicted from
-    rough: bool [P], the polygons inside as the network sees them
+    polygons: bool [P], the polygons inside
     score: predicted IoU
-    refined, strength: the same after refinement of that strength; None while there is none
     """
 
     prediction: str
     candidate: int
     clicks: tuple[Click, ...]
-    rough: NDArray[np.bool_]
+    polygons: NDArray[np.bool_]
     score: float
-    refined: NDArray[np.bool_] | None = None
-    strength: float | None = None
-
-    @property
-    def polygons(self) -> NDArray[np.bool_]:
-        """bool [P], what is shown and written."""
-        return self.rough if self.refined is None else self.refined
 
 
 class ClickWork:
     """Clicks in, preview out. At most one request is under way; newer clicks wait for its answer.
 
-    A preview is shown as the network has it, and refined as soon as that is done: what is seen is what
-    accepting writes. A new click does not wait for a refinement.
-
-    strength: asked again and again: of the refinement, None for none
     version: counts the changes of `preview`
     at_end: called when the work stops
     """
 
-    def __init__(
-        self, session: Session, shape: ShapeData, *, strength: Callable[[], float | None] = lambda: None
-    ) -> None:
+    def __init__(self, session: Session, shape: ShapeData) -> None:
         self.shape = shape
-        self.strength = strength
         self.phase = Phase.PREPARING
         self.clicks: tuple[Click, ...] = ()
         self.preview: Preview | None = None
@@ -92,7 +77,6 @@ class ClickWork:
         self._session = session
         self._shape_id = ""
         self._job: Job | None = None
-        self._refining: tuple[Job, Preview, float] | None = None
         self._asked: tuple[Click, ...] = ()
 
     def prepare(self, *, seed: int) -> Flow:
@@ -122,42 +106,40 @@ class ClickWork:
             if self._job is not None and self._job.poll():
                 job, self._job = self._job, None
                 self._take(job.result())
-            if self._refining is not None and self._refining[0].poll():
-                (job, preview, strength), self._refining = self._refining, None
-                self._sharpen(preview, strength, job.result())
-            if self.phase is Phase.CLICKING and self._job is None:
-                self._ask()
+            if self.phase is Phase.CLICKING and self._job is None and self._is_behind:
+                self._job = self._session.send(self._request())
         except Cancelled:
-            pass
+            self._job = None
         except PartSAMError as error:
-            self.phase, self._job, self._refining = Phase.FAILED, None, None
+            self.phase, self._job = Phase.FAILED, None
             self._session.report(error)
         return self.phase in {Phase.PREPARING, Phase.CLICKING, Phase.ACCEPTING}
 
     def stop(self) -> None:
         """The tool ends; what is not accepted by now is not written. May be called twice."""
-        for job in (self._job, self._refining and self._refining[0]):
-            if job is not None:
-                job.cancel()
+        if self._job is not None:
+            self._job.cancel()
         if self.phase is not Phase.ACCEPTED:
             self.phase = Phase.FAILED
         at_end, self.at_end = self.at_end, None
         if at_end is not None:
             at_end()
 
-    def accept(self) -> Flow:
-        """Write the preview as a new part, refined as the settings are now; returns its id."""
-        preview, strength = self.preview, self.strength()
+    def accept(self, *, strength: float | None) -> Flow:
+        """Write the preview as a new part; returns its id. strength: of the refinement, None without."""
+        preview = self.preview
         if preview is None or self._is_behind:
             raise PromptError("Click on a part first")
         self.phase = Phase.ACCEPTING
         try:
-            if strength is None:
-                preview = replace(preview, refined=None)
-            elif strength != preview.strength:
-                answer: Result = yield self._session.send(_refinement(preview, strength))
-                preview = self._refined(preview, strength, answer)
-            part_id = self._write(preview.polygons, preview.score)
+            polygons = preview.polygons
+            if strength is not None:
+                request = requests.refine_prediction(
+                    preview.prediction, candidate=preview.candidate, strength=strength
+                )
+                refined: Result = yield self._session.send(request)
+                polygons = self._polygons(refined.arrays["labels"] > 0)
+            part_id = self._write(polygons, preview.score)
         except Exception:
             self.phase = Phase.FAILED
             raise
@@ -170,30 +152,9 @@ class ClickWork:
         return self.phase is not Phase.CLICKING or self._is_behind
 
     @property
-    def is_settled(self) -> bool:
-        """Whether the preview shows all clicks and is as accepting would write it."""
-        shown = None if self.preview is None else self.preview.strength
-        return not self.is_thinking and (self.preview is None or shown == self.strength())
-
-    @property
     def _is_behind(self) -> bool:
         shown = () if self.preview is None else self.preview.clicks
         return self.clicks != shown
-
-    def _ask(self) -> None:
-        """Ask for a preview of all clicks, or for the refinement of the one there is."""
-        preview, strength = self.preview, self.strength()
-        if self._is_behind:
-            if self._refining is None:
-                self._job = self._session.send(self._request())
-            else:
-                self._refining[0].cancel()
-        elif preview is None or preview.strength == strength or self._refining is not None:
-            return
-        elif strength is None:
-            self._show(replace(preview, refined=None, strength=None))
-        else:
-            self._refining = (self._session.send(_refinement(preview, strength)), preview, strength)
 
     def _request(self) -> requests.Request:
         self._asked = self.clicks
@@ -218,19 +179,11 @@ class ClickWork:
                 prediction=str(answer.fields["prediction"]),
                 candidate=best,
                 clicks=self._asked,
-                rough=self._polygons(answer.arrays["face_logits"][best] > 0),
+                polygons=self._polygons(answer.arrays["face_logits"][best] > 0),
                 # The network predicts an IoU by regression, which may step over its ends.
                 score=float(np.clip(answer.arrays["scores"][best], 0.0, 1.0)),
             )
         )
-
-    def _sharpen(self, preview: Preview, strength: float, answer: Result) -> None:
-        if self.preview is preview:  # else it was taken back meanwhile
-            self._show(self._refined(preview, strength, answer))
-
-    def _refined(self, preview: Preview, strength: float, answer: Result) -> Preview:
-        polygons = self._polygons(answer.arrays["labels"] > 0)
-        return replace(preview, refined=polygons, strength=strength)
 
     def _show(self, preview: Preview | None) -> None:
         self.preview = preview
@@ -252,7 +205,3 @@ class ClickWork:
                 raise PromptError("All faces under the clicks belong to locked parts; unlock them first")
             set_active_part(obj.data, written[NEW_PART])
         return written[NEW_PART]
-
-
-def _refinement(preview: Preview, strength: float) -> requests.Request:
-    return requests.refine_prediction(preview.prediction, candidate=preview.candidate, strength=strength)

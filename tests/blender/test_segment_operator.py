@@ -310,49 +310,10 @@ def test_a_part_by_clicks(addon, session):
     tick_until(session, lambda: not work.is_thinking)
     assert len(work.preview.clicks) == 1
     assert work.preview.polygons[LEFT_BALL].mean() > 0.9
-    assert work.is_settled
-    session.start("Accepting", work.accept())
+    session.start("Accepting", work.accept(strength=None))
     tick_until(session, lambda: work.phase is tool.Phase.ACCEPTED)
     active = obj.data.partsam.parts[obj.data.partsam.active_index]
     assert active.face_count == (part_ids(obj) == active.part_id).sum() == work.preview.polygons.sum()
-
-
-def test_the_preview_of_clicks_is_what_accepting_writes(addon, session):
-    """Refined as the sidebar says at that moment; a click does not wait for a refinement."""
-    tool = addon("click_tool.work")
-    obj = dumbbell()
-    activate(obj)
-    shape = addon("session.reading").read_objects(bpy.context, [obj], addon("mesh_exchange").ReadSettings())
-    strength = 1.0
-    work = tool.ClickWork(session, shape, strength=lambda: strength)
-    session.start("Preparing", work.prepare(seed=0))
-    session.watch(work.poll)
-    work.add(tool.Click((-3.0, 0.0, 0.0), positive=True))
-    tick_until(session, lambda: work.preview is not None)
-    assert (work.preview.strength, work.is_settled) == (None, False)
-    tick_until(session, lambda: work.is_settled)
-    first = work.preview
-    assert first.polygons is first.refined and first.refined[LEFT_BALL].mean() > 0.9
-    strength = None
-    tick_until(session, lambda: work.is_settled)
-    assert work.preview.polygons is first.rough
-    strength = 3.0
-    tick_until(session, lambda: work._refining is not None)
-    work.add(tool.Click((3.0, 0.0, 0.0), positive=False))
-    tick_until(session, lambda: work.is_settled)
-    assert work.preview.clicks == work.clicks and work.preview.strength == 3.0
-    strength = 1.0
-    session.start("Accepting", work.accept())
-    shown = work.preview
-    tick_until(session, lambda: work.phase is tool.Phase.ACCEPTED)
-    active = obj.data.partsam.parts[obj.data.partsam.active_index]
-    written = part_ids(obj) == active.part_id
-    request = addon("backend_process.requests").refine_prediction(
-        shown.prediction, candidate=shown.candidate, strength=1.0
-    )
-    job = session.send(request)
-    tick_until(session, job.poll)
-    assert written.tolist() == work._polygons(job.result().arrays["labels"] == 1).tolist()
 
 
 def test_a_first_click_must_be_on_the_part(addon, session):

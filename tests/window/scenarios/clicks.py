@@ -29,14 +29,14 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.wait_for(lambda: session.clicks is not None, 10, "the tool was started")
     work = session.clicks
     yield from window.click(*on_head)
-    yield from window.wait_for(lambda: work.is_settled, 200, "the first click was answered and refined")
+    yield from window.wait_for(lambda: not work.is_thinking, 200, "the first click was answered")
     record["clicks"] = [len(work.clicks)]
     record["preview_faces"] = int(work.preview.polygons.sum())
     yield 0.5
     window.shot("first_click")
 
     yield from window.click(*on_body, ctrl=True)
-    yield from window.wait_for(lambda: work.is_settled, 60, "the second click was answered and refined")
+    yield from window.wait_for(lambda: not work.is_thinking, 60, "the second click was answered")
     record["clicks"].append(len(work.clicks))
     record["signs"] = [click.positive for click in work.clicks]
     yield 0.5
