@@ -131,6 +131,8 @@ def test_interrupt_leaves_nothing_behind(tmp_path: Path, repository: Path) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert "untrained" in process.stderr.readline()  # the network is loaded, the work begins
