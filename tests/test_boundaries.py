@@ -123,6 +123,17 @@ def test_one_module_knows_the_names_of_devices() -> None:
     assert not guilty
 
 
+def test_the_addon_never_overrides_the_context() -> None:
+    """An operator called in an override crashes Blender while a thread of ours runs; see modes.py."""
+    guilty = {}
+    for name in python_files("partsam_addon/"):
+        attributes = (node for node in ast.walk(parse(name)) if isinstance(node, ast.Attribute))
+        lines = [node.lineno for node in attributes if node.attr == "temp_override"]
+        if lines:
+            guilty[name] = lines
+    assert not guilty
+
+
 def test_every_python_file_has_the_licence_header() -> None:
     header = "# SPDX-License-Identifier: GPL-3.0-or-later"
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in python_files()}

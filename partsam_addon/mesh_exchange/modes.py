@@ -63,5 +63,23 @@ def sharing_notice(obj: bpy.types.Object) -> str | None:
 
 
 def _set_mode(context: bpy.types.Context, obj: bpy.types.Object, mode: str) -> None:
-    with context.temp_override(object=obj, active_object=obj):
+    """Set the mode of `obj`, active or not. Raises MeshError where the view layer does not have it.
+
+    The operator works on the active object of the view layer, whatever `context.temp_override` says.
+    And an operator must not be called in `temp_override`: it runs without the interpreter's lock and,
+    up to Python 3.11, looks up the overridden members without taking it if another thread has it just
+    then. The threads that read the backend's pipes sometimes have it, and Blender crashes.
+    """
+    layer = context.view_layer
+    active = layer.objects.active
+    try:
+        layer.objects.active = obj
+    except RuntimeError as error:
+        raise MeshError(
+            f'"{obj.name}" is in {obj.mode.replace("_", " ").title()} mode, but not in this view layer; '
+            "go to its scene and leave that mode first"
+        ) from error
+    try:
         bpy.ops.object.mode_set(mode=mode)
+    finally:
+        layer.objects.active = active

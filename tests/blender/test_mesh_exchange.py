@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import bpy
 import numpy as np
 import pytest
 from mathutils import Matrix
-from meshes import add_object, cube, grid, select_polygons
+from meshes import activate, add_object, cube, grid, select_polygons
 
 
 @pytest.fixture
@@ -311,6 +314,55 @@ def test_object_mode_returns_to_edit_mode_after_an_error(exchange):
     with pytest.raises(ZeroDivisionError), exchange.object_mode(bpy.context, obj):
         raise ZeroDivisionError
     assert obj.mode == "EDIT"
+
+
+def test_object_mode_of_an_object_that_is_not_active(exchange):
+    obj, other = cube(name="edited"), cube(name="other")
+    activate(obj)
+    bpy.ops.object.mode_set(mode="EDIT")
+    obj.select_set(False)
+    activate(other)
+    with exchange.object_mode(bpy.context, obj):
+        assert (obj.mode, other.mode) == ("OBJECT", "OBJECT")
+        assert bpy.context.object == other
+    assert (obj.mode, bpy.context.object) == ("EDIT", other)
+
+
+def test_object_mode_refuses_what_is_in_edit_mode_in_another_scene(exchange, mesh_error):
+    obj = cube()
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.context.window.scene = bpy.data.scenes.new("elsewhere")
+    with (
+        pytest.raises(mesh_error, match="Edit mode, but not in this view layer"),
+        exchange.object_mode(bpy.context, obj),
+    ):
+        pytest.fail("its arrays are empty")
+
+
+def test_modes_change_safely_beside_a_python_thread(exchange):
+    """Blender crashed within a few rounds when the operator was called in a context override."""
+    obj = cube()
+    bpy.ops.object.mode_set(mode="EDIT")
+    done = threading.Event()
+    turns = 0
+
+    def take_the_lock_again_and_again():
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            time.sleep(0)
+
+    thread = threading.Thread(target=take_the_lock_again_and_again)
+    thread.start()
+    try:
+        for _ in range(500):
+            with exchange.object_mode(bpy.context, obj):
+                assert obj.mode == "OBJECT"
+            assert obj.mode == "EDIT"
+    finally:
+        done.set()
+        thread.join()
+    assert turns
 
 
 def test_non_manifold_mesh_with_a_hundred_thousand_faces(exchange):
