@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from backend.__main__ import main
+from backend.commands.evaluate import ProgressLines
 from backend.evaluation import BASELINES
 from backend.evaluation.automatic import AutomaticSettings, Truth
 from backend.evaluation.baselines import FieldSettings, component_labels
@@ -316,3 +317,13 @@ def test_command_refuses_an_impossible_output_before_it_works(
     target = tmp_path / "file" / "out.json"
     assert main(["evaluate", str(shard), "--protocol", "automatic", "--json", str(target)]) == 1
     assert "choose another place" in capsys.readouterr().err
+
+
+def test_a_log_gets_ten_lines_of_progress_whatever_the_blocks(capsys):
+    for total, block in ((318, 10), (62, 2), (7, 1)):
+        progress = ProgressLines()
+        for done in range(block, total + block, block):
+            progress(min(done, total), total)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == min(10, total)
+        assert lines[-1] == f"{total}/{total} shapes"

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     fields = FieldSettings(clusters=args.clusters, seed=args.seed)
     job = EvaluationJob(args.model, args.device, settings, tuple(args.baselines), fields)
     started = time.perf_counter()
-    records, cards = measure(job, shapes, workers=args.workers, progress=_progress)
+    records, cards = measure(job, shapes, workers=args.workers, progress=ProgressLines())
     if not records:
         raise DataError("none of the shapes has a labelled part; nothing was measured")
     description = {
@@ -140,11 +140,18 @@ def _check_outputs(*paths: Path | None) -> None:
             raise PartSAMError(f"cannot write {path}; choose another place")
 
 
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done}/{total} shapes", end="\n" if done == total else "", file=sys.stderr, flush=True)
-    elif done * 10 // total != (done - 1) * 10 // total:
-        print(f"{done}/{total} shapes", file=sys.stderr, flush=True)
+class ProgressLines:
+    """How many shapes are done: one changing line in a terminal, at most ten lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._tenths = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done}/{total} shapes", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif done * 10 // total > self._tenths:  # shapes are done in blocks, so tenths may be passed over
+            self._tenths = done * 10 // total
+            print(f"{done}/{total} shapes", file=sys.stderr, flush=True)
 
 
 def _sha256(path: Path) -> str:
