@@ -371,6 +371,24 @@ def test_two_processes_train_one_network_and_chain(config_file, tmp_path, reposi
     assert torch.equal(later[0]["weights"], later[1]["weights"])
 
 
+class CapturedStep:
+    """Stands in for a CUDA graph, which needs a GPU."""
+
+    held = True
+
+    def reset(self) -> None:
+        self.held = False
+
+
+def test_captured_steps_are_given_up_at_the_end(config_file, tmp_path):
+    """While one is held, NCCL's communicator is never destroyed: two GPUs hung after their last step."""
+    trainer = Trainer(read_config(config_file), tmp_path / "run", device="cpu")
+    captured = CapturedStep()
+    trainer.step._graphs[1] = captured
+    trainer.run()
+    assert not captured.held
+
+
 # --- configuration -----------------------------------------------------------------------------------
 
 

@@ -60,6 +60,15 @@ class TrainStep:
             self._graphs[rounds] = self._capture(rounds)
         self._graphs[rounds].replay()
 
+    def release(self) -> None:
+        """Give up the captured steps; before the processes part.
+
+        A captured step holds NCCL's communicator, and destroying that one waits until no step does: for ever.
+        """
+        for graph in self._graphs.values():
+            graph.reset()
+        self._graphs.clear()
+
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Restore the optimiser from its `state_dict`; before the first step."""
         self.optimizer.load_state_dict(state)

@@ -107,6 +107,7 @@ class Trainer:
             signal.signal(signal.SIGTERM, previous)
             if metrics is not None:
                 metrics.close()
+            self.step.release()
         self.save()
         return self.progress
 
