@@ -66,10 +66,10 @@ def test_the_bundled_model_is_trained_and_small() -> None:
     [
         ("table", 0.98),
         ("snowman", 0.96),
-        ("knight", 0.38),
+        ("knight", 0.57),
         ("decorated table", 0.78),
-        ("sink", 0.76),
-        ("crossbow", 0.64),
+        ("sink", 0.69),
+        ("crossbow", 0.69),
     ],
 )
 def test_every_part_is_found(name: str, reached: float) -> None:
@@ -81,18 +81,18 @@ def test_every_part_is_found(name: str, reached: float) -> None:
 
 
 def test_parts_are_found_on_average() -> None:
-    """Measured: 0.75."""
+    """Measured: 0.78."""
     values = [
         mean_best_iou(case.labels, parts.face_labels(0.5), face_areas(case.mesh))
         for case, _, parts in map(solved, CASES)
     ]
-    assert np.mean(values) > 0.7
+    assert np.mean(values) > 0.73
 
 
 def test_one_click_finds_the_part_it_is_in() -> None:
-    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.74."""
+    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.72."""
     values = {name: click_ious(case, shape).mean() for name in CASES for case, shape, _ in [solved(name)]}
-    assert np.mean(list(values.values())) > 0.68, values
+    assert np.mean(list(values.values())) > 0.67, values
 
 
 def test_labels_do_not_depend_on_units_and_place() -> None:
