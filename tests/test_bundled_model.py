@@ -92,7 +92,7 @@ def test_parts_are_found_on_average() -> None:
 def test_one_click_finds_the_part_it_is_in() -> None:
     """Mean IoU of the mask with the highest predicted IoU. Measured: 0.72."""
     values = {name: click_ious(case, shape).mean() for name in CASES for case, shape, _ in [solved(name)]}
-    assert np.mean(list(values.values())) > 0.67, values
+    assert np.mean(list(values.values())) > 0.68, values
 
 
 def test_labels_do_not_depend_on_units_and_place() -> None:

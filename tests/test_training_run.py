@@ -381,7 +381,7 @@ class CapturedStep:
 
 
 def test_captured_steps_are_given_up_at_the_end(config_file, tmp_path):
-    """While one is held, NCCL's communicator is never destroyed: two GPUs hung after their last step."""
+    """NCCL does not destroy its communicator while one is held. That two GPUs then end is not shown here."""
     trainer = Trainer(read_config(config_file), tmp_path / "run", device="cpu")
     captured = CapturedStep()
     trainer.step._graphs[1] = captured

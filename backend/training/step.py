@@ -61,9 +61,10 @@ class TrainStep:
         self._graphs[rounds].replay()
 
     def release(self) -> None:
-        """Give up the captured steps; before the processes part.
+        """Give up the captured steps; before the process group is destroyed.
 
-        A captured step holds NCCL's communicator, and destroying that one waits until no step does: for ever.
+        NCCL (2.26 and later, by its documentation of CUDA graphs) destroys a communicator only when no graph
+        holds it any more.
         """
         for graph in self._graphs.values():
             graph.reset()
