@@ -6,7 +6,6 @@ from __future__ import annotations
 import bpy
 
 from . import click_tool, parts, preferences, properties, ui
-from .apply import exploded
 from .operators import (
     apply_armature,
     apply_labels,
@@ -20,7 +19,7 @@ from .operators import (
 )
 from .session import close_session, handlers, open_session
 from .ui import menus
-from .viewport import overlay
+from .view import explode, overlay
 
 CLASS_MODULES = (
     parts,
@@ -48,7 +47,7 @@ def register() -> None:
         for cls in module.classes:
             bpy.utils.register_class(cls)
     parts.register_properties()
-    exploded.register_properties()
+    explode.register_properties()
     properties.register()
     handlers.register()
     menus.register()
@@ -62,7 +61,7 @@ def unregister() -> None:
     menus.unregister()
     handlers.unregister()
     properties.unregister()
-    exploded.unregister_properties()
+    explode.unregister_properties()
     parts.unregister_properties()
     for module in reversed(CLASS_MODULES):
         for cls in reversed(module.classes):

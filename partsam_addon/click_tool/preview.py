@@ -13,7 +13,7 @@ from gpu_extras.batch import batch_for_shader
 from mathutils import Vector
 
 from ..mesh_exchange.arrays import corner_vertices, triangle_corners, vertex_positions
-from ..viewport.drawing import Layer, draw_layers, make_batch, overlay_state, upload_positions
+from ..view.drawing import Layer, draw_layers, make_batch, overlay_state, upload_positions
 from .work import ClickWork
 
 MASK_COLOR = (0.1, 0.75, 1.0, 0.65)

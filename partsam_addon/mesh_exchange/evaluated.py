@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ..node_groups import EXPLOSION, ISOLATION
+from ..view.node_groups import EXPLOSION, ISOLATION
 from .arrays import IntArray, read_polygon_integers, write_polygon_integers
 
 _SOURCE = "partsam_source"

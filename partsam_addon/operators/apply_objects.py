@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty
 
-from ..apply.exploded import explode, separated_group
-from ..apply.separation import SeparateSettings, separate_parts
+from ..separation.separation import SeparateSettings, separate_parts
+from ..view.explode import explode, separated_group
 from .parts_operator import ApplyOperator, parts_problem
 from .reporting import reports_errors
 

@@ -7,9 +7,9 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty
 
 from ...backend.errors import MeshError
-from ..apply.interior import interior_faces, remove_faces
 from ..mesh_exchange import editable_problem
 from ..parts.visibility import select_faces
+from ..repair.interior import interior_faces, remove_faces
 from .parts_operator import PartsOperator
 
 

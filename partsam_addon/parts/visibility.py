@@ -14,7 +14,7 @@ from ..mesh_exchange.arrays import (
     polygon_flags,
     write_flags,
 )
-from ..node_groups import ISOLATION, get_input, isolation_group, set_input
+from ..view.node_groups import ISOLATION, get_input, isolation_group, set_input
 from .table import get_part, read_part_ids
 
 

@@ -20,7 +20,7 @@ def parts(addon):
 
 @pytest.fixture
 def separation(addon):
-    return addon("apply.separation")
+    return addon("separation.separation")
 
 
 def number_elements(mesh):

@@ -122,7 +122,7 @@ def test_a_generated_shell_keeps_its_crevices(repository):
 
 
 def test_directions_cover_the_sphere(addon):
-    directions = addon("apply.interior").sphere_directions(64)
+    directions = addon("repair.interior").sphere_directions(64)
     assert np.linalg.norm(directions, axis=1) == pytest.approx(np.ones(64))
     assert np.abs(directions.mean(axis=0)).max() < 0.02
     nearest = np.sort(directions @ directions.T, axis=1)[:, -2]

@@ -8,7 +8,7 @@ import pytest
 
 
 def test_triangles_are_grouped_by_part(addon):
-    overlay = addon("viewport.overlay")
+    overlay = addon("view.overlay")
     triangles = np.arange(15).reshape(5, 3)
     groups = overlay.split_by_part(triangles, np.array([2, 0, 1, 2, 0]))
     assert {part: group.tolist() for part, group in groups.items()} == {
@@ -18,7 +18,7 @@ def test_triangles_are_grouped_by_part(addon):
 
 
 def test_only_unassigned_faces_give_nothing_to_draw(addon):
-    overlay = addon("viewport.overlay")
+    overlay = addon("view.overlay")
     assert overlay.split_by_part(np.arange(6).reshape(2, 3), np.zeros(2, dtype=np.int32)) == {}
 
 

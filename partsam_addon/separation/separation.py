@@ -14,11 +14,11 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..node_groups import EXPLOSION, ISOLATION
 from ..parts import UNASSIGNED, get_part, isolated_part, read_part_ids, show_all_parts
+from ..view.node_groups import EXPLOSION, ISOLATION
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, place_part, replace_original
-from .mesh_layers import MeshLayers, read_layers, write_attributes, write_weights
+from .layers import MeshLayers, read_layers, write_attributes, write_weights
 from .part_mesh import fill_mesh, part_template
 from .shape_keys import write_shape_keys
 from .topology import (

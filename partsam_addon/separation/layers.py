@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
+from ..apply.falloff import VertexWeights
+from ..apply.vertex_groups import add_weights
 from ..mesh_exchange.arrays import FloatArray
-from .falloff import VertexWeights
 from .topology import PartTopology
-from .vertex_groups import add_weights
 
 _TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
 

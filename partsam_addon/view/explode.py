@@ -13,9 +13,9 @@ from bpy.props import FloatProperty
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..node_groups import EXPLOSION, explosion_group, set_input
 from ..parts import has_parts
-from .hierarchy import GROUP_PROPERTY
+from ..separation.hierarchy import GROUP_PROPERTY
+from .node_groups import EXPLOSION, explosion_group, set_input
 
 _REST = "partsam_explode_rest"
 """Custom property of a moved object: its own delta location, and its centre in the world at rest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .constants import PART_ATTRIBUTE
+from ..constants import PART_ATTRIBUTE
 
 ISOLATION = "PartSAM Isolate"
 """Name of the modifier, and of its node group, that hides all parts but one in the viewport."""
