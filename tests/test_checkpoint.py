@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -348,3 +350,12 @@ def test_a_published_file_with_a_fault_is_refused(
     with Allocations() as allocations, pytest.raises(CheckpointError, match=message):
         load_network(path)
     assert allocations.largest < 1000
+
+
+def test_loading_draws_no_random_weights(repository: Path) -> None:
+    """On the meta device PyTorch imports sympy for that, which takes longer than everything else."""
+    program = (
+        "import sys; from backend.segmenter import Segmenter; Segmenter.load('small', device='cpu');"
+        "sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=repository, timeout=120).returncode == 0

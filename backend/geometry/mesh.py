@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,9 @@ class Mesh:
     triangles: int32 [F, 3], indices into `vertices`
     face_colors: float32 [F, 3] RGB in [0, 1], or None where nothing is known
 
-    Arrays are converted on construction. Shapes and index bounds are checked at once (MeshError);
-    whether the mesh can be segmented is `validate_mesh`'s question.
+    Arrays are converted on construction and must not be changed after it: what all stages need of a mesh
+    is computed when it is first asked for, and kept. Shapes and index bounds are checked at once
+    (MeshError); whether the mesh can be segmented is `validate_mesh`'s question.
     """
 
     vertices: FloatArray
@@ -60,44 +62,86 @@ class Mesh:
 
     def corners(self) -> FloatArray:
         """Corner positions, float64 [F, 3, 3] (face, corner, axis)."""
-        return self.vertices[self.triangles]
+        return self.vertices.take(self.triangles, axis=0)
+
+    @cached_property
+    def area_vectors(self) -> FloatArray:
+        """Normals of the faces, as long as twice their areas, float64 [F, 3]."""
+        origin, first, second = (self.vertices.take(corner, axis=0) for corner in self.triangles.T)
+        first -= origin
+        second -= origin
+        vectors = np.empty_like(origin)
+        for axis in range(3):
+            left, right = (axis + 1) % 3, (axis + 2) % 3
+            vectors[:, axis] = first[:, left] * second[:, right] - first[:, right] * second[:, left]
+        return _read_only(vectors)
+
+    @cached_property
+    def areas(self) -> FloatArray:
+        """Areas of the faces, float64 [F], in squared mesh units."""
+        return _read_only(0.5 * np.sqrt(sum(axis**2 for axis in self.area_vectors.T)))
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why this mesh cannot be segmented, and what to do; None if it can."""
+        return _problem(self)
 
 
 def validate_mesh(mesh: Mesh) -> None:
     """Raise MeshError, with what to do, unless `mesh` has faces, sane used vertices and some area."""
+    if mesh.problem is not None:
+        raise MeshError(mesh.problem)
+
+
+def _problem(mesh: Mesh) -> str | None:
     if mesh.face_count == 0:
-        raise MeshError("the mesh has no faces; there is nothing to segment")
-    used = mesh.vertices[np.unique(mesh.triangles)]
-    broken = int((~np.isfinite(used)).any(axis=1).sum())
-    if broken:
-        raise MeshError(f"{broken} vertices are not finite (NaN or infinite); repair the mesh and try again")
-    if np.abs(used).max() > LARGEST_COORDINATE:
-        raise MeshError(f"the mesh has coordinates beyond {LARGEST_COORDINATE:g}; move it or scale it down")
-    extent = float(np.ptp(used, axis=0).max())
-    if extent == 0 or float(face_areas(mesh).sum()) <= 1e-14 * extent**2:
-        raise MeshError("the mesh has no surface area: all its faces are collapsed")
+        return "the mesh has no faces; there is nothing to segment"
+    is_used = used_vertices(mesh)
+    used = mesh.vertices if is_used.all() else mesh.vertices[is_used]
+    if not np.isfinite(used).all():
+        broken = int((~np.isfinite(used)).any(axis=1).sum())
+        return f"{broken} vertices are not finite (NaN or infinite); repair the mesh and try again"
+    low, high = used.min(axis=0), used.max(axis=0)
+    if max(-low.min(), high.max()) > LARGEST_COORDINATE:
+        return f"the mesh has coordinates beyond {LARGEST_COORDINATE:g}; move it or scale it down"
+    extent = float((high - low).max())
+    if extent == 0 or float(mesh.areas.sum()) <= 1e-14 * extent**2:
+        return "the mesh has no surface area: all its faces are collapsed"
+    return None
 
 
-def face_normals(mesh: Mesh) -> FloatArray:
-    """Unit face normals, float64 [F, 3]; degenerate faces get (0, 0, 0)."""
-    cross = _face_cross(mesh)
-    length = np.linalg.norm(cross, axis=1, keepdims=True)
-    return np.divide(cross, length, out=np.zeros_like(cross), where=length > 0)
+def used_vertices(mesh: Mesh) -> NDArray[np.bool_]:
+    """Which vertices belong to a face, bool [V]."""
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.triangles] = True
+    return used
+
+
+def face_normals(mesh: Mesh, faces: IntArray | None = None) -> FloatArray:
+    """Unit normals of all faces, or of `faces` [n], float64 [n, 3]; degenerate faces get (0, 0, 0)."""
+    vectors = mesh.area_vectors if faces is None else mesh.area_vectors[faces]
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def face_areas(mesh: Mesh) -> FloatArray:
     """Face areas, float64 [F], in squared mesh units."""
-    return 0.5 * np.linalg.norm(_face_cross(mesh), axis=1)
+    return mesh.areas
 
 
-def face_centroids(mesh: Mesh) -> FloatArray:
-    """Face centroids, float64 [F, 3]."""
-    return mesh.corners().mean(axis=1)
+def face_centroids(mesh: Mesh, faces: IntArray | None = None) -> FloatArray:
+    """Centroids of all faces, or of `faces` [n], float64 [n, 3]."""
+    corners = mesh.triangles.T if faces is None else mesh.triangles[faces].T
+    total = mesh.vertices.take(corners[0], axis=0)
+    total += mesh.vertices.take(corners[1], axis=0)
+    total += mesh.vertices.take(corners[2], axis=0)
+    total /= 3
+    return total
 
 
-def _face_cross(mesh: Mesh) -> FloatArray:
-    corners = mesh.corners()
-    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+def _read_only(array: FloatArray) -> FloatArray:
+    array.flags.writeable = False
+    return array
 
 
 def _as_rows(array: object, dtype: type, name: str) -> NDArray:

@@ -44,14 +44,15 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
     # Strata follow face order; shuffle so that a prefix of the sample is a sample, too.
     faces = faces[random.permutation(count)]
     barycentric = _uniform_barycentric(random, count)
-    points = (mesh.corners()[faces] * barycentric[:, :, None]).sum(axis=1)
+    corners = mesh.vertices[mesh.triangles[faces]]
+    points = (corners * barycentric[:, :, None]).sum(axis=1)
     if mesh.face_colors is None:
         colors = np.full((count, 3), NEUTRAL_GREY, dtype=np.float32)
     else:
         colors = mesh.face_colors[faces].astype(np.float32)
     return PointSample(
         points=points,
-        normals=face_normals(mesh)[faces].astype(np.float32),
+        normals=face_normals(mesh, faces).astype(np.float32),
         colors=colors,
         faces=faces,
         barycentric=barycentric.astype(np.float32),

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError
 from .config import PUBLISHED, NetworkConfig
@@ -112,9 +115,25 @@ def _plan(
     return sources, tuple(unused), PUBLISHED
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Makes parameters without first values. On the meta device drawing them imports sympy: 2 seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return torch.empty(*args, **kwargs) if func is torch.randn else func(*args, **kwargs)
+
+
 def _empty_network(path: Path, config: NetworkConfig) -> PartSAM:
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             return PartSAM(config)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} describes a network that cannot be built: {error}") from error

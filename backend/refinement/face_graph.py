@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..geometry import Mesh, validate_mesh
-from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.mesh import FloatArray, IntArray, used_vertices
 from .shell_links import link_near_shells, no_links
 from .welding import weld_vertices
 from .winding import borrow_normals, outward_signs, signed_dihedrals, trusted_normals
@@ -72,7 +72,7 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     validate_mesh(mesh)
     mesh = _without_unused_vertices(mesh)
     corners = mesh.corners()
-    area_vectors = 0.5 * np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area_vectors = 0.5 * mesh.area_vectors
     vertex_group, places = weld_vertices(mesh.vertices, tolerance=weld_tolerance)
     shared = _shared_edges(vertex_group[mesh.triangles])
     directions = places[shared.end] - places[shared.start]
@@ -83,7 +83,7 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     shells = connected_faces(mesh.face_count, shared.pairs)
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(
-        face_areas=np.linalg.norm(area_vectors, axis=1),
+        face_areas=mesh.areas,
         edges=np.concatenate([shared.pairs, links]).astype(np.int32),
         edge_length=np.concatenate([lengths, link_lengths]),
         dihedral=np.concatenate([dihedral, np.zeros(len(links))]),
@@ -101,8 +101,7 @@ def connected_faces(count: int, edges: IntArray) -> IntArray:
 
 def _without_unused_vertices(mesh: Mesh) -> Mesh:
     """Vertices that no face uses may be anything, NaN included; leave them out."""
-    used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.triangles] = True
+    used = used_vertices(mesh)
     if used.all():
         return mesh
     return Mesh(mesh.vertices[used], (np.cumsum(used) - 1)[mesh.triangles])

@@ -65,7 +65,7 @@ class Sites:
         """
         if mesh is None or self.faces is None:
             return normals, colors
-        site_normals = face_normals(mesh)[self.faces]
+        site_normals = face_normals(mesh, self.faces)
         if mesh.face_colors is not None:
             return site_normals, mesh.face_colors[self.faces]
         count = len(self.locations)

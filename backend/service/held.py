@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
-from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -71,7 +70,7 @@ def held_bytes(value: object) -> int:
         if hasattr(part, "nbytes"):
             return int(part.nbytes)
         if is_dataclass(part):
-            return sum(size(getattr(part, field.name)) for field in dataclass_fields(part))
+            return sum(map(size, vars(part).values()))  # with what it computed for itself and kept
         if isinstance(part, dict):
             return sum(map(size, part.values()))
         return sum(map(size, part)) if isinstance(part, list | tuple) else 0
