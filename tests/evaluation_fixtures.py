@@ -59,8 +59,15 @@ class KnowingPredictor:
 
     device = "cpu"
 
-    def __init__(self, item: KnownShape, spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
-        self.item, self.spoil = item, spoil
+    def __init__(
+        self,
+        item: KnownShape,
+        spoil: Callable[[np.ndarray], np.ndarray] | None = None,
+        *,
+        swap: bool = False,
+    ) -> None:
+        self.item, self.spoil, self.swap = item, spoil, swap
+        self.asked: list[list[np.ndarray]] = []
         self.calls: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
 
     def encode(self, mesh: Mesh, *, seed: int = 0) -> SimpleNamespace:
@@ -89,6 +96,20 @@ class KnowingPredictor:
         masks = self.item.labels[None] == self.item.labels[shape.point_faces][first][:, None]
         candidates = [~masks, masks, np.zeros_like(masks)] if labels.shape[1] == 1 else [masks]
         return torch.stack([torch.as_tensor(np.where(c, 4.0, -4.0)) for c in candidates], 1)
+
+    def predict_parts(self, shape, clicks):
+        """The known parts under the first click of each; `swap` exchanges the last two."""
+        self.asked.append([np.asarray(each) for each in clicks])
+        in_cube = shape.normalization.apply(np.stack([each[0] for each in clicks]))
+        distance = np.linalg.norm(in_cube[:, None] - shape.points[None], axis=2)
+        wanted = self.item.labels[shape.point_faces[distance.argmin(axis=1)]]
+        labels = np.full(len(self.item.labels), -1)
+        for answer, part in enumerate(wanted):
+            labels[self.item.labels == part] = answer
+        if self.swap:
+            last = len(wanted) - 1
+            labels = np.where(labels == last, last - 1, np.where(labels == last - 1, last, labels))
+        return SimpleNamespace(face_labels=labels)
 
     def segment_every_part(self, shape, *, prompts: int = 512):
         item = self.item

@@ -8,8 +8,17 @@ import pytest
 import torch
 
 from backend.evaluation.boundary import boundary_f_score, build_edge_graph
-from backend.evaluation.clicks import corrective_clicks, deepest_points
-from backend.evaluation.metrics import best_ious, mean_best_iou, part_ious, pearson, spearman
+from backend.evaluation.clicks import corrective_clicks, deepest_points, random_points
+from backend.evaluation.first_click import first_answers, nearest_in_size
+from backend.evaluation.metrics import (
+    adjusted_rand_index,
+    best_ious,
+    mean_best_iou,
+    panoptic_quality,
+    part_ious,
+    pearson,
+    spearman,
+)
 from backend.geometry import Mesh
 from tests.evaluation_fixtures import grid_mesh, joined
 
@@ -37,6 +46,38 @@ def test_mean_best_iou_of_equal_shifted_and_missing_labelings():
     assert mean_best_iou(true, np.zeros(40, int)) == pytest.approx(0.25)
     assert mean_best_iou(true, np.full(40, -1)) == 0.0
     assert np.isnan(mean_best_iou(np.full(4, -1), np.zeros(4, int)))
+
+
+def test_panoptic_quality_charges_for_misses_and_surplus():
+    true = np.repeat([0, 1, 2, 3], 10)
+    assert panoptic_quality(true, 7 - true) == 1.0
+    # One part too many, cut from part 0: its larger piece still hits, with 8 of 10.
+    assert panoptic_quality(true, np.where(np.arange(40) < 2, 9, true)) == pytest.approx(3.8 / 4.5)
+    # Two parts merged: two misses and one surplus, as neither has more than half of the union.
+    assert panoptic_quality(true, np.where(true == 1, 0, true)) == pytest.approx(2 / (2 + 1 + 0.5))
+    # Nobody knows what lies on unlabelled faces: a part of its own there is no surplus, ...
+    unknown = np.where(true == 3, -1, true)
+    assert panoptic_quality(unknown, true) == 1.0
+    # ... but a part that takes more of them than it has of its own is no hit.
+    assert panoptic_quality(unknown, np.where(true == 3, 2, true)) == pytest.approx(2 / (2 + 0.5 + 0.5))
+    weights = np.where(true == 0, 3.0, 1.0)  # area counts, not faces: 24 of 30 of part 0
+    cut = np.where(np.arange(40) < 2, 9, true)
+    assert panoptic_quality(true, cut, weights) == pytest.approx(3.8 / 4.5)
+    assert np.isnan(panoptic_quality(np.full(4, -1), np.zeros(4, int)))
+
+
+def test_adjusted_rand_index_is_that_of_many_equal_elements():
+    true = np.array([0, 0, 1, 1, 1, -1])
+    predicted = np.array([4, 4, 4, 5, 5, 4])
+    weights = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 50.0])
+    # Contingency (3, 0; 3, 3) of 9: pairs together 27, in truth 45, in prediction 45, by chance 45 * 45 / 81.
+    expected = (27 - 25) / (45 - 25)
+    assert adjusted_rand_index(true, predicted, weights) == pytest.approx(expected)
+    assert adjusted_rand_index(true, predicted, 7 * weights) == pytest.approx(expected)
+    assert adjusted_rand_index(true, 3 - true) == pytest.approx(1.0)
+    assert adjusted_rand_index(true, np.zeros(6, int)) == pytest.approx(0.0)
+    assert adjusted_rand_index(np.zeros(3, int), np.zeros(3, int)) == 1.0
+    assert np.isnan(adjusted_rand_index(np.full(3, -1), np.zeros(3, int)))
 
 
 def test_correlations_by_hand():
@@ -137,3 +178,43 @@ def test_corrective_click_goes_to_the_larger_error(plane: torch.Tensor):
 def test_a_region_without_outside_does_not_break_the_search(plane: torch.Tensor):
     everything = torch.ones(1, len(plane), dtype=torch.bool)
     assert 0 <= int(deepest_points(plane, everything, generator=torch.Generator())[0]) < len(plane)
+
+
+def test_random_clicks_lie_inside_and_differ():
+    regions = torch.zeros(3, 50, dtype=torch.bool)
+    regions[0, :20], regions[1, 30:], regions[2, 7] = True, True, True
+    found = random_points(regions, torch.Generator().manual_seed(0), 4)
+    assert found.shape == (3, 4)
+    assert regions.gather(1, found).all()
+    assert [len(row.unique()) for row in found] == [4, 4, 1]
+    several = {random_points(regions, torch.Generator().manual_seed(s))[0].item() for s in range(20)}
+    assert len(several) > 5
+
+
+def test_a_known_size_chooses_by_ratio_or_goes_to_the_network():
+    targets = torch.zeros(1, 100, dtype=torch.bool)
+    targets[0, :10] = True
+    masks = torch.stack([torch.arange(100) < n for n in (4, 21, 100)])[None]
+    assert nearest_in_size(masks.float() - 0.5, torch.tensor([0.1])).tolist() == [1]
+    assert nearest_in_size(masks.float() - 0.5, torch.tensor([0.09])).tolist() == [0]
+
+    class Offering:
+        takes_size = False
+
+        def predict_batch(self, shape, points, labels, previous=None, sizes=None):
+            scores = torch.tensor([[0.2, 0.1, 0.9]])
+            if sizes is not None:
+                scores = (
+                    torch.tensor([[0.9, 0.1, 0.2]]) if sizes.tolist() == pytest.approx([0.1]) else -scores
+                )
+            return masks.float() - 0.5, scores
+
+    predictor, points = Offering(), torch.zeros(100, 3)
+    found = first_answers(predictor, None, points, targets, torch.tensor([0]))
+    assert [found.chosen[0], found.best_of_three[0], found.with_size[0]] == pytest.approx(
+        [0.1, 10 / 21, 10 / 21]
+    )
+    predictor.takes_size = True
+    assert first_answers(predictor, None, points, targets, torch.tensor([0])).with_size[0] == pytest.approx(
+        0.4
+    )

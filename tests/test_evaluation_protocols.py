@@ -13,14 +13,17 @@ from PIL import Image
 
 from backend.__main__ import main
 from backend.commands.evaluate import ProgressLines
+from backend.errors import DataError
 from backend.evaluation import BASELINES
-from backend.evaluation.automatic import AutomaticSettings, Truth
+from backend.evaluation.automatic import ORACLE_GRANULARITIES, AutomaticSettings, Truth
 from backend.evaluation.baselines import FieldSettings, component_labels
 from backend.evaluation.interactive import InteractiveSettings, measure_interactive
 from backend.evaluation.render import matched_labels, part_color, render_labels
-from backend.evaluation.report import SCHEMA, build_report, cost_by_faces, format_report
-from backend.evaluation.runs import Baselines, run_automatic, run_interactive
-from backend.evaluation.shapes import known_shapes
+from backend.evaluation.report import SCHEMA, build_report, cost_by_faces
+from backend.evaluation.runs import Baselines, run_automatic, run_interactive, run_together
+from backend.evaluation.shapes import half_of, known_shapes
+from backend.evaluation.tables import format_report
+from backend.evaluation.together import TogetherSettings
 from backend.geometry import Mesh, face_areas, face_centroids
 from backend.training.shards import LabelledShape, ShapeSet, write_shard
 from tests.evaluation_fixtures import KnowingPredictor, box_mesh, grid_mesh, joined, three_boxes
@@ -37,9 +40,15 @@ def test_perfect_predictor_scores_one_and_sees_the_protocol():
     assert result is not None
     assert result.ious.shape == (3, 4)
     assert (result.ious == 1).all()
-    assert (result.first_ious == 1).all()
-    assert [points.shape for points, _, _ in predictor.calls] == [(3, n, 3) for n in (1, 2, 3, 4)]
-    assert [previous is None for _, _, previous in predictor.calls] == [True, False, False, False]
+    for first in (result.first["random"], result.first["deepest"]):
+        assert (first.chosen == 1).all()
+        assert (first.best_of_three == 1).all()
+        assert (first.with_size == 1).all()
+    counts = (1, 2, 3, 4, 1, 1)  # four rounds, then first clicks at the deepest and at random points
+    assert [points.shape for points, _, _ in predictor.calls] == [(3, n, 3) for n in counts]
+    assert [previous is None for _, _, previous in predictor.calls] == [n == 1 for n in counts]
+    np.testing.assert_array_equal(predictor.calls[0][0], predictor.calls[4][0])
+    assert not np.array_equal(predictor.calls[0][0], predictor.calls[5][0])
     assert all((labels == 1).all() for _, labels, _ in predictor.calls)
     np.testing.assert_array_equal(item.labels[result.point_faces], result.parts[result.first_labels])
 
@@ -58,7 +67,7 @@ def test_spoiled_masks_give_known_iou_and_corrective_labels():
     sizes = np.bincount(item.labels[result.point_faces])
     np.testing.assert_allclose(result.ious, np.repeat((sizes // 2 / sizes)[:, None], 3, axis=1), rtol=1e-6)
     np.testing.assert_allclose(result.scores, result.ious)
-    assert (predictor.calls[-1][1] == 1).all()  # half of each part is missing: all corrections are positive
+    assert (predictor.calls[2][1] == 1).all()  # half of each part is missing: all corrections are positive
     previous = predictor.calls[1][2]
     assert previous is not None
     assert ((previous > 0).sum(dim=1).numpy() == sizes // 2).all()  # the chosen mask, not another candidate
@@ -84,6 +93,28 @@ def test_parts_beyond_the_limit_are_drawn_reproducibly():
     first, second = (result.parts.tolist() for result in results if result is not None)
     assert first == second
     assert len(first) == 2
+
+
+def test_all_parts_at_once_are_asked_with_clicks_inside_them():
+    item = three_boxes()
+    predictor = KnowingPredictor(item)
+    (record, card), *_ = run_together(predictor, [item], TogetherSettings())
+    assert record["together"] == {place: {"1": 1.0, "4": 1.0} for place in ("random", "spread")}
+    assert set(card.predictions) == {"1 random each", "4 random each"}
+    assert [len(clicks) for asked in predictor.asked for clicks in asked] == [1, 1, 1, 4, 4, 4] * 2
+    plate = predictor.asked[-1][0]  # spread: in the mesh's units, from the plate's depth to its far ends
+    assert np.ptp(plate[:, 0]) > 3
+    assert len(np.unique(plate, axis=0)) == 4
+
+
+def test_a_swapped_answer_counts_nothing():
+    item = three_boxes()
+    predictor = KnowingPredictor(item, swap=True)
+    (record, _), *_ = run_together(predictor, [item], TogetherSettings(counts=(1,)))
+    assert record["by_part"]["together"]["random"]["1"] == [1.0, 0.0, 0.0]
+    report = build_report("parts", [record], {"split": "made", "model": "knowing", "device": "cpu"})
+    assert report["summary"]["iou"]["spread"]["1"] == pytest.approx(1 / 3)
+    assert "1 spread" in format_report(report)
 
 
 def test_unlabelled_shape_is_left_out():
@@ -114,7 +145,11 @@ def test_automatic_keeps_fixed_oracle_and_refined_apart():
     assert methods["raw_oracle"]["option"] == 0.7
     assert methods["connected"]["miou"] == 1.0
     assert methods["refined"]["miou"] == methods["refined_oracle"]["miou"] == 1.0
-    assert card.score == methods["raw"]["miou"]
+    assert card.score == methods["refined"]["pq"] == methods["refined"]["ari"] == 1.0
+    assert methods["raw"]["ratio"] == pytest.approx(2 / 3)
+    # The sweep has the final labels at each granularity; the refined ones of this predictor are always right.
+    assert [score["option"] for score in record["sweep"]] == list(ORACLE_GRANULARITIES)
+    assert {score["pq"] for score in record["sweep"]} == {1.0}
     assert set(card.predictions) == {"raw", "refined"}
 
 
@@ -124,6 +159,7 @@ def test_without_refinement_nothing_is_refined():
     (record, _), *_ = run_automatic(KnowingPredictor(item), [item], settings, NO_BASELINES)
     assert set(record["methods"]) == {"raw", "connected", "raw_oracle"}
     assert set(record["seconds"]) == {"encode", "segment"}
+    assert [score["parts"] for score in record["sweep"]] == [2] * 5 + [3] * 6  # `connected`, from 0.5 on
 
 
 def test_baselines_find_parts_that_their_input_shows():
@@ -202,6 +238,8 @@ def test_report_is_strict_json_with_everything_in_it():
     assert again["cost_by_faces"][0]["shapes"] == 3
     text = format_report(report)
     assert "IoU@3" in text
+    assert "deepest with size" in text
+    assert "labeled by node" in text
     assert "all, refined as when accepted" in text
     assert "someone/else" in text
 
@@ -211,6 +249,7 @@ def test_report_is_strict_json_with_everything_in_it():
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["summary"]["methods"]["refined"]["miou"] == 1.0
     assert again["summary"]["methods"]["raw"]["boundary_f"] is None  # the known parts share no edge
+    assert again["summary"]["best_of_each"]["pq"] == 1.0
     assert "components" in format_report(report)
 
 
@@ -250,6 +289,11 @@ def test_known_shapes_reads_a_shard(shard: Path):
     np.testing.assert_array_equal(np.unique(partly.labels), [-1, 0, 1])
     assert (whole.source, whole.labeling, partly.key) == ("made/here", "node", "made/here:partly.glb")
     assert len(known_shapes([shard], limit=1)) == 1
+    half = half_of("made/here")
+    assert half == half_of("made/elsewhere")
+    assert len(known_shapes([shard], half=half)) == 2
+    with pytest.raises(DataError, match="no shape to measure"):
+        known_shapes([shard], half="fit" if half == "report" else "report")
 
 
 def test_command_measures_interactively_and_reproducibly(

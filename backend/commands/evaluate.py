@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, PartSAMError
-from ..evaluation import BASELINES
+from ..evaluation import BASELINES, HALVES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shards", nargs="+", type=Path, metavar="SHARD", help="shards (.npz.xz) or packed sets"
     )
-    parser.add_argument("--protocol", required=True, choices=("interactive", "automatic"))
+    parser.add_argument("--protocol", required=True, choices=("interactive", "automatic", "parts"))
     parser.add_argument(
         "--model", default="small", help="model name or path to weights (default: %(default)s)"
     )
     parser.add_argument("--device", default="auto", help="where to compute (default: the best there is)")
     parser.add_argument("--limit", type=_positive, help="measure only the first LIMIT shapes of each shard")
+    parser.add_argument(
+        "--half", choices=HALVES, default="all",
+        help="only the half of the sources that settings are fitted on, or the half that is reported "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--workers", type=_positive, default=1,
         help="processes side by side, spread over all GPUs; times are then of a shared machine "
@@ -68,16 +73,17 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.baselines import FieldSettings
     from ..evaluation.measurement import device_name
     from ..evaluation.parallel import EvaluationJob, measure
-    from ..evaluation.report import build_report, format_report
+    from ..evaluation.report import build_report
     from ..evaluation.shapes import known_shapes
     from ..evaluation.sheet import write_sheet
+    from ..evaluation.tables import format_report
     from ..segmenter import Segmenter
     from ..training.shards import write_atomically
 
     _check_outputs(args.json, args.sheet)
-    shapes = known_shapes(args.shards, limit=args.limit)
+    shapes = known_shapes(args.shards, limit=args.limit, half=args.half)
     segmenter = Segmenter.load(args.model, device=args.device)
-    settings = _interactive_settings(args) if args.protocol == "interactive" else _automatic_settings(args)
+    settings = _settings(args)
     fields = FieldSettings(clusters=args.clusters, seed=args.seed)
     job = EvaluationJob(args.model, args.device, settings, tuple(args.baselines), fields)
     started = time.perf_counter()
@@ -85,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
     if not records:
         raise DataError("none of the shapes has a labelled part; nothing was measured")
     description = {
-        "split": args.split or ", ".join(_stem(path) for path in args.shards),
+        "split": args.split or _split_name(args),
         "shards": {path.name: _sha256(path) for path in args.shards},
         "limit": args.limit,
+        "half": args.half,
         "model": segmenter.model_name,
         "model_sha256": _sha256(Path(args.model)) if Path(args.model).is_file() else None,
         "points": segmenter.config.points,
@@ -107,6 +114,14 @@ def run(args: argparse.Namespace) -> int:
             args.sheet, cards, title=f"{args.protocol}, {description['split']}, {segmenter.model_name}"
         )
     return 0
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    from ..evaluation.together import TogetherSettings
+
+    if args.protocol == "parts":
+        return TogetherSettings(seed=args.seed)
+    return _interactive_settings(args) if args.protocol == "interactive" else _automatic_settings(args)
 
 
 def _interactive_settings(args: argparse.Namespace) -> Any:
@@ -156,6 +171,11 @@ class ProgressLines:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _split_name(args: argparse.Namespace) -> str:
+    names = ", ".join(_stem(path) for path in args.shards)
+    return names if args.half == "all" else f"{names} ({args.half} half)"
 
 
 def _stem(path: Path) -> str:

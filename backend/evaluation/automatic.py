@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
 from .boundary import DEFAULT_TOLERANCE, EdgeGraph, boundary_f_score, build_edge_graph
 from .measurement import Measurement, highest
-from .metrics import mean_best_iou
+from .metrics import adjusted_rand_index, mean_best_iou, panoptic_quality
 from .shapes import KnownShape
 
 T = TypeVar("T", int, float)
@@ -56,15 +56,19 @@ class AutomaticSettings:
 class LabelingScore:
     """One method's labeling of one shape.
 
-    miou: class-agnostic mIoU, faces weighted by area
-    boundary_f: boundary F-score; NaN where the known parts share no edge
-    parts: number of predicted parts
+    miou: class-agnostic mIoU, faces weighted by area; it does not charge for parts too many
+    pq, ari: panoptic quality and adjusted Rand index, which do
+    boundary_f: boundary F-score; NaN where the known parts share no edge, or where it was not asked for
+    parts: number of predicted parts; ratio: of them to the known parts
     option: the granularity or the number of clusters that gave it; None for methods without one
     """
 
     miou: float
+    pq: float
+    ari: float
     boundary_f: float
     parts: int
+    ratio: float
     option: float | None = None
 
 
@@ -75,11 +79,13 @@ class AutomaticResult:
     scores: `raw`, fixed granularity without connectivity; `raw_oracle`, the granularity with the best raw
         mIoU on this very shape; `connected`, fixed granularity with islands dissolved over connectivity;
         `refined` and `refined_oracle`, graph cut at the fixed granularity and that of `raw_oracle` (if any)
+    sweep: the final labels (refined, or connected without refinement) at each of ORACLE_GRANULARITIES
     labels: face labels int [F] of `raw` and of `refined`, or of `connected` without refinement
     seconds: by stage (`encode`, `segment`, `refine`)
     """
 
     scores: dict[str, LabelingScore]
+    sweep: list[LabelingScore]
     labels: dict[str, IntArray]
     seconds: dict[str, float]
     peak_mib: float | None
@@ -101,11 +107,22 @@ class Truth:
     def miou(self, predicted: IntArray) -> float:
         return mean_best_iou(self.labels, predicted, self.areas)
 
-    def score(self, predicted: IntArray, option: float | None = None) -> LabelingScore:
-        """Score `predicted` int [F]."""
-        boundary = boundary_f_score(self.graph, self.labels, predicted, tolerance=self.tolerance)
+    def score(
+        self, predicted: IntArray, option: float | None = None, *, boundary: bool = True
+    ) -> LabelingScore:
+        """Score `predicted` int [F]; `boundary` False leaves out the F-score, which takes longest."""
+        found = len(np.unique(predicted[predicted >= 0]))
+        known = len(np.unique(self.labels[self.labels >= 0]))
         return LabelingScore(
-            self.miou(predicted), boundary, len(np.unique(predicted[predicted >= 0])), option
+            miou=self.miou(predicted),
+            pq=panoptic_quality(self.labels, predicted, self.areas),
+            ari=adjusted_rand_index(self.labels, predicted, self.areas),
+            boundary_f=boundary_f_score(self.graph, self.labels, predicted, tolerance=self.tolerance)
+            if boundary
+            else float("nan"),
+            parts=found,
+            ratio=found / known if known else float("nan"),
+            option=option,
         )
 
     def oracle(self, options: Sequence[T], labels: Callable[[T], IntArray]) -> T:
@@ -132,16 +149,36 @@ def measure_automatic(
     scores = {name: truth.score(found, fixed) for name, found in labels.items()}
     scores["raw_oracle"] = truth.score(raw(best), best)
     seconds = {"encode": encoding.seconds, "segment": segmenting.seconds}
+
+    def final(granularity: float) -> IntArray:
+        if not settings.refine:
+            return parts.face_labels(granularity)
+        return parts.refined_labels(granularity, strength=settings.strength)
+
     if settings.refine:
         with Measurement(predictor.device) as refining:
-            refined = parts.refined_labels(fixed, strength=settings.strength)
+            refined = final(fixed)
         labels = {"raw": labels["raw"], "refined": refined}
         seconds["refine"] = refining.seconds
         scores["refined"] = truth.score(refined, fixed)
-        scores["refined_oracle"] = truth.score(parts.refined_labels(best, strength=settings.strength), best)
+        scores["refined_oracle"] = truth.score(final(best), best)
     return AutomaticResult(
         scores=scores,
+        sweep=_sweep(parts, final, truth),
         labels=labels,
         seconds=seconds,
         peak_mib=highest(encoding.peak_mib, segmenting.peak_mib),
     )
+
+
+def _sweep(parts: PartsLike, final: Callable[[float], IntArray], truth: Truth) -> list[LabelingScore]:
+    """Scores of the `final` labels at each of ORACLE_GRANULARITIES; equal previews are refined once."""
+    scores: list[LabelingScore] = []
+    last: IntArray | None = None
+    for granularity in ORACLE_GRANULARITIES:
+        preview = parts.face_labels(granularity)
+        if last is None or not np.array_equal(preview, last):
+            score = truth.score(final(granularity), boundary=False)
+        scores.append(replace(score, option=granularity))
+        last = preview
+    return scores

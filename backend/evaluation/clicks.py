@@ -40,6 +40,17 @@ def deepest_points(
     return chosen.gather(1, depth.argmax(dim=1, keepdim=True)).squeeze(1)
 
 
+def random_points(regions: Tensor, generator: torch.Generator, count: int = 1) -> Tensor:
+    """Random points of regions bool [M, N], none of them empty: int64 [M], or [M, count] if count > 1.
+
+    Distinct, except in regions of fewer points, which repeat theirs.
+    """
+    draw = torch.rand(regions.shape, device=regions.device, generator=generator)
+    keys, chosen = torch.where(regions, draw, -1.0).topk(min(count, regions.shape[1]), dim=1)
+    chosen = torch.where(keys >= 0, chosen, chosen[:, :1])
+    return chosen[:, 0] if count == 1 else chosen
+
+
 def corrective_clicks(
     points: Tensor,
     targets: Tensor,

@@ -15,11 +15,13 @@ from ..geometry import Mesh
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import build_face_graph
 from ..refinement.mask import refine_mask
-from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious
+from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious, random_points
+from .first_click import FirstAnswers, first_answers
 from .measurement import Measurement, highest
 from .shapes import KnownShape
 
 REPORTED_CLICKS = (1, 3, 5, 7, 10)
+FIRST_CLICKS = ("random", "deepest")
 
 
 class ClickPredictor(Protocol):
@@ -73,7 +75,8 @@ class InteractiveResult:
     first_clicks: int64 [M], the points that were clicked first
     ious: float32 [M, R], true IoU after each round
     scores: float32 [M, R], the IoU that the model predicted for the same mask
-    first_ious: float32 [M], best IoU among the candidates of round one (what a perfect ranking would get)
+    shares: float64 [M], each part's share of the sampled points
+    first: answers to a single click at the part's deepest point and at a random one (FIRST_CLICKS)
     accepted_ious: after each of REPORTED_CLICKS, float32 [M]: the IoU of the mask that accepting it would
         give, refined over the mesh's connectivity; without refinement empty
     first_labels, last_labels: int32 [N], the masks of round one and of the last round in one labeling (row of
@@ -85,7 +88,8 @@ class InteractiveResult:
     first_clicks: IntArray
     ious: FloatArray
     scores: FloatArray
-    first_ious: FloatArray
+    shares: FloatArray
+    first: dict[str, FirstAnswers]
     accepted_ious: dict[int, FloatArray]
     first_labels: IntArray
     last_labels: IntArray
@@ -115,6 +119,10 @@ def measure_interactive(
     generator = torch.Generator(device).manual_seed(key_seed)
     with Measurement(device) as clicking:
         rounds = simulate_clicks(predictor, shape, points, targets, settings, generator)
+        starts = {"deepest": rounds.clicks[:, 0], "random": random_points(targets, generator)}
+        first = {
+            kind: first_answers(predictor, shape, points, targets, clicks) for kind, clicks in starts.items()
+        }
     seconds = {"encode": encoding.seconds, "clicks": clicking.seconds}
     accepted: dict[int, FloatArray] = {}
     if settings.refine:
@@ -126,7 +134,8 @@ def measure_interactive(
         first_clicks=rounds.clicks[:, 0].cpu().numpy(),
         ious=rounds.ious.cpu().numpy(),
         scores=rounds.scores.cpu().numpy(),
-        first_ious=rounds.first_ious.cpu().numpy(),
+        shares=targets.float().mean(dim=1).double().cpu().numpy(),
+        first=first,
         accepted_ious=accepted,
         first_labels=_merged(rounds.logits[0]),
         last_labels=_merged(rounds.logits[-1]),
@@ -142,7 +151,7 @@ class ClickRounds:
 
     clicks, labels: int64 [M, R], the points that were clicked, and 1 (inside) or 0 (outside)
     candidates: int64 [M, R], which of the offered masks was taken; logits: float32 [R, M, N], that mask
-    ious, scores: float32 [M, R]; first_ious: float32 [M], of the best candidate of round one
+    ious, scores: float32 [M, R]
     """
 
     clicks: Tensor
@@ -151,7 +160,6 @@ class ClickRounds:
     logits: Tensor
     ious: Tensor
     scores: Tensor
-    first_ious: Tensor
 
 
 @torch.inference_mode()
@@ -181,9 +189,7 @@ def simulate_clicks(
         candidates, predicted = candidates.float(), predicted.float()
         best = predicted.argmax(dim=1)
         chosen, score = candidates[rows, best], predicted[rows, best]
-        if previous is None:
-            first_ious = mask_ious(candidates > 0, targets[:, None]).amax(dim=1)
-        else:
+        if previous is not None:
             perfect = ((previous > 0) == targets).all(dim=1)
             chosen = torch.where(perfect[:, None], previous, chosen)
             score = torch.where(perfect, scores[-1], score)
@@ -202,7 +208,6 @@ def simulate_clicks(
         logits=torch.stack(logits),
         ious=torch.stack(ious, 1),
         scores=torch.stack(scores, 1),
-        first_ious=first_ious,
     )
 
 

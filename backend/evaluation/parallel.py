@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
+from typing import cast
 
 import torch
 
@@ -17,9 +18,10 @@ from ..segmenter import Segmenter
 from .automatic import AutomaticSettings
 from .baselines import CLUSTER_METHODS, FieldSettings
 from .interactive import InteractiveSettings
-from .runs import Baselines, Record, run_automatic, run_interactive
+from .runs import Baselines, Record, run_automatic, run_interactive, run_together
 from .shapes import KnownShape
 from .sheet import Card
+from .together import TogetherPredictor, TogetherSettings
 
 UNTRAINED_MODEL = "small-untrained"
 _BLOCKS_PER_WORKER = 16
@@ -38,7 +40,7 @@ class EvaluationJob:
 
     model: str
     device: str
-    settings: InteractiveSettings | AutomaticSettings
+    settings: InteractiveSettings | AutomaticSettings | TogetherSettings
     baselines: tuple[str, ...] = ()
     fields: FieldSettings = field(default_factory=FieldSettings)
 
@@ -53,6 +55,8 @@ class EvaluationJob:
         for number, item in shapes:
             if isinstance(self.settings, InteractiveSettings):
                 found = run_interactive(segmenter, [item], self.settings, baselines)
+            elif isinstance(self.settings, TogetherSettings):
+                found = run_together(cast(TogetherPredictor, segmenter), [item], self.settings)
             else:
                 found = run_automatic(segmenter, [item], self.settings, baselines)
             yield from ((number, record, card) for record, card in found)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From per-shape records to a summary, its JSON and its tables."""
+"""From per-shape records to a summary and its JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 from collections import defaultdict
@@ -13,12 +14,16 @@ import numpy as np
 import scipy
 import torch
 
-from .interactive import REPORTED_CLICKS
-from .metrics import finite_mean, pearson, spearman
+from .automatic import ORACLE_GRANULARITIES
+from .first_click import FirstAnswers
+from .interactive import FIRST_CLICKS
+from .metrics import finite_mean, finite_median, pearson, spearman
 from .runs import Record
 
-SCHEMA = 1
+SCHEMA = 2
 FACE_BUCKETS = (1_000, 5_000, 20_000, 50_000)
+SMALL_SHARE = 0.005
+"""Parts of a smaller share of the area are also reported by themselves."""
 
 
 def versions() -> dict[str, str]:
@@ -44,7 +49,9 @@ def summarise_interactive(records: Sequence[Record]) -> dict[str, Any]:
         "shapes": len(records),
         "parts": len(iou),
         "iou": {str(c): finite_mean([record["iou"][str(c)] for record in records]) for c in clicks},
-        "iou_first_oracle": finite_mean([record["iou_first_oracle"] for record in records]),
+        "first": _first_clicks(records, small=False),
+        "first_small": _first_clicks(records, small=True),
+        "small_parts": sum(share < SMALL_SHARE for r in records for share in r["by_part"]["share"]),
         "iou_accepted": {
             click: finite_mean([record["iou_accepted"][click] for record in records])
             for click in records[0]["iou_accepted"]
@@ -63,20 +70,89 @@ def summarise_interactive(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def summarise_automatic(records: Sequence[Record]) -> dict[str, Any]:
-    """Means over shapes per method. The boundary score's mean is over shapes where it is defined."""
+    """Means over shapes per method, and the median ratio of found to known parts.
+
+    The boundary score's mean is over shapes where it is defined. `sweep` has the same for each granularity;
+    `best_of_each` chooses it for each shape by panoptic quality.
+    """
     methods = list(dict.fromkeys(name for record in records for name in record["methods"]))
+    best = [max(record["sweep"], key=lambda score: _or_zero(score["pq"])) for record in records]
     return {
         "shapes": len(records),
         "parts": sum(record["parts"] for record in records),
         "methods": {
-            name: {
-                key: finite_mean([record["methods"][name][key] for record in records])
-                for key in ("miou", "boundary_f", "parts")
-            }
+            name: _mean_scores([record["methods"][name] for record in records])
             | {"boundary_shapes": sum(math.isfinite(r["methods"][name]["boundary_f"]) for r in records)}
             for name in methods
         },
+        "sweep": {
+            f"{granularity:g}": _mean_scores([record["sweep"][step] for record in records])
+            for step, granularity in enumerate(ORACLE_GRANULARITIES)
+        },
+        "best_of_each": _mean_scores(best),
     }
+
+
+def summarise_together(records: Sequence[Record]) -> dict[str, Any]:
+    """Means over shapes (each the mean over its parts) by place of the clicks and their number."""
+    together = records[0]["together"]
+
+    def small(record: Record, place: str, count: str) -> float:
+        pairs = zip(record["by_part"]["share"], record["by_part"]["together"][place][count], strict=True)
+        return finite_mean([iou for share, iou in pairs if share < SMALL_SHARE])
+
+    return {
+        "shapes": len(records),
+        "parts": sum(record["parts"] for record in records),
+        "small_parts": sum(share < SMALL_SHARE for r in records for share in r["by_part"]["share"]),
+        "iou": {
+            place: {count: finite_mean([r["together"][place][count] for r in records]) for count in counts}
+            for place, counts in together.items()
+        },
+        "iou_small": {
+            place: {count: finite_mean([small(r, place, count) for r in records]) for count in counts}
+            for place, counts in together.items()
+        },
+    }
+
+
+def _first_clicks(records: Sequence[Record], *, small: bool) -> dict[str, dict[str, float]]:
+    """IoU after one click by place and way of choosing: means over shapes of the means over their parts.
+
+    small: only parts of less than SMALL_SHARE of the area; shapes without one do not count
+    """
+
+    def of_shape(record: Record, kind: str, name: str) -> float:
+        if not small:
+            return record["first"][kind][name]
+        pairs = zip(record["by_part"]["share"], record["by_part"]["first"][kind][name], strict=True)
+        return finite_mean([iou for share, iou in pairs if share < SMALL_SHARE])
+
+    names = [each.name for each in dataclasses.fields(FirstAnswers)]
+    return {
+        kind: {name: finite_mean([of_shape(record, kind, name) for record in records]) for name in names}
+        for kind in FIRST_CLICKS
+    }
+
+
+def _mean_scores(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Means of `LabelingScore`s as dictionaries, but the median of their ratios."""
+    means = {
+        key: finite_mean([score[key] for score in scores])
+        for key in ("miou", "pq", "ari", "boundary_f", "parts")
+    }
+    return means | {"ratio": finite_median([score["ratio"] for score in scores])}
+
+
+def _or_zero(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+SUMMARIES: dict[str, Callable[[Sequence[Record]], dict[str, Any]]] = {
+    "interactive": summarise_interactive,
+    "automatic": summarise_automatic,
+    "parts": summarise_together,
+}
 
 
 def by_group(
@@ -117,7 +193,7 @@ def cost_by_faces(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def build_report(protocol: str, records: Sequence[Record], settings: dict[str, Any]) -> dict[str, Any]:
     """Everything about a run as one JSON-ready dictionary; numbers that are not defined become None."""
-    summarise = summarise_interactive if protocol == "interactive" else summarise_automatic
+    summarise = SUMMARIES[protocol]
     return without_nan(
         {
             "schema": SCHEMA,
@@ -142,95 +218,3 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def format_report(report: dict[str, Any]) -> str:
-    """The report's tables as text."""
-    interactive = report["protocol"] == "interactive"
-    settings, summary = report["settings"], report["summary"]
-    head = (
-        f"{report['protocol']} · {settings['split']} · model {settings['model']} on {settings['device']} · "
-        f"{summary['shapes']} shapes, {summary['parts']} parts"
-    )
-    main = _interactive_tables(report) if interactive else _automatic_tables(report)
-    return "\n\n".join([head, *main, _cost_table(report["cost_by_faces"])])
-
-
-def _interactive_tables(report: dict[str, Any]) -> list[str]:
-    summary = report["summary"]
-    clicks = [str(c) for c in REPORTED_CLICKS if str(c) in summary["iou"]]
-    header = ["", "shapes", *(f"IoU@{c}" for c in clicks), "IoU@1 best of 3"]
-
-    def row(name: str, group: dict[str, Any]) -> list[str]:
-        values = [*(group["iou"][c] for c in clicks), group["iou_first_oracle"]]
-        return [name, str(group["shapes"]), *map(_number, values)]
-
-    rows = [row("all", summary), *(row(name, group) for name, group in report["by_source"].items())]
-    if accepted := summary["iou_accepted"]:
-        values = [*(_number(accepted[c]) for c in clicks), "-"]
-        rows.insert(1, ["all, refined as when accepted", str(summary["shapes"]), *values])
-    baselines = [[name, _number(entry["iou_first"])] for name, entry in summary["baselines"].items()]
-    correlation = summary["score_correlation"]
-    ranking = [
-        [when, *(_number(correlation[f"{kind}_{key}"]) for kind in ("pearson", "spearman"))]
-        for when, key in (("after the first click", "first"), ("all rounds", "all"))
-    ]
-    tables = [
-        _table(header, rows),
-        _table(["predicted against true IoU", "Pearson", "Spearman"], ranking),
-    ]
-    if baselines:
-        tables.insert(1, _table(["baseline", "IoU@1"], baselines))
-    return tables
-
-
-def _automatic_tables(report: dict[str, Any]) -> list[str]:
-    methods = report["summary"]["methods"]
-    rows = [
-        [name, *(_number(entry[key]) for key in ("miou", "boundary_f")), f"{entry['parts']:.1f}"]
-        for name, entry in methods.items()
-    ]
-    defined = next(iter(methods.values()))["boundary_shapes"]
-    boundary = f"boundary F (of {defined} shapes)"
-    shown = [
-        name for name in ("raw", "raw_oracle", "refined", "refined_oracle", "components") if name in methods
-    ]
-    sources = [
-        [name, str(group["shapes"]), *(_number(group["methods"][method]["miou"]) for method in shown)]
-        for name, group in report["by_source"].items()
-    ]
-    return [
-        _table(["method", "mIoU", boundary, "parts"], rows),
-        _table(["mIoU by source", "shapes", *shown], sources),
-    ]
-
-
-def _cost_table(rows: Sequence[dict[str, Any]]) -> str:
-    stages = list(rows[0]["seconds"]) if rows else []
-    body = [
-        [
-            f"{row['faces_from']}-{row['faces_below'] or ''}",
-            str(row["shapes"]),
-            *(_number(row["seconds"][stage]) for stage in stages),
-            "-" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}",
-        ]
-        for row in rows
-    ]
-    return _table(["faces", "shapes", *(f"{stage} s" for stage in stages), "peak MiB"], body)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """First column to the left, numbers to the right."""
-    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in (header, ["-" * width for width in widths], *rows)
-    ]
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

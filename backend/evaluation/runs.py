@@ -26,6 +26,7 @@ from .metrics import finite_mean
 from .render import matched_labels
 from .shapes import KnownShape
 from .sheet import Card
+from .together import TogetherPredictor, TogetherSettings, measure_together
 
 Record = dict[str, Any]
 
@@ -66,7 +67,10 @@ def run_interactive(
         record = _origin(item) | {
             "parts": len(result.parts),
             "iou": {str(click + 1): float(value) for click, value in enumerate(mean)},
-            "iou_first_oracle": float(result.first_ious.mean()),
+            "first": {
+                kind: {name: float(ious.mean()) for name, ious in vars(answers).items()}
+                for kind, answers in result.first.items()
+            },
             "iou_accepted": {
                 str(click): float(values.mean()) for click, values in result.accepted_ious.items()
             },
@@ -78,6 +82,11 @@ def run_interactive(
                 "label": result.parts.tolist(),
                 "iou": result.ious.astype(float).round(5).tolist(),
                 "score": result.scores.astype(float).round(5).tolist(),
+                "share": result.shares.round(6).tolist(),
+                "first": {
+                    kind: {name: ious.astype(float).round(5).tolist() for name, ious in vars(answers).items()}
+                    for kind, answers in result.first.items()
+                },
             },
             "seconds": result.seconds,
             "peak_mib": result.peak_mib,
@@ -116,14 +125,53 @@ def run_automatic(
         record = _origin(item) | {
             "parts": len(np.unique(item.labels[item.labels >= 0])),
             "methods": {name: dataclasses.asdict(score) for name, score in scores.items()},
+            "sweep": [dataclasses.asdict(score) for score in result.sweep],
             "seconds": result.seconds,
             "peak_mib": result.peak_mib,
         }
-        text = ", ".join(f"{name} mIoU {result.scores[name].miou:.3f}" for name in result.labels)
+        text = ", ".join(f"{name} PQ {result.scores[name].pq:.3f}" for name in result.labels)
         matched = {
             name: matched_labels(item.labels, labels, truth.areas) for name, labels in result.labels.items()
         }
-        yield record, Card(item, score=result.scores["raw"].miou, text=text, predictions=matched)
+        final = result.scores[list(result.labels)[-1]]
+        yield record, Card(item, score=final.pq, text=text, predictions=matched)
+
+
+def run_together(
+    predictor: TogetherPredictor, shapes: Sequence[KnownShape], settings: TogetherSettings
+) -> Iterator[tuple[Record, Card]]:
+    """Records and cards of the protocol `parts`, shape by shape; as for `run_interactive`."""
+    for item in shapes:
+        result = measure_together(predictor, item, settings)
+        if result is None:
+            continue
+        record = _origin(item) | {
+            "parts": len(result.parts),
+            "together": {
+                place: {str(count): float(ious.mean()) for count, ious in by_count.items()}
+                for place, by_count in result.ious.items()
+            },
+            "by_part": {
+                "label": result.parts.tolist(),
+                "share": result.shares.round(6).tolist(),
+                "together": {
+                    place: {str(count): ious.round(5).tolist() for count, ious in by_count.items()}
+                    for place, by_count in result.ious.items()
+                },
+            },
+            "seconds": result.seconds,
+            "peak_mib": result.peak_mib,
+        }
+        scores = record["together"]["random"]
+        yield (
+            record,
+            Card(
+                item,
+                score=scores[str(settings.counts[0])],
+                text=", ".join(f"IoU with {count} each {value:.3f}" for count, value in scores.items()),
+                predictions={f"{count} random each": x for count, x in result.labels["random"].items()},
+            ),
+        )
 
 
 def _origin(item: KnownShape) -> Record:
