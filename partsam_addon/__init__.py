@@ -19,10 +19,11 @@ from .operators import (
 )
 from .session import close_session, handlers, open_session
 from .ui import menus
-from .view import explode, overlay
+from .view import exploded, overlay, state
 
 CLASS_MODULES = (
     parts,
+    state,
     preferences,
     properties,
     segment,
@@ -47,7 +48,8 @@ def register() -> None:
         for cls in module.classes:
             bpy.utils.register_class(cls)
     parts.register_properties()
-    explode.register_properties()
+    state.register()
+    exploded.register()
     properties.register()
     handlers.register()
     menus.register()
@@ -61,7 +63,8 @@ def unregister() -> None:
     menus.unregister()
     handlers.unregister()
     properties.unregister()
-    explode.unregister_properties()
+    exploded.unregister()
+    state.unregister()
     parts.unregister_properties()
     for module in reversed(CLASS_MODULES):
         for cls in reversed(module.classes):

@@ -25,3 +25,6 @@ LIVE_REFINE_FACES = 100_000
 
 PART_ATTRIBUTE = "partsam_part"
 """Face attribute (int) that gives every polygon the id of its part; 0 is no part."""
+
+GROUP_PROPERTY = "partsam_group"
+"""Custom property of all objects that one separation made: the same for all of them, unlike any other."""

@@ -106,6 +106,14 @@ def polygon_flags(mesh: bpy.types.Mesh, name: str) -> BoolArray:
     return flags
 
 
+def touched_elements(mesh: bpy.types.Mesh, polygons: BoolArray, domain: str) -> BoolArray:
+    """The vertices (POINT) or edges (EDGE) of the polygons in a mask [P], as a mask of theirs."""
+    elements = corner_vertices(mesh) if domain == "POINT" else corner_edges(mesh)
+    touched = np.zeros(len(mesh.vertices) if domain == "POINT" else len(mesh.edges), dtype=bool)
+    touched[elements[polygons[corner_polygons(mesh)]]] = True
+    return touched
+
+
 def write_flags(mesh: bpy.types.Mesh, name: str, domain: str, flags: BoolArray) -> None:
     """Write the boolean attribute `name` on `domain` (POINT, EDGE, FACE), made if it is absent.
 

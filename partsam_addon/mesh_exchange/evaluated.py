@@ -10,7 +10,6 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ..view.node_groups import EXPLOSION, ISOLATION
 from .arrays import IntArray, read_polygon_integers, write_polygon_integers
 
 _SOURCE = "partsam_source"
@@ -28,12 +27,9 @@ def evaluated_mesh(
     base = obj.data
     numbers = np.arange(1, len(base.polygons) + 1, dtype=np.int32)  # 0 is what new polygons get
     active = base.attributes.active_index
-    views = [m for m in obj.modifiers if m.name in (ISOLATION, EXPLOSION) and m.show_viewport]
     write_polygon_integers(base, _SOURCE, numbers)
     evaluated = None
     try:
-        for modifier in views:  # our own, which show parts but are not part of the shape
-            modifier.show_viewport = False
         depsgraph = context.evaluated_depsgraph_get()
         depsgraph.update()
         evaluated = obj.evaluated_get(depsgraph)
@@ -50,7 +46,5 @@ def evaluated_mesh(
     finally:
         if evaluated is not None:
             evaluated.to_mesh_clear()
-        for modifier in views:
-            modifier.show_viewport = True
         base.attributes.remove(base.attributes[_SOURCE])
         base.attributes.active_index = active

@@ -7,7 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty
 
 from ..separation.separation import SeparateSettings, separate_parts
-from ..view.explode import explode, separated_group
+from ..view import explode, separated_group
 from .parts_operator import ApplyOperator, parts_problem
 from .reporting import reports_errors
 

@@ -10,12 +10,10 @@ from ..mesh_exchange import editable_problem
 from ..parts import (
     assign_selected,
     get_part,
-    isolate_part,
-    isolated_part,
     new_part_from_selected,
     select_part,
-    show_all_parts,
 )
+from ..view import isolate_part, isolated_part, show_all_parts
 from .parts_operator import OnePartOperator, PartsOperator
 
 

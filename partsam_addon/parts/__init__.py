@@ -25,7 +25,7 @@ from .table import (
     sync_table,
     write_part_ids,
 )
-from .visibility import isolate_part, isolated_part, select_part, show_all_parts
+from .visibility import select_part
 
 __all__ = [
     "KEEP",
@@ -43,8 +43,6 @@ __all__ = [
     "delete_part",
     "get_part",
     "has_parts",
-    "isolate_part",
-    "isolated_part",
     "locked_ids",
     "merge_parts",
     "new_part_from_selected",
@@ -54,7 +52,6 @@ __all__ = [
     "register_properties",
     "select_part",
     "set_active_part",
-    "show_all_parts",
     "sync_table",
     "unregister_properties",
     "write_labels",

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Literal
 
 import bpy
 from mathutils import Matrix
 
+from ..constants import GROUP_PROPERTY
 from .animation import copy_action, copy_drivers
 
 Grouping = Literal["EMPTY", "COLLECTION", "NONE"]
-
-GROUP_PROPERTY = "partsam_group"
-"""Custom property of all objects that one separation made: the same text for all of them."""
 
 _TRANSFORM = (
     "rotation_mode",
@@ -42,7 +41,7 @@ class Place:
 def arrange(context: bpy.types.Context, obj: bpy.types.Object, grouping: Grouping) -> Place:
     """Prepare the place for the parts of `obj`."""
     homes = _homes(context, obj)
-    tag = _unused_tag(obj.name)
+    tag = uuid.uuid4().hex  # unlike those of files that are appended later
     if obj.parent_type == "ARMATURE" and grouping == "EMPTY":
         grouping = "NONE"  # this parent deforms its direct children only
     if grouping == "COLLECTION":
@@ -150,11 +149,3 @@ def _homes(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.
     here = {scene, *scene.children_recursive}
     homes = sorted(obj.users_collection, key=lambda collection: collection not in here)
     return homes or [scene]
-
-
-def _unused_tag(name: str) -> str:
-    taken = {obj.get(GROUP_PROPERTY) for obj in bpy.data.objects}
-    tag, number = name, 1
-    while tag in taken:
-        tag, number = f"{name}.{number:03d}", number + 1
-    return tag

@@ -14,8 +14,9 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..parts import UNASSIGNED, get_part, isolated_part, read_part_ids, show_all_parts
-from ..view.node_groups import EXPLOSION, ISOLATION
+from ..parts import UNASSIGNED, get_part, read_part_ids
+from ..view import isolated_part, show_all_parts
+from ..view.state import reset_view
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, place_part, replace_original
 from .layers import MeshLayers, read_layers, write_attributes, write_weights
@@ -99,6 +100,7 @@ def separate_parts(
         mesh = _build_mesh(obj, template, part_id, whole, layers, topology, center)
         part = obj.copy()
         part.data = mesh
+        reset_view(part)
         part.name = _name(obj, part_id)
         place_part(obj, part, place, Matrix.Translation(center))
         write_weights(obj, part, layers, topology)
@@ -193,7 +195,7 @@ def _origin_matters(obj: bpy.types.Object, *, moved_by_empty: bool) -> bool:
 
 def _drop_modifiers(part: bpy.types.Object) -> None:
     for modifier in list(part.modifiers):
-        if modifier.type in WHOLE_MESH_BOUND or modifier.name in (ISOLATION, EXPLOSION):
+        if modifier.type in WHOLE_MESH_BOUND:
             part.modifiers.remove(modifier)
 
 

@@ -1,49 +1,75 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part colours in the 3D viewports."""
+"""The parts in the 3D viewports: their colours over the mesh, the active one outlined, views drawn apart."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import bpy
 import numpy as np
 from bpy.app.handlers import persistent
+from mathutils import Matrix, Vector
 
-from ..mesh_exchange.arrays import (
-    IntArray,
-    corner_vertices,
-    read_polygon_integers,
-    triangle_corners,
-    vertex_positions,
+from ..mesh_exchange.arrays import FloatArray, IntArray
+from ..parts import UNASSIGNED, UNASSIGNED_COLOR, active_part, color_table, has_parts
+from .drawing import (
+    Color,
+    Layer,
+    draw_layers,
+    draw_outline,
+    draw_solid,
+    make_batch,
+    make_lines,
+    overlay_state,
+    solid_state,
+    upload_positions,
 )
-from ..parts import PART_ATTRIBUTE, UNASSIGNED, color_table, has_parts
-from .drawing import Layer, draw_layers, make_batch, overlay_state, upload_positions
+from .exploded import group_offset, unit_offsets
+from .state import is_drawn_by_overlay, isolated_part
+from .surface import Surface, outline, read_surface
 
 if TYPE_CHECKING:
     from gpu.types import GPUBatch
 
 logger = logging.getLogger(__name__)
 
+CLAY = np.array((0.8, 0.8, 0.8))
+"""Colour of a surface that is drawn in place of Blender's, where the overlay is transparent."""
 
-@dataclass(frozen=True)
-class PartBatches:
-    """What is drawn of one object. batches: by part id; mesh_uid: of its mesh."""
+
+@dataclass
+class DrawnObject:
+    """What is drawn of one object.
+
+    mesh_uid: of its mesh; surface: None where there is none; batches: by part id
+    unit_offsets: see explode, read when first needed; outlines: by part id, the same
+    """
 
     mesh_uid: int
-    batches: dict[int, GPUBatch]
+    surface: Surface | None
+    batches: dict[int, GPUBatch] = field(default_factory=dict)
+    unit_offsets: FloatArray | None = None
+    outlines: dict[int, GPUBatch | None] = field(default_factory=dict)
+
+    def outline(self, part_id: int) -> GPUBatch | None:
+        """The edges around a part; None if there are none."""
+        if part_id not in self.outlines:
+            edges = np.zeros((0, 2, 3)) if self.surface is None else outline(self.surface, part_id)
+            self.outlines[part_id] = make_lines(edges) if len(edges) else None
+        return self.outlines[part_id]
 
 
 class PartsOverlay:
     """Draws every visible mesh that has parts.
 
     The triangles are uploaded when a mesh has changed, one index buffer per part over shared positions;
-    a colour is a uniform, so recolouring uploads nothing.
+    a colour and an offset are uniforms, so recolouring and exploding upload nothing.
     """
 
     def __init__(self) -> None:
-        self._objects: dict[int, PartBatches] = {}
+        self._objects: dict[int, DrawnObject] = {}
         self._handle: object | None = None
 
     def show(self) -> None:
@@ -72,65 +98,105 @@ class PartsOverlay:
     def _draw(self) -> None:
         context = bpy.context
         settings = context.window_manager.partsam
-        if not settings.show_overlay or not context.space_data.overlay.show_overlays:
-            return
-        with overlay_state():
-            for obj in _shown_objects(context):
-                draw_layers(self._layers(context, obj, settings.overlay_opacity), obj.matrix_world)
+        tinted = settings.show_overlay and context.space_data.overlay.show_overlays
+        opacity = settings.overlay_opacity if tinted else 0.0
+        for obj in _shown_objects(context):
+            in_place = is_drawn_by_overlay(obj)
+            drawn = self._drawn(context, obj) if in_place or tinted else None
+            if drawn is None:
+                continue
+            if in_place:
+                _draw_apart(obj, drawn, opacity)
+            else:
+                with overlay_state():
+                    draw_layers(_layers(obj, drawn, opacity), obj.matrix_world)
+            if tinted and obj == context.object:
+                _outline_active(context, obj, drawn)
 
-    def _layers(self, context: bpy.types.Context, obj: bpy.types.Object, opacity: float) -> list[Layer]:
+    def _drawn(self, context: bpy.types.Context, obj: bpy.types.Object) -> DrawnObject | None:
+        """What was uploaded of `obj`, or is now; None while its edit mesh is being changed."""
         drawn = self._objects.get(obj.session_uid)
-        if drawn is None:
+        if drawn is None and not (obj.mode == "EDIT" and len(context.window.modal_operators)):
             drawn = _upload(context, obj)
             self._objects[obj.session_uid] = drawn
-        colors = color_table(obj.data)
-        return [
-            Layer(batch, (*colors[part_id].tolist(), opacity))
-            for part_id, batch in drawn.batches.items()
-            if part_id < len(colors)
-        ]
+        return drawn
 
 
 def _shown_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
-    """Objects with parts that this viewport shows, local view included.
-
-    In Edit and Sculpt mode what is seen is not the mesh that holds the labels.
-    """
+    """Objects with parts that this viewport shows, local view included."""
     return [
         obj
         for obj in context.view_layer.objects
-        if obj.type == "MESH"
-        and has_parts(obj.data)
-        and obj.mode not in {"EDIT", "SCULPT"}
-        and obj.visible_get(viewport=context.space_data)
+        if obj.type == "MESH" and has_parts(obj.data) and obj.visible_get(viewport=context.space_data)
     ]
 
 
-def _upload(context: bpy.types.Context, obj: bpy.types.Object) -> PartBatches:
-    """Upload the triangles of `obj` as its modifiers show it, by part."""
-    shown = obj.evaluated_get(context.evaluated_depsgraph_get()).data
-    part_ids = read_polygon_integers(shown, PART_ATTRIBUTE)
-    if part_ids is None or not len(part_ids):
-        return PartBatches(obj.data.session_uid, {})
-    corners, polygons = triangle_corners(shown)
-    triangles = corner_vertices(shown)[corners]
-    positions = upload_positions(vertex_positions(shown))
-    groups = split_by_part(triangles, part_ids[polygons])
-    return PartBatches(
-        obj.data.session_uid, {part_id: make_batch(positions, group) for part_id, group in groups.items()}
-    )
+def _layers(obj: bpy.types.Object, drawn: DrawnObject, opacity: float) -> list[Layer]:
+    """The parts, translucent."""
+    colors = color_table(obj.data)
+    return [
+        Layer(batch, (*colors[part_id].tolist(), opacity))
+        for part_id, batch in drawn.batches.items()
+        if UNASSIGNED != part_id < len(colors)
+    ]
+
+
+def _draw_apart(obj: bpy.types.Object, drawn: DrawnObject, opacity: float) -> None:
+    """Draw the surface in place of Blender: moved apart, or one part alone."""
+    alone, colors = isolated_part(obj), color_table(obj.data)
+    with solid_state():
+        for part_id, batch in drawn.batches.items():
+            if alone in (None, part_id):
+                color = colors[part_id] if part_id < len(colors) else np.array(UNASSIGNED_COLOR)
+                draw_solid(Layer(batch, _mixed(color, opacity)), part_matrix(obj, drawn, part_id))
+
+
+def part_matrix(obj: bpy.types.Object, drawn: DrawnObject, part_id: int) -> Matrix:
+    """Where a part is drawn: the object's world matrix, moved by its offset in the exploded view."""
+    factor = obj.partsam_view.factor
+    if factor <= 0 or not is_drawn_by_overlay(obj):
+        return obj.matrix_world
+    moved = group_offset(obj)
+    if moved is None:
+        if drawn.unit_offsets is None:
+            drawn.unit_offsets = unit_offsets(obj.data)
+        known = part_id < len(drawn.unit_offsets)
+        moved = Vector(drawn.unit_offsets[part_id] * factor) if known else Vector()
+    return obj.matrix_world @ Matrix.Translation(moved)
+
+
+def _outline_active(context: bpy.types.Context, obj: bpy.types.Object, drawn: DrawnObject) -> None:
+    part, alone = active_part(obj.data), isolated_part(obj)
+    if part is None or alone not in (None, part.part_id):
+        return
+    lines = drawn.outline(part.part_id)
+    if lines is not None:
+        region = context.region
+        draw_outline(lines, part_matrix(obj, drawn, part.part_id), (region.width, region.height))
+
+
+def _mixed(color: FloatArray, opacity: float) -> Color:
+    red, green, blue = ((1 - opacity) * CLAY + opacity * color).tolist()
+    return red, green, blue, 1.0
+
+
+def _upload(context: bpy.types.Context, obj: bpy.types.Object) -> DrawnObject:
+    """Upload the triangles of `obj` as the viewport shows it, by part."""
+    surface = read_surface(context, obj)
+    if surface is None or not len(surface.triangles):
+        return DrawnObject(obj.data.session_uid, None)
+    positions = upload_positions(surface.positions)
+    groups = split_by_part(surface.triangles, surface.part_ids)
+    batches = {part_id: make_batch(positions, group) for part_id, group in groups.items()}
+    return DrawnObject(obj.data.session_uid, surface, batches)
 
 
 def split_by_part(triangles: IntArray, part_ids: IntArray) -> dict[int, IntArray]:
-    """Triangles [T, 3] by part id [T]; faces in no part are left out."""
+    """Triangles [T, 3] by part id [T]."""
     order = np.argsort(part_ids, kind="stable")
     present, starts = np.unique(part_ids[order], return_index=True)
     groups = np.split(triangles[order], starts[1:])
-    return {
-        part_id: group
-        for part_id, group in zip(present.tolist(), groups, strict=True)
-        if part_id != UNASSIGNED
-    }
+    return dict(zip(present.tolist(), groups, strict=True))
 
 
 _overlay = PartsOverlay()

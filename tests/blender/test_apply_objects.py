@@ -422,46 +422,6 @@ def test_caps_across_doubled_vertices(parts):
     assert [int(values(part.data, "partsam_cap").sum()) for part in made] == [4, 4]
 
 
-def test_exploded_mesh_is_only_a_modifier(parts):
-    obj = grid(6)
-    parts.write_labels(obj.data, columns(6, [2, 4]))
-    before = positions(obj.data)
-    bpy.ops.partsam.explode(factor=1.0)
-    assert [m.name for m in obj.modifiers] == ["PartSAM Explode"]
-    depsgraph = bpy.context.evaluated_depsgraph_get()
-    evaluated = obj.evaluated_get(depsgraph).to_mesh()
-    x = positions(evaluated)[:, 0]
-    assert (x.min(), x.max()) == pytest.approx((-1 - 2 / 3, 1 + 2 / 3))
-    assert not ((x > -0.9) & (x < -0.4)).any()
-    obj.partsam_explode = 0.5
-    obj.partsam_explode = 0.0
-    assert len(obj.modifiers) == 0 and (positions(obj.data) == before).all()
-
-
-def test_exploded_objects_return_exactly(parts):
-    obj = grid(6)
-    obj.matrix_world = Matrix.Translation((3, 1, 0)) @ Euler((0.4, 0, 0.2)).to_matrix().to_4x4()
-    parts.write_labels(obj.data, columns(6, [2, 4]))
-    bpy.ops.partsam.apply_separate()
-    bpy.context.view_layer.update()
-    made = separated(["Part 1", "Part 2", "Part 3"])
-    made[0].delta_location = (0.5, 0, 0)
-    bpy.context.view_layer.update()
-    before = [part.matrix_world.copy() for part in made]
-    keys = [set(part.keys()) for part in made]
-    center = [np.array(part.matrix_world.translation) for part in made]
-    made[1].partsam_explode = 2.0
-    bpy.context.view_layer.update()
-    moved = [np.array(part.matrix_world.translation) for part in made]
-    middle = (np.min(center, axis=0) + np.max(center, axis=0)) / 2
-    for at, was in zip(moved, center, strict=True):
-        assert at - was == pytest.approx(2 * (was - middle), abs=1e-5)
-    made[0].parent.partsam_explode = 0.0
-    bpy.context.view_layer.update()
-    assert [part.matrix_world for part in made] == before
-    assert [set(part.keys()) - {"partsam_explode"} for part in made] == keys
-
-
 def test_knight_is_separated_with_its_texture_coordinates(parts, repository):
     bpy.ops.import_scene.gltf(filepath=str(repository / "tests" / "data" / "knight.glb"))
     obj = max((o for o in bpy.context.scene.objects if o.type == "MESH"), key=lambda o: len(o.data.polygons))

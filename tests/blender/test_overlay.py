@@ -12,14 +12,10 @@ def test_triangles_are_grouped_by_part(addon):
     triangles = np.arange(15).reshape(5, 3)
     groups = overlay.split_by_part(triangles, np.array([2, 0, 1, 2, 0]))
     assert {part: group.tolist() for part, group in groups.items()} == {
+        0: [[3, 4, 5], [12, 13, 14]],
         1: [[6, 7, 8]],
         2: [[0, 1, 2], [9, 10, 11]],
     }
-
-
-def test_only_unassigned_faces_give_nothing_to_draw(addon):
-    overlay = addon("view.overlay")
-    assert overlay.split_by_part(np.arange(6).reshape(2, 3), np.zeros(2, dtype=np.int32)) == {}
 
 
 @pytest.mark.parametrize(

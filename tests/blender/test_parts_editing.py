@@ -31,15 +31,6 @@ def selected(obj, kind="poly"):
     return flags
 
 
-def visible_faces(obj):
-    depsgraph = bpy.context.evaluated_depsgraph_get()
-    depsgraph.update()
-    evaluated = obj.evaluated_get(depsgraph)
-    count = len(evaluated.to_mesh().polygons)
-    evaluated.to_mesh_clear()
-    return count
-
-
 @pytest.mark.parametrize("mode", ["OBJECT", "EDIT"])
 def test_select_exactly_the_faces_of_a_part(striped, parts, mode):
     select_polygons(striped, [0])
@@ -55,18 +46,19 @@ def test_select_exactly_the_faces_of_a_part(striped, parts, mode):
 
 
 @pytest.mark.parametrize("mode", ["OBJECT", "EDIT"])
-def test_isolate_shows_one_part_and_goes_back(striped, parts, mode):
+def test_isolate_shows_one_part_and_goes_back(striped, addon, parts, mode):
     bpy.ops.object.mode_set(mode=mode)
     bpy.ops.partsam.part_isolate(part=2)
-    assert parts.isolated_part(striped) == 2
+    view = addon("view")
+    assert view.isolated_part(striped) == 2
     bpy.ops.object.mode_set(mode="OBJECT")
-    assert visible_faces(striped) == 12
+    assert view.shown_polygons(striped).sum() == 12
     hidden = [polygon.hide for polygon in striped.data.polygons]
     assert hidden == (ids(striped, parts) != 2).tolist()
     bpy.ops.partsam.part_isolate(part=3)
-    assert visible_faces(striped) == 12 and not striped.data.polygons[5].hide
+    assert view.shown_polygons(striped).sum() == 12 and not striped.data.polygons[5].hide
     bpy.ops.partsam.part_isolate(part=3)
-    assert visible_faces(striped) == 36 and len(striped.modifiers) == 0
+    assert view.shown_polygons(striped) is None and view.isolated_part(striped) is None
     assert not any(polygon.hide for polygon in striped.data.polygons)
 
 

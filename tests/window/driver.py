@@ -9,6 +9,7 @@ whatever way.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import struct
@@ -17,6 +18,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import bpy
 from mathutils import Euler
@@ -41,13 +43,15 @@ class WindowDriver:
     def region(self, kind: str = "WINDOW") -> bpy.types.Region:
         return next(region for region in self.area.regions if region.type == kind)
 
-    def session(self) -> object:
-        """The extension's session."""
-        import importlib
-
+    def addon(self, module: str) -> ModuleType:
+        """A module of the enabled extension."""
         names = [addon.module for addon in bpy.context.preferences.addons]
         name = next(name for name in names if name.endswith(".partsam"))
-        return importlib.import_module(f"{name}.partsam_addon.session").get_session()
+        return importlib.import_module(f"{name}.partsam_addon.{module}")
+
+    def session(self) -> object:
+        """The extension's session."""
+        return self.addon("session").get_session()
 
     def move(self, x: float, y: float) -> Steps:
         """Move the mouse there in two steps: a button reacts only once it knows that the mouse is over it."""

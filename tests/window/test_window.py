@@ -135,6 +135,15 @@ def test_exploded_and_separated(play: Play) -> None:
     assert record["no_face_lost"]
 
 
+def test_views_are_drawn_in_every_mode(play: Play) -> None:
+    assert play("views")["modifiers"] == 0
+    shots = ARTIFACTS / "views"
+    bare = colored_share(shots / "exploded_clay.png")
+    for name in ("overlay", "exploded", "isolated", "isolated_edit", "edit", "sculpt"):
+        assert colored_share(shots / f"{name}.png") > bare + 0.01, name
+    assert colored_share(shots / "isolated.png") < colored_share(shots / "overlay.png")
+
+
 def test_first_run(play: Play) -> None:
     """Without an environment the tab and the preferences say what to do."""
     record = play("first_run", PARTSAM_BACKEND_PYTHON="")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Overlay, outline, exploded view and isolation as they look in each mode; needs no backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import bpy
+import numpy as np
+from driver import Steps, WindowDriver, run
+
+
+def label_by_height(obj: bpy.types.Object, window: WindowDriver) -> None:
+    """Four parts, one above the other."""
+    mesh = obj.data
+    heights = np.array([polygon.center[1] for polygon in mesh.polygons])
+    labels = np.digitize(heights, np.quantile(heights, (0.3, 0.55, 0.8)))
+    window.addon("parts").write_labels(mesh, labels)
+
+
+def scenario(window: WindowDriver) -> Steps:
+    obj = window.import_mesh(os.environ["PARTSAM_WINDOW_MESH"])
+    yield 0.5
+    label_by_height(obj(), window)
+    obj().data.partsam.active_index = 2
+    yield from window.frame_selected()
+    yield from window.open_tab()
+    window.shot("overlay")
+    record = window.record
+
+    obj().partsam_explode = 0.8
+    yield 0.5
+    window.shot("exploded")
+    record["modifiers"] = len(obj().modifiers)
+    bpy.context.window_manager.partsam.show_overlay = False
+    yield 0.5
+    window.shot("exploded_clay")
+    bpy.context.window_manager.partsam.show_overlay = True
+    obj().partsam_explode = 0.0
+    bpy.ops.partsam.part_isolate(part=3)
+    yield 0.5
+    window.shot("isolated")
+    bpy.ops.object.mode_set(mode="EDIT")
+    yield 0.5
+    window.shot("isolated_edit")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.partsam.part_isolate(part=3)
+    for mode in ("EDIT", "SCULPT"):
+        bpy.ops.object.mode_set(mode=mode)
+        yield 0.7
+        window.shot(mode.lower())
+        bpy.ops.object.mode_set(mode="OBJECT")
+
+
+run(scenario)
