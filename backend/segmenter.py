@@ -187,11 +187,11 @@ class Segmenter:
         with torch.inference_mode():
             decoder = PromptDecoder(self.network, self.device, shape)
             decoding = decoder.decode(self._tensor(cube)[None], self._tensor(signs)[None].long(), prior)
-            at_points = decoder.logits(decoding, shape.point_locations, masks)[0].cpu().numpy()
+            at_points = decoder.estimated_logits(decoding, shape.point_locations, masks)[0].cpu().numpy()
             scores = decoding.iou[0, 0, masks].float().cpu().numpy()
             face_logits = None
             if shape.sites.of_face is not None:
-                at_sites = decoder.logits(decoding, shape.site_locations, masks)[0]
+                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks)[0]
                 face_logits = at_sites.cpu().numpy()[:, shape.sites.of_face]
         return MaskPrediction(at_points, face_logits, scores)
 

@@ -6,6 +6,7 @@ from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
 from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
 from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry, patch_space
 from .patches import PatchGeometry
+from .sparse_logits import sparse_mask_logits
 
 __all__ = [
     "PRESETS",
@@ -25,5 +26,6 @@ __all__ = [
     "patch_geometry",
     "patch_space",
     "save_network",
+    "sparse_mask_logits",
     "untrained_network",
 ]

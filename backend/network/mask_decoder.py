@@ -151,12 +151,13 @@ class MaskDecoder(nn.Module):
         patch_pe: Tensor,
         located: Tensor | None = None,
         near: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """prompts: [B, M, P, D]; patches: [B, M or 1, L, D]; patch_pe: [B, 1, L, D].
 
         located, near: what `point_logits` takes, at the patch centres; read by mask scores only
         Returns patch features for the point-wise head [B, M, L, mask_channels], mask vectors
-        [B, M, 4, mask_channels] and predicted IoUs [B, M, 4].
+        [B, M, 4, mask_channels], predicted IoUs [B, M, 4], and with mask scores the masks' logits at the
+        patch centres [B, M, 4, L].
         """
         batch, sets = prompts.shape[:2]
         own = torch.cat([self.iou_token, self.mask_tokens]).expand(batch, sets, -1, -1)
@@ -170,10 +171,11 @@ class MaskDecoder(nn.Module):
         features = F.linear(patches, self.point_linear1.weight[:, : self.width])
         if self.mask_scores is None:
             assert self.iou_mlp is not None
-            return features, vectors, self.iou_mlp(tokens[:, :, 0])
+            return features, vectors, self.iou_mlp(tokens[:, :, 0]), None
         assert located is not None, "this network reads its masks at the patch centres"
         logits = self.point_logits(features, located, vectors, near)
-        return features, vectors, self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits)
+        scores = self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits)
+        return features, vectors, scores, logits
 
     def locate(self, features: Tensor, attributes: Tensor | None) -> Tensor:
         """The prompt-independent half of the point-wise head, [B, N, mask_channels].
@@ -197,11 +199,14 @@ class MaskDecoder(nn.Module):
         near: float32 [B, M, N, 2], squared distances to the nearest positive and negative click, or None
         returns: [B, M, C, N]
         """
+        return vectors @ self.point_hidden(interpolated, located, near).transpose(-1, -2)
+
+    def point_hidden(self, interpolated: Tensor, located: Tensor, near: Tensor | None = None) -> Tensor:
+        """What `point_logits` multiplies mask vectors with, [..., N, mask_channels]; arguments as there."""
         x = interpolated + located
         if self.click_linear is not None and near is not None:
             scales = self.click_linear.in_features // 2
             rate = (2 / _WIDEST_CLICK**2) * 4.0 ** torch.arange(scales, device=near.device)
             x = x + self.click_linear(torch.exp(-near.unsqueeze(-1) * rate).flatten(-2).to(x.dtype))
         x = F.gelu(self.point_norm(x))
-        x = F.gelu(self.point_linear2(x))
-        return vectors @ x.transpose(-1, -2)
+        return F.gelu(self.point_linear2(x))

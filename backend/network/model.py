@@ -76,6 +76,7 @@ class Decoding:
 
     patch_features: [B, M, L, mask_channels]; mask_vectors: [B, M, 4, mask_channels]; iou: [B, M, 4]
     clicks: [B, M, P, 3]; labels: int64 [B, M, P], what was asked
+    center_logits: [B, M, 4, L], the masks at the patch centres; None for networks without mask scores
     """
 
     patch_features: Tensor
@@ -83,6 +84,12 @@ class Decoding:
     iou: Tensor
     clicks: Tensor
     labels: Tensor
+    center_logits: Tensor | None = None
+
+    def take(self, sets: Tensor) -> Decoding:
+        """The answers to some of the prompt sets, int64 [m]."""
+        fields = {name: value[:, sets] for name, value in vars(self).items() if value is not None}
+        return Decoding(**fields)
 
 
 class PartSAM(nn.Module):
@@ -166,8 +173,10 @@ class PartSAM(nn.Module):
             dense = self._dense_prompt(encoding, mask_logits)
         patches = encoding.patches + dense.to(encoding.patches.dtype)
         near = self._near(points, labels, encoding.centers) if self.config.mask_scores else None
-        features, vectors, iou = self.decoder(prompts, patches, encoding.patch_pe, encoding.located, near)
-        return Decoding(features, vectors, iou, points, labels)
+        features, vectors, iou, at_centers = self.decoder(
+            prompts, patches, encoding.patch_pe, encoding.located, near
+        )
+        return Decoding(features, vectors, iou, points, labels, at_centers)
 
     def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
         near = gather_rows(mask_logits.transpose(1, 2), encoding.mask_neighbor_index)  # [B, L, Km, M]
@@ -178,6 +187,10 @@ class PartSAM(nn.Module):
         if not self.config.click_scales or clicks.shape[2] == 1:
             return None
         return click_distances(clicks, labels, points)
+
+    def click_distances(self, decoding: Decoding, points: Tensor) -> Tensor | None:
+        """`near` of `MaskDecoder.point_logits`, at points [B, N, 3]; None if it reads no clicks."""
+        return self._near(decoding.clicks, decoding.labels, points)
 
     def mask_logits(self, decoding: Decoding, locations: Locations, masks: slice = slice(None)) -> Tensor:
         """Evaluate masks (a slice of the four) at locations: [B, M, C, N]."""
@@ -191,7 +204,7 @@ class PartSAM(nn.Module):
             weight = locations.weight.unsqueeze(1).expand(-1, sets, -1, -1).flatten(0, 1)
             at_points = gather_weighted(features.flatten(0, 1), index, weight)
             at_points = at_points.view(batch, sets, -1, channels)
-        near = self._near(decoding.clicks, decoding.labels, locations.points)
+        near = self.click_distances(decoding, locations.points)
         vectors = decoding.mask_vectors[:, :, masks]
         return self.decoder.point_logits(at_points, locations.features, vectors, near)
 

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ..devices import chunk_elements, mixed_precision
+from ..devices import arithmetic_is_scarce, chunk_elements, mixed_precision
+from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
-from ..network import Decoding, Encoding, Locations, PartSAM, PatchGeometry
+from ..network import Decoding, Encoding, Locations, PartSAM, PatchGeometry, sparse_mask_logits
+from ..network.sparse_logits import CLEARLY_OUTSIDE, centers_around
+from ..refinement.face_graph import FaceGraph, build_face_graph
 from .sites import Sites
 
 
@@ -33,6 +37,18 @@ class EncodedShape:
     point_locations: Locations
     sites: Sites
     site_locations: Locations
+
+    @cached_property
+    def centers_around(self) -> Tensor:
+        """Which patch centres are near which: what `sparse_mask_logits` takes."""
+        return centers_around(self.encoding.centers[0])
+
+    @cached_property
+    def face_graph(self) -> FaceGraph:
+        """Of the mesh; raises PromptError for point clouds."""
+        if self.mesh is None:
+            raise PromptError("a point cloud has no faces and no graph of them")
+        return build_face_graph(self.mesh)
 
     def coarse_locations(self, count: int) -> Locations:
         """The first points, which are as random as all of them."""
@@ -68,6 +84,39 @@ class PromptDecoder:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N]."""
         with mixed_precision(self.device):
             return self.network.mask_logits(decoding, locations, masks)[0].float()
+
+    def estimated_logits(
+        self, decoding: Decoding, locations: Locations, masks: slice, *, wanted: Tensor | None = None
+    ) -> Tensor:
+        """`logits`, where that saves time with those estimated that are clearly negative.
+
+        wanted: bool [M, C], masks whose logits matter
+        """
+        if decoding.center_logits is None or not arithmetic_is_scarce(self.device):
+            return self._logits_of_wanted(decoding, locations, masks, wanted)
+        at_once = max(1, chunk_elements(self.device) // self.network.config.mask_channels)
+        with mixed_precision(self.device):
+            return sparse_mask_logits(
+                self.network,
+                self.shape.encoding.centers[0],
+                self.shape.centers_around,
+                decoding,
+                locations,
+                masks,
+                wanted=wanted,
+                pairs_at_once=at_once,
+            )
+
+    def _logits_of_wanted(
+        self, decoding: Decoding, locations: Locations, masks: slice, wanted: Tensor | None
+    ) -> Tensor:
+        """`logits`; prompts of which no mask is wanted say no everywhere."""
+        if wanted is None or bool(wanted.all()):
+            return self.logits(decoding, locations, masks)
+        sets = wanted.any(dim=1).nonzero()[:, 0]
+        found = self.logits(decoding.take(sets), locations, masks)
+        logits = found.new_full((len(wanted), *wanted.shape[1:], found.shape[2]), CLEARLY_OUTSIDE)
+        return logits.index_copy_(0, sets, found)
 
     def chunk(self, locations: int) -> int:
         """How many prompts to evaluate at this many locations at once."""

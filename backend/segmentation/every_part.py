@@ -7,7 +7,7 @@ Candidates are filtered on a few thousand points; only those kept are decoded at
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.face_graph import build_face_graph
 from ..refinement.islands import dissolve_islands
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
@@ -142,10 +141,11 @@ def _propose(
         _check(cancel)
         report("prompts", start / len(clicks))
         decoding = decoder.decode(clicks[start : start + step, None])
-        logits = decoder.logits(decoding, coarse, slice(1, 4))
         scores = decoding.iou[0, :, 1:].float()
+        good = scores > settings.min_score
+        logits = decoder.estimated_logits(decoding, coarse, slice(1, 4), wanted=good)
         stable = stability_scores(logits, settings.stability_offset) > settings.min_stability
-        click, token = (stable & (scores > settings.min_score)).nonzero(as_tuple=True)
+        click, token = (stable & good).nonzero(as_tuple=True)
         batches.append(_Candidates(click + start, token + 1, scores[click, token], logits[click, token] > 0))
     return _Candidates(
         clicks=torch.cat([b.clicks for b in batches]),
@@ -158,19 +158,24 @@ def _propose(
 def _decode_at_sites(
     decoder: PromptDecoder, clicks: Tensor, found: _Candidates, report: Progress, cancel: Cancel | None
 ) -> NDArray[np.float16]:
-    """Logits of the candidates at all sites, float16 [K, S]."""
+    """Logits of the candidates at all sites, float16 [K, S].
+
+    Candidates of one click are decoded together.
+    """
     sites = len(decoder.shape.sites.locations)
     logits = np.empty((len(found.clicks), sites), dtype=np.float16)
+    asked, click_of = found.clicks.unique(return_inverse=True)
     step = decoder.chunk(sites)
-    for start in range(0, len(logits), step):
+    for start in range(0, len(asked), step):
         _check(cancel)
-        report("faces", start / len(logits))
-        click, token = found.clicks[start : start + step], found.tokens[start : start + step]
-        decoding = decoder.decode(clicks[click, None])
-        vectors = decoding.mask_vectors[0, torch.arange(len(click), device=token.device), token]
-        chosen = replace(decoding, mask_vectors=vectors[None, :, None])
-        values = decoder.logits(chosen, decoder.shape.site_locations, slice(None))[:, 0]
-        logits[start : start + len(click)] = values.clamp(-30, 30).half().cpu().numpy()
+        report("faces", start / len(asked))
+        own = ((click_of >= start) & (click_of < start + step)).nonzero()[:, 0]
+        click, token = click_of[own] - start, found.tokens[own] - 1
+        decoding = decoder.decode(clicks[asked[start : start + step], None])
+        wanted = torch.zeros(decoding.iou.shape[1], 3, dtype=torch.bool, device=click.device)
+        wanted[click, token] = True
+        values = decoder.estimated_logits(decoding, decoder.shape.site_locations, slice(1, 4), wanted=wanted)
+        logits[own.cpu().numpy()] = values[click, token].clamp(-30, 30).half().cpu().numpy()
     return logits
 
 
@@ -192,7 +197,7 @@ def _assemble(
     raw = number_parts(paintings)
     if shape.mesh is None or shape.sites.of_face is None:
         return Parts(shape.sites, logits, scores, raw, None, None)
-    graph = build_face_graph(shape.mesh)
+    graph = shape.face_graph
     site_graph = graph_of_sites(graph, shape.sites)
     rest = len(logits)
 

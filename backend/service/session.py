@@ -218,7 +218,8 @@ class Session:
         call.progress("refine", 0.0)
         logits = held.face_logits()[candidate]
         if held.shape.graph is None:
-            held.shape.graph = build_face_graph(held.shape.mesh)
+            encoded = held.shape.encoded
+            held.shape.graph = build_face_graph(held.shape.mesh) if encoded is None else encoded.face_graph
         mask = refine_mask(held.shape.graph, logits, strength=strength, cancel=call.cancelled)
         return Reply(arrays={"labels": mask.astype(np.int32)})
 

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Masks evaluated only where they can be are the masks evaluated everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.network import farthest_point_sampling, sparse_mask_logits
+from backend.network.model import PartSAM
+from backend.network.sparse_logits import CLEARLY_OUTSIDE
+from backend.segmentation import PromptDecoder
+from backend.segmenter import EncodedShape, Segmenter
+from tests.bundled_cases import labelled
+
+POINTS = 2048
+MASKS = slice(1, 4)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Segmenter:
+    return Segmenter.load("small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def shape(bundled: Segmenter) -> EncodedShape:
+    return bundled.encode(labelled("crossbow").mesh)
+
+
+@pytest.fixture
+def decoder(bundled: Segmenter, shape: EncodedShape) -> PromptDecoder:
+    return PromptDecoder(bundled.network, "cpu", shape)
+
+
+def clicked(shape: EncodedShape, count: int) -> torch.Tensor:
+    return torch.from_numpy(shape.points[farthest_point_sampling(shape.points, count)])
+
+
+@torch.inference_mode()
+def test_no_mask_loses_a_point(decoder: PromptDecoder, shape: EncodedShape) -> None:
+    locations = shape.coarse_locations(POINTS)
+    decoding = decoder.decode(clicked(shape, 12)[:, None])
+    everywhere = decoder.logits(decoding, locations, MASKS)
+    found = decoder.estimated_logits(decoding, locations, MASKS)
+    assert torch.equal(found > 0, everywhere > 0)
+    evaluated = found > CLEARLY_OUTSIDE
+    assert evaluated.float().mean() < 0.6
+    torch.testing.assert_close(found[evaluated], everywhere[evaluated], rtol=1e-3, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_only_wanted_masks_are_evaluated(
+    decoder: PromptDecoder, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locations = shape.coarse_locations(POINTS)
+    decoding = decoder.decode(clicked(shape, 6)[:, None])
+    everywhere = decoder.logits(decoding, locations, MASKS)
+    wanted = torch.zeros(6, 3, dtype=torch.bool)
+    wanted[[0, 2, 5], [2, 0, 1]] = True
+    rows: list[int] = []
+    hidden = type(decoder.network.decoder).point_hidden
+
+    def counted(self: PartSAM, interpolated: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        rows.append(interpolated.shape[-2])
+        return hidden(self, interpolated, *rest)
+
+    monkeypatch.setattr(type(decoder.network.decoder), "point_hidden", counted)
+    found = decoder.estimated_logits(decoding, locations, MASKS, wanted=wanted)
+    assert torch.equal(found[wanted] > 0, everywhere[wanted] > 0)
+    assert sum(rows) <= 3 * POINTS
+
+
+@torch.inference_mode()
+def test_corrections_see_how_near_the_clicks_are(decoder: PromptDecoder, shape: EncodedShape) -> None:
+    clicks = clicked(shape, 3)[None]
+    decoding = decoder.decode(clicks, torch.tensor([[1, 0, 1]]))
+    everywhere = decoder.logits(decoding, shape.site_locations, slice(0, 1))
+    found = decoder.estimated_logits(decoding, shape.site_locations, slice(0, 1))
+    assert torch.equal(found > 0, everywhere > 0)
+
+
+@torch.inference_mode()
+def test_tiles_do_not_change_the_masks(
+    bundled: Segmenter, decoder: PromptDecoder, shape: EncodedShape
+) -> None:
+    decoding = decoder.decode(clicked(shape, 4)[:, None])
+    one, tiled = (
+        sparse_mask_logits(
+            decoder.network,
+            shape.encoding.centers[0],
+            shape.centers_around,
+            decoding,
+            shape.coarse_locations(POINTS),
+            MASKS,
+            pairs_at_once=pairs,
+        )
+        for pairs in (1 << 20, 1000)
+    )
+    torch.testing.assert_close(tiled, one, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_without_masks_at_the_centres_only_unwanted_prompts_are_left_out(
+    decoder: PromptDecoder, shape: EncodedShape
+) -> None:
+    """The published network's way."""
+    locations = shape.coarse_locations(POINTS)
+    decoding = replace(decoder.decode(clicked(shape, 3)[:, None]), center_logits=None)
+    everywhere = decoder.logits(decoding, locations, MASKS).numpy()
+    wanted = torch.tensor([[True, False, True], [False] * 3, [True] * 3])
+    found = decoder.estimated_logits(decoding, locations, MASKS, wanted=wanted).numpy()
+    np.testing.assert_allclose(found[wanted.numpy()], everywhere[wanted.numpy()], rtol=1e-4, atol=1e-4)
+    assert (found[1] < 0).all()
