@@ -6,6 +6,7 @@
     python dev.py test                    all checks and tests; --only backend|blender|window|lint
     python dev.py test -- -k granularity  arguments after -- go to pytest
     python dev.py lint                    ruff and mypy only
+    python dev.py fuzz --minutes 10       damaged mesh files from a fresh seed; none may break the readers
     python dev.py build                   build/partsam-VERSION.zip, to be installed in Blender
 
 Needs nothing but Python 3.11: each command makes the virtual environments it uses, or reuses them
@@ -254,6 +255,10 @@ def command_demo(options: argparse.Namespace) -> int:
     return run([BLENDER["4.5"].python, "docs/demo/demo.py", "--extension", extension, *options.arguments])
 
 
+def command_fuzz(options: argparse.Namespace) -> int:
+    return run([BACKEND.ready(), "tests/fuzz_mesh_files.py", "--minutes", str(options.minutes)])
+
+
 def parse_arguments() -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
@@ -267,6 +272,9 @@ def parse_arguments() -> argparse.Namespace:
     test.add_argument("--blender", nargs="+", choices=[*BLENDER], default=[*BLENDER], help="default: all")
     test.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENT", help="arguments for pytest")
     commands.add_parser("lint", help="run ruff and mypy").set_defaults(run=command_lint)
+    fuzz = commands.add_parser("fuzz", help="damage mesh files at random and read them")
+    fuzz.set_defaults(run=command_fuzz)
+    fuzz.add_argument("--minutes", type=float, default=1.0, help="default: %(default)s")
     commands.add_parser("build", help="build the extension's zip").set_defaults(run=command_build)
     return parser.parse_args()
 

@@ -78,7 +78,9 @@ def test_run_writes_what_it_reports(finished: tuple[Path, subprocess.CompletedPr
     assert (counts > 0).all()
     assert f"{len(counts)} parts" in result.stdout
     tree = glb_tree(folder / "parts.glb")
-    assert [node["name"] for node in tree["nodes"]] == [f"part_{label:02d}" for label in range(len(counts))]
+    names = [node["name"] for node in tree["nodes"]]
+    assert len(set(names)) == len(counts)
+    assert all(name.startswith("Knight_") for name in names)
     assert tree["materials"] == glb_tree(KNIGHT)["materials"]
     scene = read_mesh_file(folder / "parts.glb")
     assert [len(surface.triangles) for surface in scene.surfaces] == counts.tolist()

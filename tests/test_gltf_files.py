@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -291,10 +292,9 @@ def test_flipped_header_bytes_never_crash(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tree: tree.update(extensionsRequired=["KHR_draco_mesh_compression"]), "without compression"),
-        (lambda tree: tree.update(extensionsUsed=["EXT_mesh_gpu_instancing"]), "EXT_mesh_gpu_instancing"),
+        (lambda tree: tree.update(extensionsRequired=["EXT_meshopt_compression"]), "without compression"),
         (lambda tree: tree["accessors"][2].update(count=9), "reaches past"),
-        (lambda tree: tree["nodes"][0].update(mesh=7), "does not fit together"),
+        (lambda tree: tree["nodes"][0].update(mesh=7), "damaged or truncated"),
         (lambda tree: tree["nodes"][0].update(children=[0]), "several parents"),
         (lambda tree: tree["meshes"][0]["primitives"][0].update(material=1), "materials do not fit"),
         (lambda tree: tree["textures"][0].update(source=5), "materials do not fit"),
@@ -337,7 +337,9 @@ def test_parts_of_a_real_file_keep_everything(tmp_path: Path) -> None:
     labels = np.argsort(np.argsort(scene.mesh.corners()[:, :, 1].mean(axis=1))) * 5 // scene.mesh.face_count
     write_parts(out, scene, labels)
     again = read_mesh_file(out)
-    assert [node["name"] for node in glb_tree(out)["nodes"]] == [f"part_0{i}" for i in range(5)]
+    names = [node["name"] for node in glb_tree(out)["nodes"]]
+    assert all(re.fullmatch(r"Knight_[A-Za-z]+(\.Part \d)?", name) for name in names)
+    assert len(set(names)) == 5
     for key in ("materials", "textures", "samplers"):
         assert glb_tree(out)[key] == glb_tree(source)[key]
     assert again.looks.images == scene.looks.images
@@ -345,14 +347,14 @@ def test_parts_of_a_real_file_keep_everything(tmp_path: Path) -> None:
     areas = np.bincount(labels, weights=face_areas(scene.mesh))
     for surface, label in zip(again.surfaces, range(5), strict=True):
         mesh = SourceScene((surface,), again.looks).mesh
-        assert surface.name == f"part_0{label}"
+        assert surface.name == names[label]
         assert mesh.face_count == (labels == label).sum()
         np.testing.assert_allclose(face_areas(mesh).sum(), areas[label], rtol=1e-6)
     # Another reader agrees about names, sizes and textures.
     other = trimesh.load_scene(out, process=False)
-    assert sorted(other.geometry) == [f"part_0{i}" for i in range(5)]
+    assert sorted(other.geometry) == sorted(names)
     for label in range(5):
-        geometry = other.geometry[f"part_0{label}"]
+        geometry = other.geometry[names[label]]
         assert len(geometry.faces) == (labels == label).sum()
         assert geometry.visual.material.baseColorTexture.size == (1024, 1024)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backend.errors import MeshError, MeshFileError, PartSAMError
-from backend.geometry import face_areas
+from backend.geometry import NEUTRAL_GREY, face_areas
 from backend.mesh_files import READABLE_SUFFIXES, read_mesh_file, write_parts
 from backend.mesh_files.atomic import atomic_writer
 from backend.mesh_files.polygons import fan_corners, split_vertices
@@ -220,7 +220,7 @@ def test_obj_looks_arrive_in_the_glb(tmp_path: Path) -> None:
     scene = read_mesh_file(obj_with_materials(tmp_path))
     write_parts(tmp_path / "parts.glb", scene, np.array([0, 0, 0, 1]))
     again = read_mesh_file(tmp_path / "parts.glb")
-    assert [surface.name for surface in again.surfaces] == ["part_00", "part_00", "part_01"]
+    assert [surface.name for surface in again.surfaces] == ["thing0", "thing0", "thing3"]
     assert again.looks.images[0].data == (tmp_path / "grün tex.jpg").read_bytes()
     assert again.looks.materials[again.surfaces[2].material]["alphaMode"] == "BLEND"
     uv = again.surfaces[1].attributes["TEXCOORD_0"]
@@ -234,7 +234,8 @@ def test_obj_notes_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "looks.mtl").unlink()
     scene = read_mesh_file(path)
     assert scene.notes == ("the material file 'looks.mtl' is missing",)
-    assert scene.mesh.face_colors is None
+    assert [material["name"] for material in scene.looks.materials] == ["red", "green", "glass"]
+    np.testing.assert_allclose(scene.mesh.face_colors, np.full((4, 3), NEUTRAL_GREY), atol=1e-6)
 
 
 # --- bad files -------------------------------------------------------------------------------------

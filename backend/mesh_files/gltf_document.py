@@ -27,7 +27,9 @@ CHUNK_JSON = 0x4E4F534A
 CHUNK_BIN = 0x004E4942
 
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_MOST_ZEROS = 100_000_000
+"""Rows of an accessor without data: no byte of the file stands for them, a damaged count could be any."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,14 @@ class GltfDocument:
                 accessor["bufferView"], accessor.get("byteOffset", 0), dtype, count=count, width=width
             )
         else:
+            if not 0 <= count <= _MOST_ZEROS:
+                raise MeshFileError(
+                    f"{self.path.name} is damaged: an accessor has {count:,} rows without data"
+                )
             values = np.zeros((count, width), dtype=dtype)
         if "sparse" in accessor:
             values = self._with_sparse(values, accessor["sparse"], dtype)
-        if accessor.get("normalized") and dtype.kind in "iu":
-            scaled = values.astype(np.float32) / np.float32(np.iinfo(dtype).max)
-            values = np.maximum(scaled, np.float32(-1))
-        return values
+        return normalized_integers(values) if accessor.get("normalized") else values
 
     def _rows(self, view_index: int, offset: int, dtype: np.dtype, *, count: int, width: int) -> NDArray:
         data = self.view(view_index)
@@ -97,6 +100,13 @@ class GltfDocument:
         return result
 
 
+def normalized_integers(values: NDArray) -> NDArray:
+    """Integers as shares of their type's largest, float32 in [-1, 1]; other values as they are."""
+    if values.dtype.kind not in "iu":
+        return values
+    return np.maximum(values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max), np.float32(-1))
+
+
 def read_document(path: Path) -> GltfDocument:
     """Parse a .glb or .gltf file. Raises MeshFileError for anything that is not glTF 2.0 or incomplete."""
     data = path.read_bytes()
@@ -109,8 +119,8 @@ def read_document(path: Path) -> GltfDocument:
         version = str(tree["asset"]["version"])
     except (UnicodeDecodeError, ValueError, LookupError, TypeError) as error:
         raise MeshFileError(f"{path.name} is not a glTF file") from error
-    if not version.startswith("2."):
-        raise MeshFileError(f"{path.name} is glTF {version}; only glTF 2.0 can be read")
+    if not isinstance(tree, dict) or not version.startswith("2."):
+        raise MeshFileError(f"{path.name} is glTF {version[:20]}; only glTF 2.0 can be read")
     buffers = tuple(
         _buffer_bytes(buffer, binary if index == 0 else None, path)
         for index, buffer in enumerate(tree.get("buffers", []))

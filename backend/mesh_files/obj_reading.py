@@ -1,170 +1,97 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wavefront OBJ with MTL materials, through trimesh's parser."""
+"""Wavefront OBJ with MTL materials."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeshFileError
-from .image_files import read_texture
-from .polygons import fan_corners
-from .scene import Image, Looks, SourceScene, Surface
+from ..geometry.mesh import FloatArray, IntArray
+from .mtl_reading import MaterialLibrary
+from .obj_parsing import ObjText, as_text, parse_obj
+from .polygons import triangulate
+from .scene import PointCloud, SourceScene, Surface
 from .surface_colors import srgb_to_linear
-
-_LIBRARY = re.compile(rb"^mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
-_MATERIAL = re.compile(rb"^[ \t]*newmtl[ \t]+([^\r\n]+)", re.MULTILINE)
-_TEXTURE = re.compile(rb"^[ \t]*map_Kd[ \t]+([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
-_RELATIVE = re.compile(rb"^f[^\n]*[ \t/]-\d", re.MULTILINE)
 
 
 def read_obj(path: Path) -> SourceScene:
-    """Read an OBJ file with its materials; MeshFileError if it is damaged or not OBJ.
-
-    Polygons of an evenly sized run come from the parser whole and are split here, since
-    trimesh's own splitting reorders the faces.
-    """
-    data = path.read_bytes()
-    if _RELATIVE.search(data):
-        data = _with_absolute_indices(data)
-    library, notes = _library(data, path.parent)
-    try:
-        chunks = _chunks(data, path)
-        looks, index_of = _looks([chunk["visual"] for chunk in chunks], path, _names(_MATERIAL, library))
-        surfaces = [_surface(chunk, path.stem, index_of) for chunk in chunks]
-    except (ValueError, LookupError, TypeError, AttributeError, DeprecationWarning) as error:
-        raise MeshFileError(f"{path.name} is not an OBJ file, or damaged") from error
-    return SourceScene(tuple(surfaces), looks, notes)
+    """Read an OBJ file with its materials: one surface per run of faces of one object and material."""
+    text = parse_obj(path.read_bytes())
+    library = MaterialLibrary(path.parent, text.libraries)
+    if not len(text.sizes):
+        colors = None if text.colors is None else _linear(text.colors)
+        return SourceScene((), cloud=PointCloud.of_pieces([text.vertices], [None], [colors]))
+    notes = []
+    if text.others:
+        notes.append(f"{text.others} lines, points or curves are not read")
+    surfaces = _surfaces(text, library)
+    return SourceScene(surfaces, library.looks(), (*library.notes, *notes))
 
 
-def _chunks(data: bytes, path: Path) -> list[dict[str, Any]]:
-    """The parser's arrays of each run of `usemtl`, in file order: grouped by material, faces would move."""
-    from trimesh.exchange.obj import load_obj
-    from trimesh.resolvers import FilePathResolver
-
-    with warnings.catch_warnings():
-        # numpy reports text that is not numbers by a DeprecationWarning and a shortened array.
-        warnings.simplefilter("error", DeprecationWarning)
-        loaded = load_obj(
-            io.StringIO(data.decode("utf-8", "replace")),
-            resolver=FilePathResolver(str(path)),
-            group_material=False,
+def _surfaces(text: ObjText, library: MaterialLibrary) -> tuple[Surface, ...]:
+    used, vertex_of = _distinct_rows(text.corners)
+    attributes = _attributes(text, used)
+    corner_ends = np.concatenate([[0], np.cumsum(text.sizes)])
+    places = triangulate(text.vertices, text.corners[:, 0], text.sizes)
+    triangle_ends = np.concatenate([[0], np.cumsum(np.maximum(text.sizes - 2, 0))])
+    face_ends = [*text.runs[1:, 0], len(text.sizes)]
+    surfaces = []
+    for (start, material, name), end in zip(text.runs.tolist(), face_ends, strict=True):
+        rows = places[triangle_ends[start] : triangle_ends[end]]
+        own, triangles = np.unique(vertex_of[rows], return_inverse=True)
+        corners = text.corners[corner_ends[start] : corner_ends[end]]
+        surfaces.append(
+            Surface(
+                name=as_text(text.objects[name]),
+                positions=text.vertices[used[own, 0]],
+                triangles=triangles.reshape(-1, 3).astype(np.int32),
+                attributes={
+                    semantic: values[own]
+                    for semantic, (column, values) in attributes.items()
+                    if (corners[:, column] >= 0).any()
+                },
+                material=library.number(text.materials[material]),
+            )
         )
-    # The parser works through its list from the end.
-    return list(loaded.get("geometry", {}).values())[::-1]
+    return tuple(surfaces)
 
 
-def _surface(chunk: dict[str, Any], name: str, index_of: dict[str, int]) -> Surface:
-    polygons = np.asarray(chunk["faces"])
-    corners = fan_corners(np.full(len(polygons), polygons.shape[1]))
-    attributes: dict[str, NDArray[np.float32]] = {}
-    if "vertex_normals" in chunk:
-        attributes["NORMAL"] = np.asarray(chunk["vertex_normals"], dtype=np.float32)
-    if "vertex_colors" in chunk:
-        srgb = np.asarray(chunk["vertex_colors"], dtype=np.float64)[:, :3]
-        srgb = srgb / 255 if srgb.max(initial=0) > 1 else srgb
-        attributes["COLOR_0"] = srgb_to_linear(np.clip(srgb, 0, 1)).astype(np.float32)
-    visual = chunk["visual"]
-    material = None
-    if visual is not None:
-        material = index_of.get(visual.material.name)
-        if visual.uv is not None and len(visual.uv) == len(chunk["vertices"]):
-            uv = np.asarray(visual.uv, dtype=np.float64)
-            attributes["TEXCOORD_0"] = np.column_stack([uv[:, 0], 1 - uv[:, 1]]).astype(np.float32)
-    return Surface(
-        name=name,
-        positions=np.asarray(chunk["vertices"], dtype=np.float64),
-        triangles=polygons.reshape(-1)[corners].astype(np.int32),
-        attributes=attributes,
-        material=material,
-    )
+def _distinct_rows(corners: IntArray) -> tuple[IntArray, IntArray]:
+    """(distinct corners [U, 3], which one each corner is [C])."""
+    shifted = corners + 1
+    spans = shifted.max(axis=0, initial=0) + 1
+    # One number each sorts a hundred times faster than rows; three 2**21 tables fit into it.
+    if float(spans[0]) * float(spans[1]) * float(spans[2]) >= 2**63:
+        used, inverse = np.unique(corners, axis=0, return_inverse=True)
+        return used, inverse.reshape(-1)
+    keys = (shifted[:, 0] * spans[1] + shifted[:, 1]) * spans[2] + shifted[:, 2]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return corners[first], inverse.reshape(-1)
 
 
-def _looks(visuals: list[Any], path: Path, declared: list[str]) -> tuple[Looks, dict[str, int]]:
-    """(materials in use, index of each by name). Undeclared ones are stopgaps of the parser."""
-    materials: list[dict[str, Any]] = []
-    images: dict[str, Image] = {}
-    index_of: dict[str, int] = {}
-    for visual in visuals:
-        material = getattr(visual, "material", None)
-        if material is None or material.name not in declared or material.name in index_of:
-            continue
-        source = None
-        if material.image is not None:
-            texture = material.image.info["file_path"]
-            if texture not in images:
-                images[texture] = _texture(path.parent, texture)
-            source = list(images).index(texture)
-        index_of[material.name] = len(materials)
-        materials.append(_material(material, source))
-    textures = tuple({"source": index} for index in range(len(images)))
-    looks = Looks(materials=tuple(materials), textures=textures, images=tuple(images.values()))
-    return looks, index_of
+def _attributes(text: ObjText, used: IntArray) -> dict[str, tuple[int, NDArray[np.float32]]]:
+    """semantic -> (column of a corner that refers to it, values [U, n]); zeros where a corner has none."""
+    attributes: dict[str, tuple[int, NDArray[np.float32]]] = {}
+    if len(text.normals):
+        attributes["NORMAL"] = 2, _rows(text.normals, used[:, 2])
+    if len(text.uvs):
+        uv = _rows(text.uvs, used[:, 1])
+        attributes["TEXCOORD_0"] = 1, np.column_stack([uv[:, 0], np.where(used[:, 1] < 0, 0, 1 - uv[:, 1])])
+    if text.colors is not None:
+        attributes["COLOR_0"] = 0, _rows(_linear(text.colors), used[:, 0])
+    return attributes
 
 
-def _texture(folder: Path, name: str) -> Image:
-    """A texture that the parser opened: at the place that the MTL names, or beside it."""
-    try:
-        return read_texture(folder / name)
-    except OSError:
-        return read_texture(folder / Path(name).name)
+def _rows(table: FloatArray, index: IntArray) -> NDArray[np.float32]:
+    return np.where(index[:, None] < 0, 0, table[index]).astype(np.float32)
 
 
-def _library(data: bytes, folder: Path) -> tuple[bytes, tuple[str, ...]]:
-    """(text of the MTL files, notes about files that are named but not there: the parser ignores them)."""
-    names = _names(_LIBRARY, data)
-    present = [folder / name for name in names if (folder / name).is_file()]
-    library = b"\n".join(path.read_bytes() for path in present)
-    notes = [f"the material file {name!r} is missing" for name in names if folder / name not in present]
-    notes += [
-        f"the texture {name!r} is missing"
-        for name in _names(_TEXTURE, library)
-        if not (folder / name).is_file() and not (folder / Path(name).name).is_file()
-    ]
-    return library, tuple(notes)
-
-
-def _names(pattern: re.Pattern[bytes], text: bytes) -> list[str]:
-    """The distinct names that `pattern` finds, in order."""
-    return list(dict.fromkeys(name.decode("utf-8", "replace").strip() for name in pattern.findall(text)))
-
-
-def _material(material: Any, texture: int | None) -> dict[str, Any]:
-    """A glTF material with the diffuse colour or texture, the opacity and the name of an MTL one."""
-    color = [float(channel) / 255 for channel in material.diffuse[:3]]
-    alpha = float(material.kwargs.get("d", [1.0])[0])
-    metallic: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
-    if texture is not None:
-        # Exporters write any Kd beside a texture; readers let the texture replace it.
-        color = [1.0, 1.0, 1.0]
-        metallic["baseColorTexture"] = {"index": texture}
-    metallic["baseColorFactor"] = [*color, alpha]
-    result = {"name": material.name, "pbrMetallicRoughness": metallic, "doubleSided": True}
-    return result | ({"alphaMode": "BLEND"} if alpha < 1 else {})
-
-
-def _with_absolute_indices(data: bytes) -> bytes:
-    """Rewrite relative face indices: the parser counts them from the file's end, OBJ from the line."""
-    counts = {b"v": 0, b"vt": 0, b"vn": 0}
-    order = (b"v", b"vt", b"vn")
-    lines = data.replace(b"\\\n", b"").splitlines()
-    for number, line in enumerate(lines):
-        keyword, _, rest = line.strip().partition(b" ")
-        if keyword in counts:
-            counts[keyword] += 1
-        elif keyword == b"f" and b"-" in rest:
-            corners = [
-                b"/".join(
-                    b"%d" % (int(word) + 1 + counts[kind]) if word.startswith(b"-") else word
-                    for word, kind in zip(corner.split(b"/"), order, strict=False)
-                )
-                for corner in rest.split()
-            ]
-            lines[number] = b"f " + b" ".join(corners)
-    return b"\n".join(lines)
+def _linear(colors: FloatArray) -> FloatArray:
+    """Colours as written, in bytes or shares, to linear ones; vertices without one are white."""
+    known = np.where(np.isnan(colors), np.inf, colors)
+    largest = known[np.isfinite(known)].max(initial=0)
+    shares = np.clip(known / 255 if largest > 1 else known, 0, 1)
+    shares[:, :3] = srgb_to_linear(shares[:, :3])
+    return shares

@@ -7,50 +7,82 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MeshFileError
-from .polygons import fan_corners
-from .scene import SourceScene, Surface
+from .polygons import split_vertices, triangulate
+from .scene import PointCloud, SourceScene, Surface
 from .surface_colors import srgb_to_linear
 
-_HEADER = re.compile(r"\s*(ST)?(C)?(N)?(4)?(n)?OFF\b(?P<binary>\s*BINARY)?", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z])(?P<binary>\s*BINARY)?", re.IGNORECASE
+)
 
 
 def read_off(path: Path) -> SourceScene:
-    """Read an OFF file; MeshFileError if it is damaged or not OFF. Face colours are ignored."""
-    text = path.read_bytes().decode("latin-1")
+    """Read an OFF file with the colours of its vertices or faces."""
+    text = path.read_bytes().decode("latin-1").removeprefix("\xef\xbb\xbf")
     header = _HEADER.match(text)
     if header is None:
-        raise MeshFileError(f"{path.name} is not an OFF file")
-    colored, has_normals, four, any_dimension = (header[i] is not None for i in (2, 3, 4, 5))
+        raise ValueError("no OFF header")
+    textured, colored, has_normals, four, any_dimension = (header[i] is not None for i in (1, 2, 3, 4, 5))
     if header["binary"] or four or any_dimension:
         raise MeshFileError(f"{path.name}: only three-dimensional OFF files in text form can be read")
-    try:
-        return _scene(text[header.end() :], path.stem, colored=colored, has_normals=has_normals)
-    except (ValueError, IndexError) as error:
-        raise MeshFileError(f"{path.name} is a damaged or truncated OFF file") from error
-
-
-def _scene(text: str, name: str, *, colored: bool, has_normals: bool) -> SourceScene:
-    lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
+    lines = [words for line in text[header.end() :].splitlines() if (words := line.partition("#")[0].split())]
     vertex_count, face_count = int(lines[0][0]), int(lines[0][1])
     if len(lines) < 1 + vertex_count + face_count or vertex_count < 0 or face_count < 0:
-        raise ValueError("truncated")
-    if not vertex_count or not face_count:
-        return SourceScene(())
-    rows = np.array(lines[1 : 1 + vertex_count], dtype=np.float64)
-    attributes, column = {}, 3
+        raise ValueError(f"truncated: {len(lines) - 1} of {vertex_count + face_count} lines")
+    vertices, faces = lines[1 : 1 + vertex_count], lines[1 + vertex_count : 1 + vertex_count + face_count]
+    normals = 3 if has_normals else 0
+    positions = _numbers([row[:3] for row in vertices], 3)
+    attributes: dict[str, NDArray[np.float32]] = {}
     if has_normals:
-        attributes["NORMAL"] = rows[:, column : column + 3].astype(np.float32)
-        column += 3
-    if colored and rows.shape[1] >= column + 3:
-        srgb = rows[:, column : column + 3]
-        srgb = srgb / 255 if srgb.max() > 1 else srgb
-        attributes["COLOR_0"] = srgb_to_linear(np.clip(srgb, 0, 1)).astype(np.float32)
-    faces = lines[1 + vertex_count : 1 + vertex_count + face_count]
+        attributes["NORMAL"] = _numbers([row[3:6] for row in vertices], 3).astype(np.float32)
+    if colored:
+        end = -2 if textured else None
+        colors = _colors([row[3 + normals : end] for row in vertices])
+        attributes |= {} if colors is None else {"COLOR_0": colors}
+    if not faces:
+        return SourceScene((), cloud=PointCloud(positions, attributes.get("NORMAL")))
+    return SourceScene((_surface(positions, faces, attributes),))
+
+
+def _surface(
+    positions: NDArray[np.float64], faces: list[list[str]], attributes: dict[str, NDArray[np.float32]]
+) -> Surface:
     sizes = np.array([int(words[0]) for words in faces])
     corners = np.array([word for words in faces for word in words[1 : 1 + int(words[0])]], dtype=np.int64)
-    if len(corners) != sizes.sum() or corners.min() < 0 or corners.max() >= vertex_count:
+    if sizes.min() < 0 or len(corners) != sizes.sum():
+        raise ValueError("a face has less corners than it says")
+    if len(corners) and (corners.min() < 0 or corners.max() >= len(positions)):
         raise ValueError("faces refer to vertices that are not there")
-    triangles = corners[fan_corners(sizes)].astype(np.int32)
-    return SourceScene((Surface(name, np.ascontiguousarray(rows[:, :3]), triangles, attributes),))
+    places = triangulate(positions, corners, sizes)
+    colors = None
+    if "COLOR_0" not in attributes:
+        colors = _colors([words[1 + size :] for words, size in zip(faces, sizes.tolist(), strict=True)])
+    if colors is not None:
+        corners, kept, color = split_vertices(corners, np.repeat(colors, sizes, axis=0))
+        positions = positions[kept]
+        attributes = {name: values[kept] for name, values in attributes.items()} | {"COLOR_0": color}
+    return Surface("", positions, corners[places].astype(np.int32), attributes)
+
+
+def _numbers(rows: list[list[str]], width: int) -> NDArray[np.float64]:
+    return np.array(rows, dtype=np.float64).reshape(-1, width)
+
+
+def _colors(rows: list[list[str]]) -> NDArray[np.float32] | None:
+    """Linear colours [n, 3 or 4] of rows with 0, 3 or 4 values, in bytes or shares; None if none has any.
+
+    A single number is an index into a table that is not in the file.
+    """
+    widths = np.array([len(row) if len(row) >= 3 else 0 for row in rows])
+    if not widths.any():
+        return None
+    white = ["255" if any("." not in row[0] for row in rows if len(row) >= 3) else "1"]
+    has_alpha = (widths >= 4).any()
+    full = [(row[:4] if len(row) >= 3 else white * 3) + white for row in rows]
+    colors = np.array([row[: 4 if has_alpha else 3] for row in full], dtype=np.float64)
+    colors = np.clip(colors / 255 if colors.max() > 1 else colors, 0, 1)
+    colors[:, :3] = srgb_to_linear(colors[:, :3])
+    return colors.astype(np.float32)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeshFileError
+from .file_names import find_beside
 from .image_files import read_texture
-from .polygons import fan_corners, split_vertices
-from .scene import Looks, SourceScene, Surface
+from .obj_parsing import as_text
+from .polygons import split_vertices, triangulate
+from .scene import Image, Looks, PointCloud, SourceScene, Surface
 from .surface_colors import srgb_to_linear
 
 _TYPES = {
@@ -34,6 +35,16 @@ _TYPES = {
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _UV_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 _CORNER_NAMES = ("vertex_indices", "vertex_index")
+_COLOR_NAMES = (
+    ("red", "green", "blue", "alpha"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+    ("r", "g", "b", "a"),
+)
+_COLORS = {name for names in _COLOR_NAMES for name in names}
+_VERTEX_NAMES = {"x", "y", "z", "nx", "ny", "nz", *_COLORS, *(name for pair in _UV_NAMES for name in pair)}
+_FACE_NAMES = {*_CORNER_NAMES, *_COLORS, "texcoord", "texnumber"}
+_HARMONIC = 0.28209479177387814
+"""1 / (2 sqrt(pi)), the constant spherical harmonic."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +70,25 @@ class _Element:
 
 
 def read_ply(path: Path) -> SourceScene:
-    """Read the faces of a PLY file; MeshFileError if it is damaged or not PLY."""
+    """Read the faces of a PLY file, or its points where it has none."""
     data = path.read_bytes()
-    try:
-        elements, order, texture, start = _read_header(data)
-        if order == "":
-            _fill_from_text(elements, data[start:])
-        else:
-            _fill_from_binary(elements, memoryview(data)[start:], order)
-        return _scene(elements, path, texture)
-    except (LookupError, ValueError) as error:
-        raise MeshFileError(f"{path.name} is not a PLY file, or truncated ({error})") from error
+    elements, order, textures, start = _read_header(data)
+    if order == "":
+        _fill_from_text(elements, data[start:])
+    else:
+        _fill_from_binary(elements, memoryview(data)[start:], order)
+    return _scene(elements, path, textures)
 
 
-def _read_header(data: bytes) -> tuple[list[_Element], str, str | None, int]:
-    """(elements, byte order or "" for ASCII, name of the texture file, where the data starts)."""
+def _read_header(data: bytes) -> tuple[list[_Element], str, list[str], int]:
+    """(elements, byte order or "" for ASCII, names of the texture files, where the data starts)."""
     end = data.find(b"end_header")
     if not data.startswith(b"ply") or end < 0:
         raise ValueError("no PLY header")
     start = data.index(b"\n", end) + 1 if b"\n" in data[end : end + 16] else end + len(b"end_header")
     elements: list[_Element] = []
-    order, texture = None, None
+    order: str | None = None
+    textures: list[str] = []
     for line in data[:end].decode("latin-1").splitlines()[1:]:
         words = line.split()
         match words:
@@ -92,42 +101,59 @@ def _read_header(data: bytes) -> tuple[list[_Element], str, str | None, int]:
             case ["property", value_type, name]:
                 elements[-1].properties.append(_Property(name, _TYPES[value_type]))
             case ["comment", "TextureFile", *_]:
-                texture = line.partition("TextureFile")[2].strip()
+                textures.append(as_text(line.partition("TextureFile")[2].strip().encode("latin-1")))
     if order is None:
         raise ValueError("no format line")
-    return elements, order, texture, start
+    if any(element.count < 0 for element in elements):
+        raise ValueError("a negative number of rows")
+    return elements, order, textures, start
 
 
 def _fill_from_text(elements: list[_Element], text: bytes) -> None:
-    numbers = np.array(text.split(), dtype=np.float64)
-    position = 0
+    """One element per line; values behind the last property are ignored."""
+    lines = [line for line in text.splitlines() if line and not line.isspace()]
     for element in elements:
-        position += _fill_from_numbers(element, numbers[position:])
+        rows, lines = lines[: element.count], lines[element.count :]
+        if len(rows) < element.count:
+            raise ValueError(f"truncated: {len(rows)} of {element.count} rows of element {element.name}")
+        if any(item.count_dtype for item in element.properties):
+            _fill_from_rows(element, rows)
+        elif element.properties:
+            _fill_columns(element, rows)
 
 
-def _fill_from_numbers(element: _Element, numbers: NDArray[np.float64]) -> int:
-    """Distribute a stream of numbers over the element's properties; returns how many it used."""
-    widths = np.ones((element.count, len(element.properties)), dtype=np.int64)
-    lists = [index for index, item in enumerate(element.properties) if item.count_dtype]
-    if lists and element.count:
-        position = 0
-        for row in range(element.count):
-            for index, item in enumerate(element.properties):
-                if item.count_dtype:
-                    widths[row, index] += int(numbers[position])
-                position += widths[row, index]
-    ends = np.cumsum(widths)
-    used = int(ends[-1]) if len(ends) else 0
-    if used > len(numbers):
-        raise ValueError(f"{len(numbers)} of {used} numbers of element {element.name}")
-    starts = (ends - widths.reshape(-1)).reshape(widths.shape)
-    for index, item in enumerate(element.properties):
+def _fill_columns(element: _Element, rows: list[bytes]) -> None:
+    width = len(element.properties)
+    words = [row.split(None, width)[:width] for row in rows]
+    if any(len(row) < width for row in words):
+        raise ValueError(f"a row of element {element.name} has less than {width} values")
+    numbers = np.array(words, dtype=np.bytes_).reshape(len(rows), width).astype(np.float64)
+    for column, item in enumerate(element.properties):
+        element.columns[item.name] = numbers[:, column].astype(item.dtype)
+
+
+def _fill_from_rows(element: _Element, rows: list[bytes]) -> None:
+    values: list[list[bytes]] = [[] for _ in element.properties]
+    sizes: list[list[int]] = [[] for _ in element.properties]
+    for number, row in enumerate(rows):
+        words = row.split()
+        place = 0
+        for column, item in enumerate(element.properties):
+            size = 1
+            if item.count_dtype and place < len(words):
+                size, place = int(float(words[place])), place + 1
+            end = place + size
+            if end > len(words) or size < 0:
+                raise ValueError(f"row {number} of element {element.name} is not as the header says")
+            values[column] += words[place:end]
+            sizes[column].append(size)
+            place = end
+    for column, item in enumerate(element.properties):
+        numbers = np.array(values[column], dtype=np.bytes_).astype(np.float64).astype(item.dtype)
         if item.count_dtype is None:
-            element.columns[item.name] = numbers[starts[:, index]].astype(item.dtype)
+            element.columns[item.name] = numbers
         else:
-            sizes = widths[:, index] - 1
-            element.lists[item.name] = sizes, numbers[_ranges(starts[:, index] + 1, sizes)].astype(item.dtype)
-    return used
+            element.lists[item.name] = np.array(sizes[column], dtype=np.int64), numbers
 
 
 def _ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,34 +233,88 @@ def _fill_row_by_row(element: _Element, data: memoryview, order: str) -> int:
     return position
 
 
-def _scene(elements: list[_Element], path: Path, texture: str | None) -> SourceScene:
+def _scene(elements: list[_Element], path: Path, textures: list[str]) -> SourceScene:
     by_name = {element.name: element for element in elements}
     vertex, face = by_name["vertex"], by_name.get("face")
+    positions = np.column_stack([vertex.columns[axis] for axis in "xyz"]).astype(np.float64)
     corner_name = next((name for name in _CORNER_NAMES if face is not None and name in face.lists), None)
     if face is None or corner_name is None or not face.count:
-        return SourceScene(())
-    positions = np.column_stack([vertex.columns[axis] for axis in "xyz"]).astype(np.float64)
+        return SourceScene((), cloud=_cloud(positions, vertex.columns))
     sizes, corners = face.lists[corner_name]
     corners = corners.astype(np.int64)
     if len(corners) and (corners.min() < 0 or corners.max() >= len(positions)):
         raise ValueError("faces refer to vertices that are not there")
+    places = triangulate(positions, corners, sizes)
     attributes = _vertex_attributes(vertex)
     for name, values in _corner_attributes(face, sizes):
         corners, kept, attributes[name] = split_vertices(corners, values)
         positions = positions[kept]
         attributes = {other: data if other == name else data[kept] for other, data in attributes.items()}
-    looks, notes = _texture_looks(path, texture) if "TEXCOORD_0" in attributes else (Looks(), ())
-    triangles = corners[fan_corners(sizes)].astype(np.int32)
-    material = 0 if looks.materials else None
-    return SourceScene((Surface(path.stem, positions, triangles, attributes, material),), looks, notes)
+    looks, notes = _texture_looks(path, textures) if "TEXCOORD_0" in attributes else (Looks(), ())
+    whole = Surface(
+        "", positions, corners[places].astype(np.int32), attributes, 0 if looks.materials else None
+    )
+    surfaces: tuple[Surface, ...] = (whole,)
+    if "texnumber" in face.columns and len(looks.materials) > 1:
+        numbers = np.repeat(face.columns["texnumber"].astype(np.int64), np.maximum(sizes - 2, 0))
+        surfaces = _by_material(whole, numbers, len(looks.materials))
+    return SourceScene(surfaces, looks, notes + _unread(vertex, _VERTEX_NAMES) + _unread(face, _FACE_NAMES))
+
+
+def _by_material(surface: Surface, materials: NDArray[np.int64], count: int) -> tuple[Surface, ...]:
+    """The surface cut where the material of its triangles [F] changes; one that is not there is none."""
+    starts = np.flatnonzero(np.diff(materials, prepend=materials[:1] - 1)).tolist()
+    pieces = []
+    for start, end in zip(starts, [*starts[1:], len(materials)], strict=True):
+        used, triangles = np.unique(surface.triangles[start:end], return_inverse=True)
+        material = int(materials[start])
+        pieces.append(
+            Surface(
+                surface.name,
+                surface.positions[used],
+                triangles.reshape(-1, 3).astype(np.int32),
+                {name: values[used] for name, values in surface.attributes.items()},
+                material if 0 <= material < count else None,
+            )
+        )
+    return tuple(pieces)
+
+
+def _unread(element: _Element, known: set[str]) -> tuple[str, ...]:
+    """A note about properties that mean nothing to us."""
+    names = [item.name for item in element.properties if item.name not in known]
+    if not names:
+        return ()
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return (f"properties of each {element.name} that are not written: {', '.join(names[:6])}{more}",)
+
+
+def _cloud(positions: NDArray[np.float64], columns: Mapping[str, NDArray]) -> PointCloud:
+    normals = _normals(columns)
+    colors = _srgb_colors(columns)
+    if colors is None and {"f_dc_0", "f_dc_1", "f_dc_2"} <= columns.keys():
+        # Gaussian splats: the constant term of the colour's spherical harmonics.
+        constant = np.column_stack([columns[f"f_dc_{channel}"] for channel in range(3)])
+        colors = np.clip(0.5 + _HARMONIC * constant, 0, 1)
+    return PointCloud(
+        positions,
+        None if normals is None or not normals.any() else normals,
+        None if colors is None else colors[:, :3].astype(np.float32),
+    )
+
+
+def _normals(columns: Mapping[str, NDArray]) -> NDArray[np.float32] | None:
+    if not {"nx", "ny", "nz"} <= columns.keys():
+        return None
+    return np.column_stack([columns[name] for name in ("nx", "ny", "nz")]).astype(np.float32)
 
 
 def _vertex_attributes(vertex: _Element) -> dict[str, NDArray[np.float32]]:
     attributes = {}
     columns = vertex.columns
-    if {"nx", "ny", "nz"} <= columns.keys():
-        normals = np.column_stack([columns[name] for name in ("nx", "ny", "nz")])
-        attributes["NORMAL"] = normals.astype(np.float32)
+    normals = _normals(columns)
+    if normals is not None:
+        attributes["NORMAL"] = normals
     for u, v in _UV_NAMES:
         if u in columns and v in columns:
             attributes["TEXCOORD_0"] = np.column_stack([columns[u], 1 - columns[v]]).astype(np.float32)
@@ -260,22 +340,41 @@ def _corner_attributes(face: _Element, sizes: NDArray[np.int64]) -> list[tuple[s
 
 
 def _linear_colors(columns: Mapping[str, NDArray]) -> NDArray[np.float32] | None:
-    """The element's red, green, blue as linear colours [n, 3]; integers count to their type's maximum."""
-    if not {"red", "green", "blue"} <= columns.keys():
+    """The element's colours as linear ones, [n, 3], or [n, 4] with alpha."""
+    colors = _srgb_colors(columns)
+    if colors is None:
         return None
-    channels = [columns[name] for name in ("red", "green", "blue")]
-    scales = [np.iinfo(c.dtype).max if c.dtype.kind in "iu" else 1 for c in channels]
-    srgb = np.column_stack([c / np.float64(scale) for c, scale in zip(channels, scales, strict=True)])
-    return srgb_to_linear(np.clip(srgb, 0, 1)).astype(np.float32)
+    return np.column_stack([srgb_to_linear(colors[:, :3]), colors[:, 3:]]).astype(np.float32)
 
 
-def _texture_looks(path: Path, texture: str | None) -> tuple[Looks, tuple[str, ...]]:
-    if texture is None:
-        return Looks(), ()
-    try:
-        image = read_texture(path.parent / texture)
-    except OSError:
-        return Looks(), (f"the texture {texture!r} cannot be read",)
-    slot = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    material = {"name": Path(texture).stem, "pbrMetallicRoughness": slot}
-    return Looks(materials=(material,), textures=({"source": 0},), images=(image,)), ()
+def _srgb_colors(columns: Mapping[str, NDArray]) -> NDArray[np.float64] | None:
+    """red, green, blue and, where it is there, alpha in [0, 1]; integers count to their type's maximum."""
+    for names in _COLOR_NAMES:
+        if set(names[:3]) <= columns.keys():
+            channels = [columns[name] for name in names if name in columns]
+            scales = [np.iinfo(c.dtype).max if c.dtype.kind in "iu" else 1 for c in channels]
+            values = [channel / np.float64(scale) for channel, scale in zip(channels, scales, strict=True)]
+            return np.clip(np.nan_to_num(np.column_stack(values)), 0, 1)
+    return None
+
+
+def _texture_looks(path: Path, textures: list[str]) -> tuple[Looks, tuple[str, ...]]:
+    """One material for each texture file, in their order; one that cannot be read is left white."""
+    images: list[Image] = []
+    materials: list[dict[str, Any]] = []
+    notes = []
+    for name in textures:
+        shading: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+        found = find_beside(path.parent, name)
+        try:
+            if found is None:
+                raise FileNotFoundError(name)
+            images.append(read_texture(found))
+            shading["baseColorTexture"] = {"index": len(images) - 1}
+        except OSError:
+            notes.append(f"the texture {name!r} cannot be read")
+        materials.append({"name": Path(name.replace("\\", "/")).stem, "pbrMetallicRoughness": shading})
+    if not images:
+        return Looks(), tuple(notes)
+    sources = tuple({"source": index} for index in range(len(images)))
+    return Looks(materials=tuple(materials), textures=sources, images=tuple(images)), tuple(notes)

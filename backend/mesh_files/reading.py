@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from ..errors import MeshError, MeshFileError
+import numpy as np
+
+from ..errors import MeshError, MeshFileError, PartSAMError
 from ..geometry import validate_mesh
 from .gltf_reading import read_gltf
 from .obj_reading import read_obj
@@ -14,6 +19,8 @@ from .off_reading import read_off
 from .ply_reading import read_ply
 from .scene import SourceScene
 from .stl_reading import read_stl
+
+logger = logging.getLogger(__name__)
 
 _READERS: dict[str, Callable[[Path], SourceScene]] = {
     ".glb": read_gltf,
@@ -42,8 +49,31 @@ def read_mesh_file(path: str | Path) -> SourceScene:
             f"{path.name}: cannot read {path.suffix or 'files without a suffix'!r}; "
             f"supported are {', '.join(READABLE_SUFFIXES)}"
         )
+    # Infinite coordinates are for `validate_mesh` to report, not for numpy to warn about.
+    with np.errstate(all="ignore"):
+        with _faults_named(path, f"{path.name} is not {_article(path)} file, damaged or truncated"):
+            scene = _with_faces(reader(path))
+        if not scene.surfaces:
+            raise MeshError(
+                f"{path.name} has no faces (only points, lines or nothing); there is nothing to segment"
+            )
+        with _faults_named(path, f"{path.name} is damaged: its materials do not fit together"):
+            mesh = scene.mesh
+        validate_mesh(mesh)
+    return scene
+
+
+@contextmanager
+def _faults_named(path: Path, meaning: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into one MeshFileError.
+
+    A damaged file can break any assumption of a reader, so every exception means that here; a defect of the
+    reader shows in the log at DEBUG, and in the cause.
+    """
     try:
-        scene = reader(path)
+        yield
+    except PartSAMError:
+        raise
     except FileNotFoundError as error:
         raise MeshFileError(f"{path} does not exist") from error
     except OSError as error:
@@ -52,19 +82,16 @@ def read_mesh_file(path: str | Path) -> SourceScene:
         raise MeshFileError(
             f"{path.name} does not fit into memory, or declares a size that it has not"
         ) from error
-    scene = _with_faces(scene)
-    if not scene.surfaces:
-        raise MeshError(
-            f"{path.name} has no faces (only points, lines or nothing); there is nothing to segment"
-        )
-    try:
-        mesh = scene.mesh
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise MeshFileError(f"{path.name} is damaged: its materials do not fit together") from error
-    validate_mesh(mesh)
-    return scene
+    except Exception as error:
+        logger.debug("%s", meaning, exc_info=True)
+        detail = " ".join(str(error).split())[:120]
+        raise MeshFileError(f"{meaning} ({detail or type(error).__name__})") from error
+
+
+def _article(path: Path) -> str:
+    kind = path.suffix[1:].upper()
+    return f"an {kind}" if kind[:1] in "FOS" else f"a {kind}"
 
 
 def _with_faces(scene: SourceScene) -> SourceScene:
-    surfaces = tuple(surface for surface in scene.surfaces if len(surface.triangles))
-    return SourceScene(surfaces, scene.looks, scene.notes)
+    return replace(scene, surfaces=tuple(s for s in scene.surfaces if len(s.triangles)))

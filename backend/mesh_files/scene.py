@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,12 +45,13 @@ class Looks:
 class Surface:
     """Triangles that share one material; a glTF primitive placed in the world.
 
-    name: of the node or object that it came from
+    name: of the node or object that it came from, "" if that has none
     positions: float64 [V, 3], world space
     triangles: int32 [F, 3]
     attributes: glTF semantic (NORMAL, TANGENT, TEXCOORD_0, COLOR_0, ...) -> float32 [V, n]; as in
         glTF, v of texture coordinates points down and vertex colours are linear
     material: index into `Looks.materials`, or None
+    extras: what the source's application stored with that node, as JSON
     """
 
     name: str
@@ -58,6 +59,41 @@ class Surface:
     triangles: IntArray
     attributes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     material: int | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points without faces: a scan, or the centers of Gaussian splats.
+
+    positions: float64 [N, 3]; normals: float32 [N, 3], or None
+    colors: float32 [N, 3] sRGB in [0, 1], or None
+    """
+
+    positions: FloatArray
+    normals: NDArray[np.float32] | None = None
+    colors: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_pieces(
+        cls,
+        positions: Sequence[FloatArray],
+        normals: Sequence[NDArray | None],
+        linear_colors: Sequence[NDArray | None],
+    ) -> PointCloud:
+        """Join pieces; normals and colours stay if every piece has them."""
+        from .surface_colors import linear_to_srgb
+
+        def joined(rows: Sequence[NDArray | None]) -> NDArray | None:
+            known = [row[:, :3] for row in rows if row is not None]
+            return np.concatenate(known).astype(np.float32) if len(known) == len(rows) else None
+
+        colors = joined(linear_colors)
+        return cls(
+            np.concatenate(list(positions)),
+            joined(normals),
+            None if colors is None else linear_to_srgb(np.clip(colors, 0, 1)).astype(np.float32),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,11 +102,15 @@ class SourceScene:
 
     Faces are numbered over all surfaces in the file's order: surface 0's triangles, then surface 1's ...
     `notes` are one-line remarks for the user about what could not be read or will not be written.
+    `asset` is what glTF's `asset` object says of the author: copyright, extras. `cloud` are the points of
+    a file without faces.
     """
 
     surfaces: tuple[Surface, ...]
     looks: Looks = field(default_factory=Looks)
     notes: tuple[str, ...] = ()
+    asset: Mapping[str, Any] = field(default_factory=dict)
+    cloud: PointCloud | None = None
 
     @property
     def face_offsets(self) -> NDArray[np.int64]:
