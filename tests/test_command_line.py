@@ -194,7 +194,7 @@ def test_mesh_errors_come_before_torch_is_imported(tmp_path: Path, repository: P
         ("v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "not finite"),
         ("v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n", "no surface area"),
         ("\x00\x01\x02", "no faces"),
-        ("v 0 0 0\nf 1 2 3\n", "not an OBJ file, or damaged"),
+        ("v 0 0 0\nf 1 2 3\n", "not an OBJ file, damaged"),
     ],
 )
 def test_bad_meshes_end_with_one_line(

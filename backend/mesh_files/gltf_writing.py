@@ -68,11 +68,13 @@ def write_parts(
     builder = _GlbBuilder(looks, scene.asset, offset)
     sources = main_sources(scene, labels, part_count)
     names = part_names(scene, sources)
-    for label, pieces in enumerate(_pieces_of_parts(scene, labels, part_count, offset)):
-        if part_colors:
-            pieces = [_recolored(piece, label) for piece in pieces]
-        extras = dict(scene.surfaces[sources[label]].extras) if sources[label] >= 0 else {}
-        builder.add_part(names[label], pieces, extras)
+    # Attributes may hold NaN, or numbers beyond float32; they are written as 0.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for label, pieces in enumerate(_pieces_of_parts(scene, labels, part_count, offset)):
+            if part_colors:
+                pieces = [_recolored(piece, label) for piece in pieces]
+            extras = dict(scene.surfaces[sources[label]].extras) if sources[label] >= 0 else {}
+            builder.add_part(names[label], pieces, extras)
     builder.write(path)
 
 
