@@ -12,23 +12,28 @@ from ...backend.errors import MeshError
 
 
 @contextmanager
-def object_mode(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[None]:
-    """Leave `obj`'s mode (Edit, Sculpt, paint) for the block and return to it afterwards.
+def object_mode(context: bpy.types.Context, *objects: bpy.types.Object) -> Iterator[None]:
+    """Leave the modes of `objects` (Edit, Sculpt, paint) for the block and return to them afterwards.
 
-    In Edit mode a mesh's arrays are empty: the data live in the edit mesh until the mode is left.
+    In Edit mode a mesh's arrays are empty: the data live in the edit mesh until the mode is left. Leaving
+    Edit mode takes along all objects that are in it, so exactly those are brought back.
     """
-    mode = obj.mode
-    if mode == "OBJECT":
-        yield
-        return
-    name, uid = obj.name, obj.session_uid
-    _set_mode(context, obj, "OBJECT")
+    layer = context.view_layer
+    left: list[tuple[str, list[int]]] = []
+    active = layer.objects.active
+    active_uid = None if active is None else active.session_uid
     try:
+        for obj in objects:
+            if obj.mode == "OBJECT":
+                continue
+            mode = obj.mode
+            together = [other for other in layer.objects if other.mode == mode and other != obj]
+            _set_mode(context, obj, "OBJECT")
+            left.append((mode, [obj.session_uid, *(o.session_uid for o in together if o.mode == "OBJECT")]))
         yield
     finally:
-        remaining = bpy.data.objects.get(name)
-        if remaining is not None and remaining.session_uid == uid and remaining.visible_get():
-            _set_mode(context, remaining, mode)
+        for mode, uids in reversed(left):
+            _return_to(context, mode, uids, active_uid)
 
 
 def check_editable(obj: bpy.types.Object) -> None:
@@ -44,6 +49,11 @@ def editable_problem(obj: bpy.types.Object | None) -> str | None:
         return "Select a mesh object first"
     if obj.type != "MESH":
         return f'"{obj.name}" is not a mesh; convert it first (Object > Convert > Mesh)'
+    if obj.data.override_library is not None:
+        return (
+            f'The mesh of "{obj.name}" is a library override, whose faces cannot get data of their own; '
+            "make it local first (Object > Relations > Make Local > Selected Objects and Data)"
+        )
     if not obj.is_editable or not obj.data.is_editable:
         return (
             f'"{obj.name}" is linked from another file; make it local first (Object > Relations > Make Local)'
@@ -60,6 +70,28 @@ def sharing_notice(obj: bpy.types.Object) -> str | None:
         f'The mesh "{obj.data.name}" is shared by {users} objects, and all of them change; '
         "to avoid it: Object > Relations > Make Single User"
     )
+
+
+def _return_to(context: bpy.types.Context, mode: str, uids: list[int], active_uid: int | None) -> None:
+    """Put the objects with these uids back into `mode`, and no others."""
+    layer = context.view_layer
+    by_uid = {obj.session_uid: obj for obj in layer.objects}
+    members = [by_uid[uid] for uid in uids if uid in by_uid and by_uid[uid].visible_get()]
+    if not members:
+        return
+    first = next((obj for obj in members if obj.session_uid == active_uid), members[0])
+    if mode != "EDIT":
+        _set_mode(context, first, mode)
+        return
+    # All selected meshes would enter Edit mode.
+    selected = {uid: obj.select_get() for uid, obj in by_uid.items()}
+    for obj in by_uid.values():
+        if obj.select_get() != (obj in members):
+            obj.select_set(obj in members)
+    _set_mode(context, first, mode)
+    for uid, obj in by_uid.items():
+        if obj.select_get() != selected[uid]:
+            obj.select_set(selected[uid])
 
 
 def _set_mode(context: bpy.types.Context, obj: bpy.types.Object, mode: str) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import IntProperty
 
-from ...backend.errors import PromptError
+from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import check_editable, editable_problem, object_mode, sharing_notice
-from ..parts import active_part, get_part, has_parts
+from ..parts import active_part, bring_together, get_part, has_parts
 from .reporting import reports_errors
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ class PartsOperator(_OperatorBase):
         return {"FINISHED"}
 
     def run(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        """Do the work on one object outside its Edit mode; what to tell the user."""
+        """Do the work on one object outside its Edit mode, its table and faces in step; what to tell the user."""
         check_editable(obj)
         with object_mode(context, obj):
+            bring_together(obj.data)
             return self.work(context, obj)
 
     def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
@@ -79,7 +80,11 @@ class OnePartOperator(PartsOperator):
 
 
 class ApplyOperator(PartsOperator):
-    """An operator on all selected objects that have parts (or the active one), each mesh once."""
+    """An operator on all selected objects that have parts (or the active one), each mesh once.
+
+    All objects are looked at before the first is changed. Those that `check` refuses are left out and named
+    in the report; where it refuses all, nothing happens.
+    """
 
     changes_mesh = True
 
@@ -88,12 +93,28 @@ class ApplyOperator(PartsOperator):
         objects = self.objects(context)
         for obj in objects:
             check_editable(obj)
-            notice = sharing_notice(obj) if self.changes_mesh else None
-            if notice:
-                self.report({"WARNING"}, notice)
-        messages = [self.run(context, obj) for obj in objects]
-        self.report({"INFO"}, "; ".join(messages))
+        warnings = [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
+        messages, problems = [], []
+        for step in (self._look, self.run):
+            remaining = []
+            for obj in objects:
+                try:
+                    message = step(context, obj)
+                except PartSAMError as error:
+                    problems.append(error if len(objects) == 1 else PartSAMError(f'"{obj.name}": {error}'))
+                else:
+                    remaining.append(obj)
+                    messages += [message] if message else []
+            if not remaining:
+                raise problems[0]
+            objects = remaining
+        warnings += [str(problem) for problem in problems]
+        # One report: the status bar shows only the last.
+        self.report({"WARNING" if warnings else "INFO"}, "; ".join(messages + warnings))
         return {"FINISHED"}
+
+    def check(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
+        """Raise PartSAMError where `work` could not be done on `obj`, out of Edit mode. Changes nothing."""
 
     def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
         """The active object first, then the other selected ones with parts of their own."""
@@ -102,3 +123,9 @@ class ApplyOperator(PartsOperator):
             if obj.data not in [other.data for other in found] and parts_problem(obj) is None:
                 found.append(obj)
         return found
+
+    def _look(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        with object_mode(context, obj):
+            bring_together(obj.data)
+            self.check(context, obj)
+        return ""

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of a mesh: stored labels, their table, and all that edits them. See `table`."""
+"""The parts of a mesh: stored labels, their table, and all that edits them. See `schema` and `attributes`."""
 
 from ..constants import PART_ATTRIBUTE
+from .attributes import read_part_ids
 from .editing import (
     assign_selected,
     clear_parts,
     closest_neighbor,
     delete_part,
+    delete_parts,
+    merge_all,
     merge_parts,
+    neighbors,
     new_part_from_selected,
+    release_edits,
+    remove_small_parts,
 )
+from .edits import has_edits
 from .labeling import KEEP, write_labels
+from .levels import cut_labels, cut_of, driven_level, drop_levels, find_level, note_cut, store_level, stored_bytes
+from .origin import bring_together
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
+from .part_tree import Cut, PartTree
 from .polygon_graph import PolygonGraph, build_polygon_graph, part_borders
 from .registration import classes, register_properties, unregister_properties
 from .table import (
@@ -19,8 +29,8 @@ from .table import (
     color_table,
     get_part,
     has_parts,
+    is_outdated,
     locked_ids,
-    read_part_ids,
     set_active_part,
     sync_table,
     write_part_ids,
@@ -32,26 +42,44 @@ __all__ = [
     "PART_ATTRIBUTE",
     "UNASSIGNED",
     "UNASSIGNED_COLOR",
+    "Cut",
+    "PartTree",
     "PolygonGraph",
     "active_part",
     "assign_selected",
+    "bring_together",
     "build_polygon_graph",
     "classes",
     "clear_parts",
     "closest_neighbor",
     "color_table",
+    "cut_labels",
+    "cut_of",
     "delete_part",
+    "delete_parts",
+    "driven_level",
+    "drop_levels",
+    "find_level",
     "get_part",
+    "has_edits",
     "has_parts",
+    "is_outdated",
     "locked_ids",
+    "merge_all",
     "merge_parts",
+    "neighbors",
     "new_part_from_selected",
+    "note_cut",
     "part_borders",
     "part_color",
     "read_part_ids",
     "register_properties",
+    "release_edits",
+    "remove_small_parts",
     "select_part",
     "set_active_part",
+    "store_level",
+    "stored_bytes",
     "sync_table",
     "unregister_properties",
     "write_labels",

@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import bpy
 import numpy as np
-from mathutils.kdtree import KDTree
 
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import BoolArray, IntArray, polygon_centers, polygon_flags
+from ..mesh_exchange.arrays import BoolArray, polygon_flags
+from .attributes import EDIT_ATTRIBUTE, ORIGIN_ATTRIBUTE, read_edits, read_part_ids, remove_attributes
+from .edits import ABSORBED, FIXED, FOLLOWS, mark_edits
+from .growing import give_to_neighbors
+from .levels import drop_levels
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
-from .polygon_graph import PolygonGraph, build_polygon_graph, part_borders
+from .polygon_graph import build_polygon_graph, part_borders
 from .table import (
     forget_retired,
     free_ids,
     get_part,
     locked_ids,
-    read_part_ids,
     set_active_part,
     write_part_ids,
 )
@@ -26,71 +30,99 @@ from .table import (
 
 def merge_parts(mesh: bpy.types.Mesh, part_id: int, into: int) -> None:
     """Give all faces of one part to another. PromptError if either is locked or unknown."""
-    _check_unlocked(mesh, part_id)
-    _check_unlocked(mesh, into)
     if part_id == into:
         raise PromptError("A part cannot be merged with itself; choose another one")
-    part_ids = read_part_ids(mesh)
-    part_ids[part_ids == part_id] = into
-    write_part_ids(mesh, part_ids)
+    merge_all(mesh, [part_id, into], into)
+
+
+def merge_all(mesh: bpy.types.Mesh, part_ids: Collection[int], into: int) -> None:
+    """Make one part of several, by hand. PromptError if one is locked or unknown, or there is only one."""
+    chosen = {*part_ids, into}
+    for part_id in sorted(chosen):
+        _check_unlocked(mesh, part_id)
+    if len(chosen) < 2:
+        raise PromptError("Choose at least two parts to merge")
+    of_face = read_part_ids(mesh)
+    joined = np.isin(of_face, list(chosen))
+    of_face[joined] = into
+    mark_edits(mesh, joined, FIXED)
+    write_part_ids(mesh, of_face)
+    get_part(mesh, into).confidence = -1.0
     set_active_part(mesh, into)
 
 
-def closest_neighbor(mesh: bpy.types.Mesh, part_id: int) -> int:
-    """The unlocked part with the longest border to this one; PromptError if none touches it."""
+def neighbors(mesh: bpy.types.Mesh, part_id: int) -> list[int]:
+    """The unlocked parts that touch this one, the longest common border first."""
     get_part(mesh, part_id)
     borders = part_borders(build_polygon_graph(mesh), read_part_ids(mesh))
     barred = {UNASSIGNED, part_id, *locked_ids(mesh)}
     found = [
-        (length, -other)
+        (-length, other)
         for pair, length in borders.items()
         if part_id in pair
         for other in pair
         if other not in barred
     ]
+    return [other for _, other in sorted(found)]
+
+
+def closest_neighbor(mesh: bpy.types.Mesh, part_id: int) -> int:
+    """The unlocked part with the longest border to this one; PromptError if none touches it."""
+    found = neighbors(mesh, part_id)
     if not found:
         raise PromptError("No unlocked part touches this one; choose the part to merge with")
-    return -max(found)[1]
+    return found[0]
+
+
+def delete_parts(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:
+    """Take parts away: their faces go to the parts around, ring by ring, each by the longest border.
+
+    Faces that touch no other unlocked part go to the nearest one; with none left they are in no part.
+    Later cuts do not bring the parts back. PromptError if one is locked or unknown.
+    """
+    for part_id in sorted(part_ids):
+        _check_unlocked(mesh, part_id)
+    of_face = read_part_ids(mesh)
+    doomed = np.isin(of_face, list(part_ids))
+    receivers = ~doomed & ~np.isin(of_face, [UNASSIGNED, *locked_ids(mesh)])
+    # Without a part around there is nothing that could take the faces at the next cut either.
+    mark_edits(mesh, doomed, ABSORBED if receivers.any() else FOLLOWS)
+    write_part_ids(mesh, give_to_neighbors(mesh, of_face, doomed, receivers))
 
 
 def delete_part(mesh: bpy.types.Mesh, part_id: int) -> None:
-    """Take a part away: its faces go to the parts around it, ring by ring, each by the longest border.
+    """`delete_parts` for one part."""
+    delete_parts(mesh, [part_id])
 
-    Faces that touch no other unlocked part go to the nearest one; with none left they are in no part.
+
+def remove_small_parts(mesh: bpy.types.Mesh, share: float) -> int:
+    """Give parts with less than `share` of the mesh's area to their neighbors; returns how many.
+
+    Parts that are locked or made by hand stay, and so does the largest part.
     """
-    _check_unlocked(mesh, part_id)
-    part_ids = read_part_ids(mesh)
-    doomed = part_ids == part_id
-    receivers = ~np.isin(part_ids, [UNASSIGNED, part_id, *locked_ids(mesh)])
-    grown = grow_into(build_polygon_graph(mesh), part_ids, doomed, receivers)
-    left = np.flatnonzero(grown == part_id)
-    grown[left] = _nearest_ids(mesh, left, part_ids, receivers)
-    write_part_ids(mesh, grown)
+    parts = list(mesh.partsam.parts)
+    largest = max(parts, key=lambda part: part.area, default=None)
+    small = [
+        part.part_id
+        for part in parts
+        if part.area < share * mesh.partsam.area and not part.locked and not part.by_hand and part != largest
+    ]
+    if small:
+        delete_parts(mesh, small)
+    return len(small)
 
 
-def grow_into(graph: PolygonGraph, part_ids: IntArray, doomed: BoolArray, receivers: BoolArray) -> IntArray:
-    """Part ids [P] after the faces in `doomed` [P] were given to those in `receivers` [P], ring by ring.
+def release_edits(mesh: bpy.types.Mesh, part_id: int | None = None) -> int:
+    """Let the cut decide again on what was done by hand; in one part, or everywhere.
 
-    A face takes the id with which it shares the most border; ties go to the smaller id. Faces that
-    cannot be reached keep their id.
+    Nothing changes before the next cut. Returns the number of faces.
     """
-    result = part_ids.copy()
-    waiting, owned = doomed.copy(), receivers.copy()
-    relevant = waiting[graph.pairs].any(axis=1)
-    # Each pair in both directions: from the face that waits to the one that may own it.
-    ends = np.concatenate([graph.pairs[relevant], graph.pairs[relevant][:, ::-1]])
-    lengths = np.tile(graph.lengths[relevant], 2)
-    while len(ends):
-        ready = waiting[ends[:, 0]] & owned[ends[:, 1]]
-        if not ready.any():
-            break
-        faces, ids = _heaviest(ends[ready, 0], result[ends[ready, 1]], lengths[ready])
-        result[faces] = ids
-        waiting[faces] = False
-        owned[faces] = True
-        keep = waiting[ends[:, 0]]
-        ends, lengths = ends[keep], lengths[keep]
-    return result
+    faces = read_edits(mesh) != FOLLOWS
+    if part_id is not None:
+        faces &= read_part_ids(mesh) == get_part(mesh, part_id).part_id
+    mark_edits(mesh, faces, FOLLOWS)
+    write_part_ids(mesh, read_part_ids(mesh))
+    return int(faces.sum())
 
 
 def assign_selected(mesh: bpy.types.Mesh, part_id: int) -> int:
@@ -99,6 +131,7 @@ def assign_selected(mesh: bpy.types.Mesh, part_id: int) -> int:
     chosen = _movable_selection(mesh)
     part_ids = read_part_ids(mesh)
     part_ids[chosen] = part_id
+    mark_edits(mesh, part_ids == part_id, FIXED)
     write_part_ids(mesh, part_ids)
     set_active_part(mesh, part_id)
     return int(chosen.sum())
@@ -111,6 +144,7 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
     (part_id,) = free_ids(np.unique(part_ids).tolist(), 1)
     part_ids[chosen] = part_id
     forget_retired(mesh, {part_id})
+    mark_edits(mesh, chosen, FIXED)
     write_part_ids(mesh, part_ids)
     if name:
         get_part(mesh, part_id).name = name
@@ -120,13 +154,12 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
-    for name in (PART_ATTRIBUTE, MEMORY_ATTRIBUTE):
-        attribute = mesh.attributes.get(name)
-        if attribute is not None:
-            mesh.attributes.remove(attribute)
+    drop_levels(mesh)
+    remove_attributes(mesh, PART_ATTRIBUTE, MEMORY_ATTRIBUTE, EDIT_ATTRIBUTE, ORIGIN_ATTRIBUTE)
     mesh.partsam.parts.clear()
     mesh.partsam.retired.clear()
     mesh.partsam.active_index = 0
+    mesh.partsam.origin = 0
 
 
 def _check_unlocked(mesh: bpy.types.Mesh, part_id: int) -> None:
@@ -145,27 +178,3 @@ def _movable_selection(mesh: bpy.types.Mesh) -> BoolArray:
     return movable
 
 
-def _heaviest(faces: IntArray, ids: IntArray, weights: np.ndarray) -> tuple[IntArray, IntArray]:
-    """Each face once, with the id of the largest weight sum; ties go to the smaller id."""
-    order = np.lexsort((ids, faces))
-    faces, ids, weights = faces[order], ids[order], weights[order]
-    starts = np.flatnonzero(np.r_[True, (faces[1:] != faces[:-1]) | (ids[1:] != ids[:-1])])
-    totals = np.add.reduceat(weights, starts)
-    faces, ids = faces[starts], ids[starts]
-    best = np.lexsort((ids, -totals, faces))
-    faces, ids = faces[best], ids[best]
-    first = np.r_[True, faces[1:] != faces[:-1]]
-    return faces[first], ids[first]
-
-
-def _nearest_ids(mesh: bpy.types.Mesh, faces: IntArray, part_ids: IntArray, receivers: BoolArray) -> IntArray:
-    """For each of `faces` the part of the nearest receiver, by face centre; UNASSIGNED without any."""
-    owners = np.flatnonzero(receivers)
-    if len(faces) == 0 or len(owners) == 0:
-        return np.full(len(faces), UNASSIGNED, dtype=np.int32)
-    centers = polygon_centers(mesh)
-    tree = KDTree(len(owners))
-    for index in owners.tolist():
-        tree.insert(centers[index], index)
-    tree.balance()
-    return part_ids[[tree.find(centers[index])[1] for index in faces.tolist()]]

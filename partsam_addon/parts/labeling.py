@@ -10,12 +10,18 @@ import numpy as np
 
 from ...backend.errors import MeshError
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, polygon_areas
-from .memory import recall, remember_vanishing, remembered_ids
+from .attributes import read_edits, read_part_ids
+from .edits import ABSORBED, FIXED, mark_edits
+from .growing import give_to_neighbors
+from .memory import is_customized, recall, remember_vanishing, remembered_ids
 from .palette import UNASSIGNED
-from .table import forget_retired, free_ids, get_part, locked_ids, read_part_ids, write_part_ids
+from .table import forget_retired, free_ids, get_part, locked_ids, write_part_ids
 
 KEEP = -1
 """Label of polygons whose part stays as it is."""
+
+LEAK_SHARE = 0.2
+"""Share of a label's area from which what lies outside of parts made by hand is a part of its own."""
 
 
 def write_labels(
@@ -23,13 +29,18 @@ def write_labels(
     polygon_labels: IntArray,
     *,
     confidences: Sequence[float] | FloatArray | None = None,
+    by_hand: bool = False,
+    renumber: bool = False,
 ) -> dict[int, int]:
     """Make parts of labels. Returns the part id that each label got.
 
     polygon_labels: int [P], one label from 0 for each polygon, or KEEP
     confidences: of label k at index k
+    by_hand: the parts are the user's: no cut changes them later. Else what the user made by hand before
+        outranks the labels
+    renumber: number the parts anew, from 1 without gaps, except for those that the user named or colored
 
-    Faces of locked parts stay. A new part takes over id, name and colour of the old part that it
+    Faces of locked parts stay. A new part takes over id, name and color of the old part that it
     shares most area with, each old part going to one new part at most; one that lies where a part
     was that the user had named becomes that part again; the others get free ids.
     `mesh` must not be in Edit mode.
@@ -38,25 +49,88 @@ def write_labels(
     if labels.shape != (len(mesh.polygons),):
         raise MeshError(f"{labels.size} labels for {len(mesh.polygons)} polygons; segment the mesh again")
     old = read_part_ids(mesh)
-    writable = (labels >= 0) & ~np.isin(old, locked_ids(mesh))
+    writable, absorbed = _writable(mesh, labels, old, by_hand=by_hand)
     present, groups = np.unique(labels[writable], return_inverse=True)
-    ids = _ids_of_groups(mesh, old, writable, groups, len(present))
+    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64) if len(present) else np.zeros(len(old))
+    inherited = _inherited(mesh, old, writable, groups, areas, renumber=renumber)
+    leaked = _leaked(labels, writable, groups, present, areas, inherited)
+    ids = _ids_of_groups(mesh, old, writable, groups, areas, inherited, without=leaked)
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
+    doomed = absorbed | (writable & (part_ids == UNASSIGNED))
+    receivers = ~doomed & ~np.isin(part_ids, [UNASSIGNED, *locked_ids(mesh)])
+    part_ids = give_to_neighbors(mesh, part_ids, doomed, receivers)
+    if by_hand:
+        mark_edits(mesh, writable, FIXED)
     remember_vanishing(mesh, old, part_ids)
     write_part_ids(mesh, part_ids)
-    result = dict(zip(present.tolist(), ids.tolist(), strict=True))
+    result = {label: part_id for label, part_id in zip(present.tolist(), ids.tolist(), strict=True) if part_id}
     _store_confidences(mesh, result, confidences)
     return result
 
 
+def _writable(
+    mesh: bpy.types.Mesh, labels: IntArray, old: IntArray, *, by_hand: bool
+) -> tuple[BoolArray, BoolArray]:
+    """Which polygons [P] take their label, and which take the part around them."""
+    writable = (labels >= 0) & ~np.isin(old, locked_ids(mesh))
+    if by_hand:
+        return writable, np.zeros(len(old), dtype=bool)
+    edits = read_edits(mesh)
+    writable &= edits != FIXED
+    absorbed = writable & (edits == ABSORBED)
+    if (writable == absorbed).all():
+        return writable, np.zeros(len(old), dtype=bool)  # nothing is around that could take them
+    return writable & ~absorbed, absorbed
+
+
+def _inherited(
+    mesh: bpy.types.Mesh,
+    old: IntArray,
+    writable: BoolArray,
+    groups: IntArray,
+    areas: FloatArray,
+    *,
+    renumber: bool,
+) -> dict[int, int]:
+    """Ids that groups [N] of writable faces take over from the parts that were there."""
+    ignore = set(np.unique(old[~writable]).tolist())
+    if renumber:
+        ignore |= {part.part_id for part in mesh.partsam.parts if not is_customized(part)}
+    return match_by_overlap(groups, old[writable], areas[writable], ignore=ignore)
+
+
+def _leaked(
+    labels: IntArray,
+    writable: BoolArray,
+    groups: IntArray,
+    present: IntArray,
+    areas: FloatArray,
+    inherited: dict[int, int],
+) -> set[int]:
+    """Groups that are only what sticks out of parts made by hand, and were no part before."""
+    if len(present) == 0:
+        return set()
+    count = int(labels.max(initial=0)) + 1
+    whole = np.bincount(labels[labels >= 0], weights=areas[labels >= 0], minlength=count)[present]
+    open_area = np.bincount(groups, weights=areas[writable], minlength=len(present))
+    return set(np.flatnonzero(open_area < LEAK_SHARE * whole).tolist()) - set(inherited)
+
+
 def _ids_of_groups(
-    mesh: bpy.types.Mesh, old: IntArray, writable: BoolArray, groups: IntArray, count: int
+    mesh: bpy.types.Mesh,
+    old: IntArray,
+    writable: BoolArray,
+    groups: IntArray,
+    areas: FloatArray,
+    inherited: dict[int, int],
+    *,
+    without: set[int],
 ) -> IntArray:
-    """A part id for each of the `count` groups [N] of writable faces: inherited, recalled or free."""
-    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
+    """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`."""
+    count = int(groups.max(initial=-1)) + 1
     kept = set(np.unique(old[~writable]).tolist())
-    ids = match_by_overlap(groups, old[writable], areas[writable], ignore=kept)
+    ids = dict.fromkeys(without, UNASSIGNED) | inherited
     present = {part.part_id for part in mesh.partsam.parts}
     ids |= recall(mesh, writable, groups, areas, taken=present | kept, settled=ids)
     used = kept | set(ids.values())

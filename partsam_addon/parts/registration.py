@@ -7,9 +7,9 @@ import bpy
 from bpy.props import PointerProperty
 
 from . import undo
-from .table import PARTSAM_PG_part, PARTSAM_PG_parts
+from .schema import PARTSAM_PG_parts, classes
 
-classes: tuple[type, ...] = (PARTSAM_PG_part, PARTSAM_PG_parts)
+__all__ = ["classes", "register_properties", "unregister_properties"]
 
 
 def register_properties() -> None:

@@ -9,102 +9,52 @@ mesh and follow undo. The table is kept in step by `sync_table`; where they diff
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from bpy.props import (
-    BoolProperty,
-    CollectionProperty,
-    FloatProperty,
-    FloatVectorProperty,
-    IntProperty,
-    StringProperty,
-)
 
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import (
-    FloatArray,
-    IntArray,
-    polygon_areas,
-    read_polygon_integers,
-    write_polygon_integers,
-)
+from ..mesh_exchange.arrays import FloatArray, IntArray, polygon_areas, write_polygon_integers
+from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
+from .edits import FIXED
 from .memory import is_customized
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, default_name, part_color
+from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
 
 MAX_RETIRED = 256
-"""Former parts that are remembered, so that their name and colour come back with their faces."""
+"""Former parts that are remembered, so that their name and color come back with their faces."""
 
 
-def _keep_name_unique(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    table = part.id_data.partsam.parts
-    unique = unique_name(part.name, (other.name for other in table if other.part_id != part.part_id))
-    if unique != part.name:
-        part.name = unique
+@dataclass(frozen=True)
+class Faces:
+    """What is known of each polygon, all [P]: see `attributes`; areas float, the others int32."""
 
-
-def _redraw(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    part.id_data.update_tag()
-
-
-class PARTSAM_PG_part(bpy.types.PropertyGroup):
-    """One part of a mesh."""
-
-    part_id: IntProperty(name="Id", description="Value of the face attribute partsam_part")
-    name: StringProperty(
-        name="Name",
-        description="Name of the part; vertex groups, objects, materials and bones are called by it",
-        update=_keep_name_unique,
-    )
-    color: FloatVectorProperty(
-        name="Colour",
-        description="Colour of the part in the viewport",
-        subtype="COLOR_GAMMA",
-        size=3,
-        min=0.0,
-        max=1.0,
-        update=_redraw,
-    )
-    locked: BoolProperty(
-        name="Locked",
-        description="Keep the faces of this part when the mesh is segmented again or parts are edited",
-    )
-    confidence: FloatProperty(
-        name="Confidence",
-        description="How sure the network is of this part; below zero where it was made by hand",
-        default=-1.0,
-        min=-1.0,
-        max=1.0,
-    )
-    face_count: IntProperty(name="Faces", description="Number of faces of the part")
-    area: FloatProperty(name="Area", description="Surface area of the part, without the object's scale")
-
-
-class PARTSAM_PG_parts(bpy.types.PropertyGroup):
-    """The parts of a mesh, in the order of the list; `retired` ones have lost all their faces."""
-
-    parts: CollectionProperty(type=PARTSAM_PG_part)
-    active_index: IntProperty(name="Active Part", description="Part that the buttons work on")
-    retired: CollectionProperty(type=PARTSAM_PG_part)
+    part_ids: IntArray
+    areas: FloatArray
+    edits: IntArray
+    atoms: IntArray
 
 
 def has_parts(mesh: bpy.types.Mesh) -> bool:
     """Whether `mesh` has been segmented. Works in every mode."""
-    return len(mesh.partsam.parts) > 0 and PART_ATTRIBUTE in mesh.attributes
+    attribute = mesh.attributes.get(PART_ATTRIBUTE)
+    if attribute is None or (attribute.data_type, attribute.domain) != ("INT", "FACE"):
+        return False
+    # Without an origin the table was never made: the faces came from another mesh.
+    return len(mesh.partsam.parts) > 0 or mesh.partsam.origin == 0
 
 
-def read_part_ids(mesh: bpy.types.Mesh) -> IntArray:
-    """Part id of each polygon, int32 [P]; 0 where it is in no part. `mesh` must not be in Edit mode."""
-    ids = read_polygon_integers(mesh, PART_ATTRIBUTE)
-    if ids is None:
-        return np.full(len(mesh.polygons), UNASSIGNED, dtype=np.int32)
-    return np.maximum(ids, UNASSIGNED)
+def is_outdated(mesh: bpy.types.Mesh) -> bool:
+    """Whether faces were added or removed since the parts were counted. Not in Edit mode."""
+    return has_parts(mesh) and mesh.partsam.face_count != len(mesh.polygons)
 
 
 def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray) -> None:
-    """Store the part id of each polygon, int32 [P], and bring the table into step."""
+    """Store the part id of each polygon, int32 [P], and bring the table into step. Not in Edit mode."""
     write_polygon_integers(mesh, PART_ATTRIBUTE, part_ids)
+    mark_origin(mesh)
     sync_table(mesh, part_ids)
 
 
@@ -114,12 +64,12 @@ def sync_table(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> None:
     part_ids: int32 [P], if the caller has them at hand. `mesh` must not be in Edit mode.
     """
     ids = read_part_ids(mesh) if part_ids is None else part_ids
-    match_table(mesh, ids, polygon_areas(mesh))
+    match_table(mesh, Faces(ids, polygon_areas(mesh), read_edits(mesh), read_atoms(mesh)))
 
 
-def match_table(mesh: bpy.types.Mesh, part_ids: IntArray, areas: FloatArray) -> None:
-    """`sync_table` from the part ids and areas [P] of the faces, for a mesh in any mode."""
-    counts, areas = _measure(part_ids, areas)
+def match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
+    """`sync_table` from what is known of the faces, for a mesh in any mode."""
+    counts, areas = _measure(faces.part_ids, faces.areas)
     table = mesh.partsam
     active = active_part(mesh)
     active_id = active.part_id if active is not None else UNASSIGNED
@@ -132,10 +82,25 @@ def match_table(mesh: bpy.types.Mesh, part_ids: IntArray, areas: FloatArray) -> 
         if part_id != UNASSIGNED and part_id not in known:
             _add_part(mesh, part_id)
     _sort(table)
+    fixed = np.bincount(faces.part_ids[faces.edits == FIXED], minlength=len(counts))
+    levels = _levels_of_parts(mesh, faces, len(counts))
     for part in table.parts:
         part.face_count = int(counts[part.part_id])
         part.area = float(areas[part.part_id])
+        part.by_hand = bool(fixed[part.part_id])
+        part.level = levels[part.part_id]
+    table.face_count, table.area = len(faces.part_ids), float(areas.sum())
     _activate(mesh, active_id)
+
+
+def adopt_description(mesh: bpy.types.Mesh, part_id: int, described: PARTSAM_PG_part) -> None:
+    """Have a part that is about to get faces look as one of another mesh."""
+    forget_retired(mesh, {part_id})
+    kept = mesh.partsam.retired.add()
+    kept.part_id = part_id
+    _copy_description(described, kept)
+    if not is_customized(described):
+        kept.name, kept.color = default_name(part_id), part_color(part_id)
 
 
 def forget_retired(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:
@@ -192,24 +157,23 @@ def color_table(mesh: bpy.types.Mesh) -> FloatArray:
     return colors
 
 
-def unique_name(name: str, taken: Iterable[str]) -> str:
-    """`name`, with a number if it is taken, as Blender numbers its data."""
-    names = set(taken)
-    base = name or "Part"
-    if base not in names:
-        return base
-    number = 1
-    while f"{base}.{number:03d}" in names:
-        number += 1
-    return f"{base}.{number:03d}"
-
-
 def _measure(part_ids: IntArray, areas: FloatArray) -> tuple[IntArray, FloatArray]:
     size = int(part_ids.max(initial=0)) + 1
     counts = np.bincount(part_ids, minlength=size)
     weights = np.nan_to_num(areas).astype(np.float64)
     totals: FloatArray = np.bincount(part_ids, weights=weights, minlength=size).astype(np.float64)
     return counts, totals
+
+
+def _levels_of_parts(mesh: bpy.types.Mesh, faces: Faces, size: int) -> list[int]:
+    """Number of the level that most faces of each part id belong to; 0 for none."""
+    levels = mesh.partsam.levels
+    votes = np.zeros((len(levels) + 1, size), dtype=np.int64)
+    for row, level in enumerate(levels):
+        inside = (faces.atoms >= level.first_atom) & (faces.atoms < level.first_atom + level.atom_count)
+        votes[row] = np.bincount(faces.part_ids[inside], minlength=size)
+    numbers = np.array([*(level.number for level in levels), 0])
+    return numbers[np.where(votes.sum(axis=0) > 0, votes.argmax(axis=0), len(levels))].tolist()
 
 
 def _add_part(mesh: bpy.types.Mesh, part_id: int) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
+from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .palette import UNASSIGNED
-from .table import match_table
+from .table import Faces, match_table
 
 
 @persistent
@@ -29,13 +30,13 @@ def _follow(*_arguments: object) -> None:
 def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
     """Make the table of a mesh in Edit mode hold the parts that the edit mesh has."""
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    layer = edit_mesh.faces.layers.int.get(PART_ATTRIBUTE)
-    ids = np.zeros(len(edit_mesh.faces), dtype=np.int32)
-    areas = np.zeros(len(ids))
-    if layer is not None:
-        for index, face in enumerate(edit_mesh.faces):
-            ids[index], areas[index] = face[layer], face.calc_area()
-    match_table(mesh, np.maximum(ids, UNASSIGNED), areas)
+    values = np.zeros((3, len(edit_mesh.faces)), dtype=np.int32)
+    for row, name in zip(values, (PART_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE), strict=True):
+        layer = edit_mesh.faces.layers.int.get(name)
+        if layer is not None:
+            row[:] = [face[layer] for face in edit_mesh.faces]
+    areas = np.array([face.calc_area() for face in edit_mesh.faces], dtype=np.float32)
+    match_table(mesh, Faces(np.maximum(values[0], UNASSIGNED), areas, values[1], values[2]))
 
 
 def register() -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..mesh_exchange.arrays import BoolArray, polygon_flags, touched_elements, write_flags
-from .table import get_part, read_part_ids
+from .attributes import read_part_ids
+from .table import get_part
 
 
 def select_part(mesh: bpy.types.Mesh, part_id: int, *, extend: bool = False) -> int:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The face attributes that hold what is known of each polygon. None of this works in Edit mode.
+
+`partsam_part` (its id is public) is the part; `.partsam_edit` what was done by hand (see `edits`);
+`.partsam_tree` the atom of the part tree (see `levels`); `.partsam_origin` the table that the id belongs to.
+"""
+
+from __future__ import annotations
+
+import random
+
+import bpy
+import numpy as np
+
+from ..constants import PART_ATTRIBUTE
+from ..mesh_exchange.arrays import IntArray, read_polygon_integers, write_polygon_integers
+from .palette import UNASSIGNED
+
+EDIT_ATTRIBUTE = ".partsam_edit"
+TREE_ATTRIBUTE = ".partsam_tree"
+ORIGIN_ATTRIBUTE = ".partsam_origin"
+
+NO_ATOM = 0
+"""Atom of faces that no level decides on."""
+
+
+def read_part_ids(mesh: bpy.types.Mesh) -> IntArray:
+    """Part id of each polygon, int32 [P]; 0 where it is in no part."""
+    return np.maximum(_read(mesh, PART_ATTRIBUTE), UNASSIGNED)
+
+
+def read_edits(mesh: bpy.types.Mesh) -> IntArray:
+    """`edits.FOLLOWS`, `FIXED` or `ABSORBED` for each polygon, int32 [P]."""
+    return _read(mesh, EDIT_ATTRIBUTE)
+
+
+def read_atoms(mesh: bpy.types.Mesh) -> IntArray:
+    """The atom of each polygon, int32 [P]; NO_ATOM where no level decides."""
+    return _read(mesh, TREE_ATTRIBUTE)
+
+
+def read_foreign(mesh: bpy.types.Mesh) -> IntArray:
+    """The origin of polygons that came from a mesh with another table, int32 [P]; 0 for all others."""
+    origins = _read(mesh, ORIGIN_ATTRIBUTE)
+    return np.where(origins != mesh.partsam.origin, origins, 0)
+
+
+def mark_origin(mesh: bpy.types.Mesh) -> None:
+    """Have every face carry the number of this mesh's table, which no other mesh of the file has."""
+    table = mesh.partsam
+    if table.origin == 0 or any(m.partsam.origin == table.origin for m in bpy.data.meshes if m != mesh):
+        table.origin = random.SystemRandom().randrange(1, 2**31)
+    if (_read(mesh, ORIGIN_ATTRIBUTE) != table.origin).any():
+        write_polygon_integers(
+            mesh, ORIGIN_ATTRIBUTE, np.full(len(mesh.polygons), table.origin, dtype=np.int32)
+        )
+
+
+def remove_attributes(mesh: bpy.types.Mesh, *names: str) -> None:
+    """Remove those of these attributes that the mesh has."""
+    for name in names:
+        attribute = mesh.attributes.get(name)
+        if attribute is not None:
+            mesh.attributes.remove(attribute)
+
+
+def _read(mesh: bpy.types.Mesh, name: str) -> IntArray:
+    values = read_polygon_integers(mesh, name)
+    return np.zeros(len(mesh.polygons), dtype=np.int32) if values is None else values

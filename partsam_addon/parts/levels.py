@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The levels of a mesh: what Granularity can cut anew, stored with the mesh.
+
+Segment makes a level of the whole mesh, Split Again one of a part. Each face belongs to the level that
+was made last where it lies: its atom in `.partsam_tree` says to which. Cutting a level changes only its
+own faces, and needs no backend.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ..mesh_exchange.arrays import BoolArray, IntArray, write_polygon_integers
+from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
+from .part_tree import Cut, PartTree
+from .schema import PARTSAM_PG_level
+from .table import active_part
+
+
+def store_level(
+    mesh: bpy.types.Mesh, atoms: IntArray, tree: PartTree, *, tree_id: str, cut: Cut, title: str, whole: bool
+) -> PARTSAM_PG_level:
+    """Add a level. Not in Edit mode.
+
+    atoms: int [P], the atom of `tree` of each polygon; below 0 where the polygon is not in the level
+    whole: the level replaces all others
+    """
+    levels = mesh.partsam.levels
+    stored = read_atoms(mesh)
+    if whole:
+        levels.clear()
+        stored[:] = NO_ATOM
+    else:
+        _drop_levels_without_faces(mesh, stored)
+    number = max((level.number for level in levels), default=0) + 1
+    first = max((level.first_atom + level.atom_count for level in levels), default=1)
+    level = levels.add()
+    level.number, level.title, level.tree_id = number, title, tree_id
+    level.first_atom, level.atom_count, level.data = first, tree.atom_count, tree.to_text()
+    note_cut(level, cut)
+    inside = atoms >= 0
+    stored[inside] = first + atoms[inside]
+    write_polygon_integers(mesh, TREE_ATTRIBUTE, stored)
+    return level
+
+
+def note_cut(level: PARTSAM_PG_level, cut: Cut) -> None:
+    """Store where `level` is cut."""
+    level.granularity, level.refine = cut.granularity, cut.strength is not None
+    if cut.strength is not None:
+        level.strength = cut.strength
+
+
+def cut_of(level: PARTSAM_PG_level) -> Cut:
+    """Where `level` is cut."""
+    return Cut(level.granularity, level.strength if level.refine else None)
+
+
+def faces_of_level(mesh: bpy.types.Mesh, level: PARTSAM_PG_level) -> BoolArray:
+    """Which polygons belong to `level`, bool [P]. Not in Edit mode."""
+    atoms = read_atoms(mesh)
+    return (atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)
+
+
+def cut_labels(
+    mesh: bpy.types.Mesh, level: PARTSAM_PG_level, granularity: float
+) -> tuple[IntArray, np.ndarray]:
+    """Labels int32 [P] of `level` at `granularity`, -1 outside of it, and their confidences [L].
+
+    Raises MeshError where the stored tree cannot be read. Not in Edit mode.
+    """
+    of_atom, confidences = PartTree.from_text(level.data).cut(granularity)
+    inside = faces_of_level(mesh, level)
+    labels = np.full(len(inside), -1, dtype=np.int32)
+    labels[inside] = of_atom[read_atoms(mesh)[inside] - level.first_atom]
+    return labels, confidences
+
+
+def find_level(mesh: bpy.types.Mesh, number: int) -> PARTSAM_PG_level | None:
+    """The level with this number."""
+    return next((level for level in mesh.partsam.levels if level.number == number), None)
+
+
+def driven_level(mesh: bpy.types.Mesh) -> PARTSAM_PG_level | None:
+    """The level that Granularity drives: that of the active part, else the first. Works in every mode."""
+    levels = mesh.partsam.levels
+    if len(levels) == 0:
+        return None
+    part = active_part(mesh)
+    found = None if part is None else find_level(mesh, part.level)
+    return levels[0] if found is None else found
+
+
+def drop_levels(mesh: bpy.types.Mesh) -> None:
+    """Forget all part trees; the parts stay. Not in Edit mode."""
+    mesh.partsam.levels.clear()
+    remove_attributes(mesh, TREE_ATTRIBUTE)
+    for part in mesh.partsam.parts:
+        part.level = 0
+
+
+def stored_bytes(mesh: bpy.types.Mesh) -> int:
+    """What the part trees take in memory and in an uncompressed file. Works in every mode."""
+    if TREE_ATTRIBUTE not in mesh.attributes:
+        return 0
+    return 4 * mesh.partsam.face_count + sum(len(level.data) for level in mesh.partsam.levels)
+
+
+def _drop_levels_without_faces(mesh: bpy.types.Mesh, atoms: IntArray) -> None:
+    levels = mesh.partsam.levels
+    for index in reversed(range(len(levels))):
+        level = levels[index]
+        if not ((atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)).any():
+            levels.remove(index)

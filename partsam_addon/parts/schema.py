@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is stored with a mesh beside its face attributes: the table of parts and the levels of the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    StringProperty,
+)
+
+
+def _keep_name_unique(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    table = part.id_data.partsam.parts
+    unique = unique_name(part.name, (other.name for other in table if other.part_id != part.part_id))
+    if unique != part.name:
+        part.name = unique
+
+
+def _redraw(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    part.id_data.update_tag()
+
+
+class PARTSAM_PG_part(bpy.types.PropertyGroup):
+    """One part of a mesh."""
+
+    part_id: IntProperty(name="Id", description="Value of the face attribute partsam_part")
+    name: StringProperty(
+        name="Name",
+        description="Name of the part; vertex groups, objects, materials and bones are called by it",
+        update=_keep_name_unique,
+    )
+    color: FloatVectorProperty(
+        name="Color",
+        description="Color of the part in the viewport",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        update=_redraw,
+    )
+    locked: BoolProperty(
+        name="Locked",
+        description="Keep the faces of this part when the mesh is segmented again or parts are edited",
+    )
+    confidence: FloatProperty(
+        name="Confidence",
+        description="How sure the network is of this part; below zero where it was made by hand",
+        default=-1.0,
+        min=-1.0,
+        max=1.0,
+    )
+    face_count: IntProperty(name="Faces", description="Number of faces of the part")
+    area: FloatProperty(name="Area", description="Surface area of the part, without the object's scale")
+    by_hand: BoolProperty(
+        name="By Hand",
+        description="Made or changed by hand: Granularity, Refine and Segment leave its faces alone",
+    )
+    level: IntProperty(name="Level", description="Number of the level whose granularity decides on the part")
+
+
+class PARTSAM_PG_level(bpy.types.PropertyGroup):
+    """One segmentation of the mesh, or of one part of it, that can be cut at any granularity.
+
+    Its part tree is stored as atoms (faces that no granularity tells apart): the face attribute
+    `.partsam_tree` holds the atom of each face, `data` the labels of the atoms. See `levels`.
+    """
+
+    number: IntProperty(name="Number", description="Number of the level, from 1; never used twice in a mesh")
+    title: StringProperty(name="Title", description="What was segmented: a part's name; empty: the whole mesh")
+    tree_id: StringProperty(name="Tree", description="Name of the part tree, the same in copies of the mesh")
+    first_atom: IntProperty()
+    atom_count: IntProperty()
+    data: StringProperty()
+    granularity: FloatProperty(name="Granularity", description="Where the tree is cut", default=0.5)
+    refine: BoolProperty(name="Refine", description="Whether borders are to be refined", default=True)
+    strength: FloatProperty(name="Strength", description="Strength of the refinement", default=1.0)
+
+
+class PARTSAM_PG_parts(bpy.types.PropertyGroup):
+    """The parts of a mesh, ordered by id; `retired` ones have lost all their faces."""
+
+    parts: CollectionProperty(type=PARTSAM_PG_part)
+    active_index: IntProperty(name="Active Part", description="Part that the buttons work on")
+    retired: CollectionProperty(type=PARTSAM_PG_part)
+    levels: CollectionProperty(type=PARTSAM_PG_level)
+    origin: IntProperty(name="Origin", description="Number of this table, which its faces carry; 0: none yet")
+    face_count: IntProperty(name="Faces", description="Number of faces when the parts were counted")
+    area: FloatProperty(name="Area", description="Surface area of the mesh when the parts were counted")
+
+
+def unique_name(name: str, taken: Iterable[str]) -> str:
+    """`name`, with a number if it is taken, as Blender numbers its data."""
+    names = set(taken)
+    base = name or "Part"
+    if base not in names:
+        return base
+    number = 1
+    while f"{base}.{number:03d}" in names:
+        number += 1
+    return f"{base}.{number:03d}"
+
+
+classes: tuple[type, ...] = (PARTSAM_PG_part, PARTSAM_PG_level, PARTSAM_PG_parts)
