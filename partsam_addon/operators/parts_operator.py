@@ -48,7 +48,7 @@ class PartsOperator(_OperatorBase):
         return {"FINISHED"}
 
     def run(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        """Do the work on one object outside its Edit mode, its table and faces in step; what to tell the user."""
+        """Do the work on one object, out of Edit mode, table and faces in step; what to tell the user."""
         check_editable(obj)
         with object_mode(context, obj):
             bring_together(obj.data)
@@ -82,7 +82,7 @@ class OnePartOperator(PartsOperator):
 class ApplyOperator(PartsOperator):
     """An operator on all selected objects that have parts (or the active one), each mesh once.
 
-    All objects are looked at before the first is changed. Those that `check` refuses are left out and named
+    All objects are looked at before the first is changed. Those that `look` refuses are left out and named
     in the report; where it refuses all, nothing happens.
     """
 
@@ -113,7 +113,7 @@ class ApplyOperator(PartsOperator):
         self.report({"WARNING" if warnings else "INFO"}, "; ".join(messages + warnings))
         return {"FINISHED"}
 
-    def check(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
+    def look(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
         """Raise PartSAMError where `work` could not be done on `obj`, out of Edit mode. Changes nothing."""
 
     def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -127,5 +127,5 @@ class ApplyOperator(PartsOperator):
     def _look(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
         with object_mode(context, obj):
             bring_together(obj.data)
-            self.check(context, obj)
+            self.look(context, obj)
         return ""

@@ -18,7 +18,16 @@ from .editing import (
 )
 from .edits import has_edits
 from .labeling import KEEP, write_labels
-from .levels import cut_labels, cut_of, driven_level, drop_levels, find_level, note_cut, store_level, stored_bytes
+from .levels import (
+    cut_labels,
+    cut_of,
+    driven_level,
+    drop_levels,
+    find_level,
+    note_cut,
+    store_level,
+    stored_bytes,
+)
 from .origin import bring_together
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
 from .part_tree import Cut, PartTree

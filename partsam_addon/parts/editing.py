@@ -176,5 +176,3 @@ def _movable_selection(mesh: bpy.types.Mesh) -> BoolArray:
     if not movable.any():
         raise PromptError("All selected faces belong to locked parts; unlock them first")
     return movable
-
-

@@ -64,7 +64,9 @@ def write_labels(
         mark_edits(mesh, writable, FIXED)
     remember_vanishing(mesh, old, part_ids)
     write_part_ids(mesh, part_ids)
-    result = {label: part_id for label, part_id in zip(present.tolist(), ids.tolist(), strict=True) if part_id}
+    result = {
+        label: part_id for label, part_id in zip(present.tolist(), ids.tolist(), strict=True) if part_id
+    }
     _store_confidences(mesh, result, confidences)
     return result
 

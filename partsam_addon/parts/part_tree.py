@@ -61,7 +61,9 @@ class PartTree:
         confidences = np.asarray(self.confidences)[first].astype("<f2")
         sizes = (len(rows), len(first), self.atom_count, confidences.shape[1])
         parts = (rows.reshape(-1).astype("<u2"), distinct, confidences)
-        payload = b"".join([_HEADER.pack(_VERSION, *sizes), *(np.ascontiguousarray(p).tobytes() for p in parts)])
+        payload = b"".join(
+            [_HEADER.pack(_VERSION, *sizes), *(np.ascontiguousarray(p).tobytes() for p in parts)]
+        )
         return base64.b85encode(zlib.compress(payload, 9)).decode("ascii")
 
     @staticmethod

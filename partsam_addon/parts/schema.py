@@ -73,7 +73,9 @@ class PARTSAM_PG_level(bpy.types.PropertyGroup):
     """
 
     number: IntProperty(name="Number", description="Number of the level, from 1; never used twice in a mesh")
-    title: StringProperty(name="Title", description="What was segmented: a part's name; empty: the whole mesh")
+    title: StringProperty(
+        name="Title", description="What was segmented: a part's name; empty: the whole mesh"
+    )
     tree_id: StringProperty(name="Tree", description="Name of the part tree, the same in copies of the mesh")
     first_atom: IntProperty()
     atom_count: IntProperty()
