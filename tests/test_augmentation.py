@@ -39,7 +39,7 @@ def sphere(count: int, radius: float = 1.0) -> Tensor:
 def labelled(points: Tensor, part: int = 0) -> LabelledPoints:
     normals = torch.nn.functional.normalize(points, dim=-1)
     ids = torch.full(points.shape[:2], part)
-    return LabelledPoints(points, normals, torch.rand_like(points), ids)
+    return LabelledPoints(points, normals, torch.rand_like(points), ids, ids[:, None].clone())
 
 
 @pytest.mark.parametrize("make", [
@@ -135,8 +135,8 @@ def test_inside_of_an_open_bowl_is_visible() -> None:
 
 def test_keeping_the_visible_removes_the_inner_part() -> None:
     outer, inner = labelled(sphere(20_000), 0), labelled(sphere(20_000, 0.5), 1)
-    both = LabelledPoints(*(torch.cat([getattr(outer, f), getattr(inner, f)], dim=1) for f in (
-        "points", "normals", "colors", "part_ids")))  # fmt: skip
+    both = LabelledPoints(*(torch.cat([getattr(outer, f), getattr(inner, f)], dim=dim) for f, dim in (
+        ("points", 1), ("normals", 1), ("colors", 1), ("part_ids", 1), ("other_ids", 2))))  # fmt: skip
     kept = keep_visible(both, 5000)
     assert kept.points.shape == (1, 5000, 3)
     assert float((kept.part_ids == 0).float().mean()) > 0.99

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backend.training.clicks import ClickConfig, corrective_clicks, deep_points, first_clicks
 
-EXACT = ClickConfig(candidates=64, others=4000, random=0.0)
+EXACT = ClickConfig(candidates=64, others=4000, random=0.0, random_first=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_first_click_is_near_the_middle_of_a_disc() -> None:
 def test_depth_is_close_to_the_exact_maximum() -> None:
     points = torch.rand(3, 3000, 3)
     regions = torch.stack([points[..., 0] < 0.4, (points - 0.5).norm(dim=-1) < 0.4], dim=1)
-    index = deep_points(points, regions, ClickConfig(random=0.0))
+    index = deep_points(points, regions, ClickConfig(), random=0.0)
     for b in range(3):
         for m in range(2):
             inside, outside = points[b][regions[b, m]], points[b][~regions[b, m]]
@@ -78,7 +78,7 @@ def test_the_larger_of_both_errors_wins() -> None:
 def test_random_share_is_spread_over_the_region() -> None:
     points = flat_square(2000)[:1].expand(64, -1, -1)
     targets = (points[..., 0] < 0.5)[:, None]
-    index = first_clicks(points, targets, ClickConfig(random=1.0))
+    index = first_clicks(points, targets, ClickConfig(random_first=1.0))
     clicked = picked(points, index)[:, 0, 0]
     assert (clicked < 0.5).all()
     assert float(clicked.std()) > 0.1
@@ -103,4 +103,4 @@ def test_single_point_regions_are_found() -> None:
     regions = torch.zeros(2, 3, 500, dtype=torch.bool)
     wanted = torch.tensor([[0, 250, 499], [7, 8, 9]])
     regions.scatter_(2, wanted[..., None], True)
-    assert torch.equal(deep_points(points, regions, ClickConfig()), wanted)
+    assert torch.equal(deep_points(points, regions, ClickConfig(), random=0.1), wanted)

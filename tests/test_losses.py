@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from backend.training.losses import (
+    Alternatives,
     LossConfig,
     dice_loss,
     focal_loss,
     hard_iou,
     mask_losses,
+    ranking_loss,
     triplet_contrast,
 )
 
@@ -79,6 +81,37 @@ def test_only_the_best_of_three_masks_is_trained() -> None:
     assert float(losses.iou) == pytest.approx(1 / 3)
     assert scores.grad is not None
     torch.testing.assert_close(scores.grad, torch.tensor([[[0.0, -2 / 3, 0.0]]]))
+
+
+def test_target_and_alternatives_are_matched_to_different_masks() -> None:
+    small, large = torch.tensor([1, 0, 0, 0]) > 0, torch.tensor([1, 1, 1, 0]) > 0
+    # The first mask is nearest to both; it must go to the target, the second one to the alternative.
+    logits = torch.tensor([[3.0, -2, -2, -3], [1.0, 1, -1, -3], [-3.0, -3, -3, 3]])[
+        None, None
+    ].requires_grad_()
+    others = Alternatives(large[None, None, None], torch.ones(1, 1, 1) > 0)
+    config = LossConfig(iou=0, alternatives=0.5)
+    losses = mask_losses(logits, torch.rand(1, 1, 3), small[None, None], torch.ones(1, 1) > 0, config, others)
+    assert losses.best.tolist() == [[0]]
+    losses.total.backward()
+    assert logits.grad is not None
+    assert (logits.grad[0, 0, 2] == 0).all()
+    assert float(logits.grad[0, 0, 1, 2]) < 0  # drawn towards the larger part
+    without = Alternatives(others.masks, ~others.valid)
+    plain = mask_losses(logits, torch.rand(1, 1, 3), small[None, None], torch.ones(1, 1) > 0, config)
+    same = mask_losses(logits, torch.rand(1, 1, 3), small[None, None], torch.ones(1, 1) > 0, config, without)
+    torch.testing.assert_close(same.total, plain.total)
+
+
+def test_ranking_loss_counts_pairs_in_the_wrong_order() -> None:
+    truth = torch.tensor([[[0.9, 0.5, 0.1]]])
+    right = ranking_loss(truth * 10, truth)
+    wrong = ranking_loss(truth.flip(2) * 10, truth)
+    assert float(right) < 0.01
+    assert float(wrong) > 10
+    # Equal scores: half a bit for each pair, weighted by how far the truth is apart.
+    even = ranking_loss(torch.zeros(1, 1, 3), truth)
+    assert float(even) == pytest.approx((0.4 + 0.8 + 0.4) * math.log(2))
 
 
 def test_total_is_the_weighted_sum_over_valid_masks_only() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import lzma
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from backend.training.batch import (
     shape_weights,
 )
 from backend.training.clicks import ClickConfig, corrective_clicks, first_clicks
+from backend.training.interaction import alternatives, joint_prompts
 from backend.training.losses import LossConfig, mask_losses, triplet_contrast
 from backend.training.mesh_store import MeshStore
 from backend.training.packing import load_shapes, pack_store, read_packed
@@ -289,6 +291,67 @@ def test_batches_have_fixed_shapes_and_consistent_masks(shapes: ShapeSet, compos
     assert int(is_composed.sum()) == round(4 * composed)
 
 
+def test_other_labelings_come_along(shapes: ShapeSet) -> None:
+    store = MeshStore.from_shapes(shapes.subset([1]))  # five boxes, and two halves of two
+    torch.manual_seed(0)
+    batch = BatchSampler(store, BatchConfig(shapes=6, points=400, composed=0, fused=0))()
+    for ids, other in zip(batch.part_ids, batch.other_ids, strict=True):
+        fine, coarse = (ids, other[0]) if ids.max() > 1 else (other[0], ids)
+        assert torch.equal(torch.where(fine == 4, -1, (fine >= 2).long()), coarse)
+        assert (other[1] == -1).all()  # there is no third labeling
+
+
+def test_crops_look_at_a_ball(shapes: ShapeSet) -> None:
+    torch.manual_seed(0)
+    store = MeshStore.from_shapes(shapes.subset([1]))
+    config = BatchConfig(shapes=8, points=300, composed=0, fused=0, cropped=1.0, augmentation=STILL)
+    batch = BatchSampler(store, config)()
+    fine = (
+        torch.stack([batch.part_ids, batch.other_ids[:, 0]]).amax(dim=(0, 2)) > 1
+    )  # not only halves in sight
+    assert int(fine.sum()) >= 4
+    for ids, other in zip(batch.part_ids[fine], batch.other_ids[fine, 0], strict=True):
+        boxes_seen = ids if ids.max() > other.max() else other
+        assert len(boxes_seen.unique()) < 5  # some boxes of the row are out of sight
+    extent = batch.points.amax(dim=1) - batch.points.amin(dim=1)
+    torch.testing.assert_close(extent.amax(dim=1), torch.full((8,), 1.8))  # what is left fills the cube
+
+
+def test_poses_of_one_model_count_as_one_shape(shapes: ShapeSet) -> None:
+    paths = ["other.glb", "a.glb@walk", "a.glb@run"]
+    info = tuple({"names": ["component", "half"], "repo": "one", "path": path} for path in paths)
+    posed = dataclasses.replace(shapes.subset([0, 1, 1]), info=info)
+    weights = shape_weights(MeshStore.from_shapes(posed), BatchConfig())
+    torch.testing.assert_close(weights * 2, torch.tensor([1, 0.5, 0.5], dtype=torch.float64))
+
+
+def test_alternatives_nest_with_the_target_and_differ_from_it() -> None:
+    points = torch.arange(100)
+    target = (points < 20)[None, None]
+    whole, same, crossing, apart = (points < 50, points < 21, (points > 10) & (points < 40), points >= 20)
+    for other, wanted in ((whole, True), (same, False), (crossing, False), (apart, False)):
+        ids = torch.where(other, 0, -1)[None, None]
+        found = alternatives(target, ids, torch.tensor([[15]]), None)
+        assert bool(found.valid[0, 0, 0]) == wanted
+    twice = torch.where(whole, 0, -1).expand(1, 2, -1)
+    assert alternatives(target, twice, torch.tensor([[15]]), None).valid.tolist() == [[[True, False]]]
+    assert not alternatives(target, twice, torch.tensor([[15]]), torch.tensor([[0.2]])).valid.any()
+
+
+def test_clicks_of_other_parts_are_negative_and_those_of_the_same_part_are_not() -> None:
+    torch.manual_seed(0)
+    points = torch.rand(1, 90, 3)
+    part = torch.arange(90) // 30
+    ids = torch.tensor([[0, 1, 1]])
+    targets = part[None, None] == ids[..., None]
+    valid = torch.tensor([[True, True, True]])
+    index, labels = joint_prompts(points, targets, ids, valid, ClickConfig(), 2)
+    assert index.shape == labels.shape == (1, 3, 6)
+    clicked = part[index]
+    assert torch.equal(labels == 1, clicked == ids[..., None])
+    assert labels.sum(dim=2).tolist() == [[2, 4, 4]]
+
+
 def test_batches_repeat_under_the_same_seed(shapes: ShapeSet) -> None:
     sampler = BatchSampler(MeshStore.from_shapes(shapes), BatchConfig(shapes=3, points=200))
     torch.manual_seed(3)
@@ -343,17 +406,25 @@ def test_procedural_shapes_have_closed_parts_and_repeat() -> None:
 def test_a_training_step_never_waits_for_the_device(shapes: ShapeSet) -> None:
     """Under fake tensors, which have no values, anything that would read one back raises."""
     store = MeshStore.from_shapes(shapes)
-    sampler = BatchSampler(store, BatchConfig(shapes=4, points=300, masks=5, composed=0.5, fused=0.5))
+    config = BatchConfig(shapes=4, points=300, masks=5, composed=0.25, fused=0.25, cropped=0.25)
+    sampler = BatchSampler(store, config)
     with FakeTensorMode(allow_non_fake_inputs=True):
         batch = sampler()
         clicks = ClickConfig(others=100)
         index = first_clicks(batch.points, batch.target_masks, clicks)
+        others = alternatives(batch.target_masks, batch.other_ids, index, torch.zeros(4, 5))
+        three = torch.randn(4, 5, 3, 300), torch.rand(4, 5, 3)
+        first = mask_losses(*three, batch.target_masks, batch.valid, LossConfig(rank=1.0), others)
+        together, _ = joint_prompts(
+            batch.points, batch.target_masks, batch.target_ids, batch.valid, clicks, 2
+        )
         logits = torch.randn(4, 5, 1, 300)
         again, _ = corrective_clicks(batch.points, batch.target_masks, logits[:, :, 0] > 0, clicks)
         losses = mask_losses(logits, torch.rand(4, 5, 1), batch.target_masks, batch.valid, LossConfig())
         contrast = triplet_contrast(torch.randn(4, 300, 8), batch.part_ids, LossConfig())
     assert batch.target_masks.shape == (4, 5, 300)
     assert index.shape == again.shape == (4, 5)
-    assert losses.total.shape == contrast.shape == ()
+    assert together.shape == (4, 5, 10)
+    assert losses.total.shape == first.total.shape == contrast.shape == ()
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(DataDependentOutputException):
         batch.points.max().item()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -23,17 +24,20 @@ from built_meshes import joined
 
 from backend import Mesh, Segmenter
 from backend.errors import DataError
-from backend.network import load_network
+from backend.network import PartSAM, load_network
 from backend.training import benchmark_step
 from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
 from backend.training.curves import draw_curves
+from backend.training.interaction import Interaction
 from backend.training.ranks import Clock
 from backend.training.shards import LabelledShape, ShapeSet, write_shard
 from backend.training.step import AveragedWeights
-from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, learning_rate
+from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, grown_network, learning_rate
 
 TINY = """
 rounds = [1, 2]
+joint_clicks = [2]
+joint_weights = [0.3]
 round_weights = [0.6, 0.4]
 
 [network_sizes]
@@ -165,7 +169,7 @@ def test_after_resuming_the_schedule_still_sets_the_rate_that_is_used(config_fil
     assert max(rates) > 1.5e-3
     assert rates[-1] < 1e-4
     before = all_weights(trainer)
-    trainer.step(1, 0.0)  # a rate of zero must reach the optimiser itself
+    trainer.step(Interaction(1), 0.0)  # a rate of zero must reach the optimiser itself
     assert torch.equal(all_weights(trainer), before)
 
 
@@ -266,19 +270,44 @@ def test_averaged_weights_follow_their_formula():
     assert network.weight.tolist() == [[2.0, 2.0]]
 
 
-def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(config_file, tmp_path):
-    trainer = Trainer(read_config(config_file, {"optimizer.weight_decay": 0.0}), tmp_path, device="cpu")
+def test_a_gradient_that_is_not_finite_leaves_weights_and_optimiser_alone(config_file, tmp_path):
+    trainer = Trainer(read_config(config_file), tmp_path, device="cpu")
+    trainer.step(Interaction(1), 1e-2)  # from here on there are momentum and decay to move the weights
     before, exchange = all_weights(trainer), trainer.step._mean_gradients
+    state = copy.deepcopy(trainer.step.optimizer.state_dict()["state"])
     trainer.step._mean_gradients = lambda: exchange() * math.nan
-    trainer.step(1, 1e-2)
+    trainer.step(Interaction(1), 1e-2)
     assert torch.equal(all_weights(trainer), before)
+    for index, values in trainer.step.optimizer.state_dict()["state"].items():
+        assert all(torch.equal(value, state[index][name]) for name, value in values.items())
     assert trainer.step.read_metrics()["skipped"] == 1
     trainer.step._mean_gradients = exchange
-    trainer.step(1, 1e-2)
+    trainer.step(Interaction(1), 1e-2)
     assert not torch.equal(all_weights(trainer), before)
     values = trainer.step.read_metrics()
     assert values["skipped"] == 0
     assert all(map(math.isfinite, values.values()))
+
+
+def test_a_network_that_grows_by_a_prompt_answers_as_before(config_file, tmp_path):
+    wanted = read_config(config_file).network_config()
+    assert wanted.size_prompt
+    assert wanted.score_context
+    plain = dataclasses.replace(wanted, size_prompt=False, score_context=False)
+    torch.manual_seed(0)
+    trained = PartSAM(plain)
+    grown = grown_network(trained, wanted)
+    assert grown is not None
+    tokens, patches = torch.randn(2, 3, 1, 32), torch.randn(2, 1, 32, 32)
+    located, pe = torch.randn(2, 1, 32, 16), torch.randn(2, 1, 32, 32)
+    sizes = torch.full((2, 3), 0.1)
+    torch.testing.assert_close(
+        grown.decoder(tokens, patches, pe, located, None, sizes),
+        trained.decoder(tokens, patches, pe, located),
+    )
+    assert grown.size_prompts is not None
+    assert not grown.size_prompts(sizes).any()
+    assert grown_network(trained, dataclasses.replace(wanted, decoder_depth=2)) is None
 
 
 def test_clipping_bounds_the_norm_of_all_gradients_together(config_file, tmp_path):

@@ -34,6 +34,9 @@ class NetworkConfig:
     normal_distance: how far apart (in the network's cube) two points at one place count whose normals
         differ by 1, when centres are spread and neighbours sought: patches then stay on one side of a
         crease and crowd where the surface turns
+    size_prompt: a click may come with the size of the part that is meant
+    score_context: the predicted IoU of each mask of a click also reads how it lies to the other masks, and
+        to the size that was asked for
     """
 
     name: str
@@ -62,6 +65,8 @@ class NetworkConfig:
     click_scales: int = 0
     mask_scores: bool = False
     normal_distance: float = 0.0
+    size_prompt: bool = False
+    score_context: bool = False
 
     def __post_init__(self) -> None:
         sizes = [value for value in dataclasses.astuple(self) if type(value) is int]
@@ -157,6 +162,8 @@ SMALL = NetworkConfig(
     click_scales=6,
     mask_scores=True,
     normal_distance=0.15,
+    size_prompt=True,
+    score_context=True,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}

@@ -89,15 +89,21 @@ class MaskScores(nn.Module):
     """Predicted IoUs from the masks themselves: what they cover at the patch centres, and how surely."""
 
     _STATISTICS = 4
+    _RELATIONS = 5
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, context: bool) -> None:
         super().__init__()
         self.mlp = Mlp(2 * width + self._STATISTICS, width, width, 1)
+        self.context: nn.Linear | None = None
+        if context:
+            self.context = nn.Linear(width + self._RELATIONS, width, bias=False)
+            nn.init.zeros_(self.context.weight)
 
-    def forward(self, tokens: Tensor, patches: Tensor, logits: Tensor) -> Tensor:
-        """tokens: [B, M, C, D], of the masks; patches: [B, M, L, D]; logits: [B, M, C, L]. Returns [B, M, C].
+    def forward(self, tokens: Tensor, patches: Tensor, logits: Tensor, sizes: Tensor | None) -> Tensor:
+        """tokens: [B, M, 4, D], of the masks; patches: [B, M, L, D]; logits: [B, M, 4, L].
 
-        The masks are only read: what is learned about scores does not change them.
+        sizes: float32 [B, M], share of the surface that is meant, 0 where unknown; None: all unknown
+        Returns [B, M, 4]. The masks are only read: what is learned about scores does not change them.
         """
         logits = logits.detach().float()
         inside = logits.sigmoid()
@@ -108,7 +114,45 @@ class MaskScores(nn.Module):
         stability = stability / (2 * logits + 2).sigmoid().sum(dim=-1, keepdim=True).clamp(min=1e-3)
         statistics = [area / logits.shape[-1], (area + 1).log() / 8, certainty, stability]
         read = torch.cat([tokens, pooled, torch.cat(statistics, dim=-1).to(tokens.dtype)], dim=-1)
-        return self.mlp(read).squeeze(-1)
+        first, *rest = self.mlp.layers
+        hidden = first(read).relu()
+        if self.context is not None:
+            seen = torch.cat([_others_mean(hidden), _relations(inside, sizes).to(hidden.dtype)], dim=-1)
+            hidden = (hidden + self.context(seen)).relu()
+        for layer in rest[:-1]:
+            hidden = layer(hidden).relu()
+        return rest[-1](hidden).squeeze(-1)
+
+
+def _others_mean(hidden: Tensor) -> Tensor:
+    """[B, M, 4, D]: for each reading of a single click the mean of the other two; 0 for token 0."""
+    readings = hidden[:, :, 1:]
+    others = (readings.sum(dim=2, keepdim=True) - readings) / (MASK_TOKENS - 2)
+    return torch.cat([torch.zeros_like(hidden[:, :, :1]), others], dim=2)
+
+
+def _relations(inside: Tensor, sizes: Tensor | None) -> Tensor:
+    """How a click's masks lie to each other and to the size that was asked for: float32 [B, M, 4, 5].
+
+    inside: float32 [B, M, 4, L], probabilities at the patch centres
+    Soft IoU with the other readings (mean), share of the mask inside another, share of another inside it
+    (largest of both; 0 for token 0), logarithm of its size to the one asked for, whether one was asked for.
+    """
+    readings = inside[:, :, 1:]
+    area = readings.sum(dim=-1).clamp(min=1e-3)
+    shared = readings @ readings.transpose(-1, -2)
+    union = area.unsqueeze(-1) + area.unsqueeze(-2) - shared
+    off_diagonal = 1 - torch.eye(MASK_TOKENS - 1, device=inside.device)
+    iou = (shared / union.clamp(min=1e-3) * off_diagonal).sum(dim=-1) / (MASK_TOKENS - 2)
+    within = (shared / area.unsqueeze(-1) * off_diagonal).amax(dim=-1)
+    around = (shared / area.unsqueeze(-2) * off_diagonal).amax(dim=-1)
+    nested = F.pad(torch.stack([iou, within, around], dim=-1), (0, 0, 1, 0))
+    if sizes is None:
+        return F.pad(nested, (0, 2))
+    share = inside.mean(dim=-1).clamp(min=1e-5)
+    known = (sizes > 0).float().unsqueeze(-1).expand_as(share)
+    gap = (share.log() - sizes.clamp(min=1e-5).log().unsqueeze(-1)) * known
+    return torch.cat([nested, torch.stack([gap, known], dim=-1)], dim=-1)
 
 
 class MaskDecoder(nn.Module):
@@ -126,7 +170,7 @@ class MaskDecoder(nn.Module):
         self.iou_mlp: Mlp | None = None
         self.mask_scores: MaskScores | None = None
         if config.mask_scores:
-            self.mask_scores = MaskScores(width)
+            self.mask_scores = MaskScores(width, context=config.score_context)
         else:
             self.iou_mlp = Mlp(width, width, width, MASK_TOKENS)
         # The point-wise head. Its first layer takes [patch features, field]; the field's half does not
@@ -151,10 +195,12 @@ class MaskDecoder(nn.Module):
         patch_pe: Tensor,
         located: Tensor | None = None,
         near: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """prompts: [B, M, P, D]; patches: [B, M or 1, L, D]; patch_pe: [B, 1, L, D].
 
         located, near: what `point_logits` takes, at the patch centres; read by mask scores only
+        sizes: float32 [B, M], what the prompts say about the part's size; read by mask scores only
         Returns patch features for the point-wise head [B, M, L, mask_channels], mask vectors
         [B, M, 4, mask_channels], predicted IoUs [B, M, 4], and with mask scores the masks' logits at the
         patch centres [B, M, 4, L].
@@ -174,7 +220,7 @@ class MaskDecoder(nn.Module):
             return features, vectors, self.iou_mlp(tokens[:, :, 0]), None
         assert located is not None, "this network reads its masks at the patch centres"
         logits = self.point_logits(features, located, vectors, near)
-        scores = self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits)
+        scores = self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits, sizes)
         return features, vectors, scores, logits
 
     def locate(self, features: Tensor, attributes: Tensor | None) -> Tensor:

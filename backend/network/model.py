@@ -17,7 +17,7 @@ from .encoder import TriplaneEncoder, sample_field
 from .interpolation import gather_weighted, squared_distances
 from .mask_decoder import MaskDecoder
 from .patches import PatchGeometry, PatchPointNet, gather_rows
-from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder
+from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder, SizePromptEncoder
 
 _FAR = 1e4
 """Squared distance to a click that does not exist; the cube's diagonal is 12 squared."""
@@ -104,6 +104,7 @@ class PartSAM(nn.Module):
         self.patch_mapper = Mlp(channels, config.decoder_width, config.decoder_width, config.decoder_width)
         self.point_prompts = PointPromptEncoder(config)
         self.mask_prompts = MaskPromptEncoder(config)
+        self.size_prompts = SizePromptEncoder(config) if config.size_prompt else None
         self.decoder = MaskDecoder(config)
 
     def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
@@ -156,16 +157,25 @@ class PartSAM(nn.Module):
         return Locations(points, features.unsqueeze(1), index, weight)
 
     def decode(
-        self, encoding: Encoding, points: Tensor, labels: Tensor, mask_logits: Tensor | None = None
+        self,
+        encoding: Encoding,
+        points: Tensor,
+        labels: Tensor,
+        mask_logits: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> Decoding:
         """Answer M prompt sets of P clicks each for every shape.
 
         points: normalised [B, M, P, 3]; labels: int64 [B, M, P], 1 positive, 0 negative
         mask_logits: the previous round's, at the geometry's mask points, [B, M, S]; None in round one
+        sizes: float32 [B, M], share of the surface that the wanted part takes, 0 where unknown; not read by
+            networks without `size_prompt`
         """
         batch, sets, clicks, _ = points.shape
         features = self.field(encoding.texels, points.reshape(batch, sets * clicks, 3))
         prompts = self.point_prompts(points, labels, features.view(batch, sets, clicks, -1))
+        if self.size_prompts is not None and sizes is not None:
+            prompts = prompts + self.size_prompts(sizes).unsqueeze(2)
         dense: Tensor
         if mask_logits is None:
             dense = self.mask_prompts.no_mask_embedding
@@ -174,7 +184,7 @@ class PartSAM(nn.Module):
         patches = encoding.patches + dense.to(encoding.patches.dtype)
         near = self._near(points, labels, encoding.centers) if self.config.mask_scores else None
         features, vectors, iou, at_centers = self.decoder(
-            prompts, patches, encoding.patch_pe, encoding.located, near
+            prompts, patches, encoding.patch_pe, encoding.located, near, sizes
         )
         return Decoding(features, vectors, iou, points, labels, at_centers)
 

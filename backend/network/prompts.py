@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompt encoders: clicked points, and the previous round's mask."""
+"""Prompt encoders: clicked points, the size of what is meant, and the previous round's mask."""
 
 from __future__ import annotations
 
@@ -56,6 +56,31 @@ class PointPromptEncoder(nn.Module):
         negative, positive = self.sign_embedding
         sign = torch.where((labels == 1).unsqueeze(-1), positive, negative)
         return self.positions(points) + sign + self.field_mapper(features)
+
+
+class SizePromptEncoder(nn.Module):
+    """The share of the surface that the wanted part takes -> what is added to the tokens of its clicks.
+
+    Starts as no change at all, so that a network that was trained without it can go on from its weights.
+    """
+
+    _OCTAVES = 8
+    _SMALLEST = 2.0**-12
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width = config.decoder_width
+        self.mlp = Mlp(2 * self._OCTAVES + 1, width, width)
+        nn.init.zeros_(self.mlp.layers[-1].weight)
+        nn.init.zeros_(self.mlp.layers[-1].bias)
+
+    def forward(self, sizes: Tensor) -> Tensor:
+        """sizes: float32 [...], shares in (0, 1], 0 where unknown. Returns [..., width], 0 where unknown."""
+        position = sizes.clamp(min=self._SMALLEST).float().log() / -math.log(self._SMALLEST)  # -1 .. 0
+        rate = math.pi * 2.0 ** torch.arange(self._OCTAVES, device=sizes.device)
+        phase = position.unsqueeze(-1) * rate
+        features = torch.cat([position.unsqueeze(-1), phase.sin(), phase.cos()], dim=-1)
+        return self.mlp(features) * (sizes > 0).unsqueeze(-1)
 
 
 class MaskPromptEncoder(nn.Module):

@@ -7,6 +7,7 @@ step that contains all of this can be captured in a CUDA graph.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -23,12 +24,14 @@ class LabelledPoints:
     """A batch of point sets.
 
     points, normals, colors: float32 [B, N, 3]; part_ids: int64 [B, N], -1 = unlabelled
+    other_ids: int64 [B, A, N], parts under other labelings of the same shape, -1 = unlabelled or none
     """
 
     points: Tensor
     normals: Tensor
     colors: Tensor
     part_ids: Tensor
+    other_ids: Tensor
 
     def take(self, index: Tensor) -> LabelledPoints:
         """The points `index` int64 [B, K] of each set."""
@@ -38,6 +41,7 @@ class LabelledPoints:
             normals=self.normals.gather(1, rows),
             colors=self.colors.gather(1, rows),
             part_ids=self.part_ids.gather(1, index),
+            other_ids=self.other_ids.gather(2, index[:, None].expand(-1, self.other_ids.shape[1], -1)),
         )
 
 
@@ -78,12 +82,13 @@ def augment(batch: LabelledPoints, config: AugmentationConfig) -> LabelledPoints
         normals=_change_normals(normals, config),
         colors=_change_colors(batch.colors, config),
         part_ids=batch.part_ids,
+        other_ids=batch.other_ids,
     )
     changed = drop_regions(changed, config)
     points = normalise_points(changed.points)
     amount = config.jitter * torch.rand_like(points[:, :1, :1])
     points = normalise_points(points + amount * torch.randn_like(points))
-    return LabelledPoints(points, changed.normals, changed.colors, changed.part_ids)
+    return dataclasses.replace(changed, points=points)
 
 
 def normalise_points(points: Tensor) -> Tensor:
@@ -178,6 +183,21 @@ def drop_regions(batch: LabelledPoints, config: AugmentationConfig) -> LabelledP
     return batch.take(resample_kept(distance >= threshold, count))
 
 
+def crop(batch: LabelledPoints, count: int, *, least_share: float = 0.125) -> LabelledPoints:
+    """`count` random points of a ball around a random point: what is seen when a place is looked at closely.
+
+    The ball holds between `least_share` and half of the points (drawn log-uniformly). Parts are cut where
+    it ends.
+    """
+    sets, many = batch.part_ids.shape
+    device = batch.points.device
+    middle = torch.randint(0, many, (sets, 1, 1), device=device).expand(-1, 1, 3)
+    distance = (batch.points - batch.points.gather(1, middle)).square().sum(dim=2)
+    share = torch.exp(torch.empty(sets, 1, device=device).uniform_(math.log(least_share), math.log(0.5)))
+    threshold = distance.sort(dim=1).values.gather(1, (share * many).long())
+    return batch.take(resample_kept(distance < threshold, count))
+
+
 def compose(
     first: LabelledPoints, second: LabelledPoints, areas: Tensor, *, label_offset: int
 ) -> LabelledPoints:
@@ -196,6 +216,7 @@ def compose(
     pick = torch.randint(0, count, (2, sets, 1, 1), device=device).expand(-1, -1, 1, 3)
     points = points + first.points.gather(1, pick[0]) - points.gather(1, pick[1])
     part_ids = torch.where(second.part_ids < 0, -1, second.part_ids + label_offset)
+    other_ids = torch.where(second.other_ids < 0, -1, second.other_ids + label_offset)
     scaled = areas[:, 1:] * scale[:, 0].square()
     # Not below a tenth or above nine: a shape too small to sample would teach nothing.
     taken = (count * (scaled / (areas[:, :1] + scaled).clamp(min=1e-12)).clamp(0.1, 0.9)).long()
@@ -205,6 +226,7 @@ def compose(
         normals=torch.where(choose[..., None], normals, first.normals),
         colors=torch.where(choose[..., None], second.colors, first.colors),
         part_ids=torch.where(choose, part_ids, first.part_ids),
+        other_ids=torch.where(choose[:, None], other_ids, first.other_ids),
     )
     return merged.take(torch.rand(sets, count, device=device).argsort(dim=1))
 

@@ -9,25 +9,31 @@ The rules, in order:
    every repository alike). Named repositories can be given a fixed share of all draws instead.
 2. One of its labelings is drawn by the weight of its kind. Labelings disagree about granularity, as
    people do; `patch` labelings of painted shapes are sometimes arbitrary and count half.
-3. A share of the shapes is composed of two, and a share keeps only what is visible from outside.
+   Up to two of its other labelings come along: their parts may be what a click meant as well.
+3. A share of the shapes is composed of two, a share keeps only what is visible from outside, and of a share
+   only a ball is looked at.
 4. Target parts are drawn without repetition, weighted by (points of the part)^-q, so that small parts
    count. Never a target: unlabelled faces, parts of too few points, parts that are nearly everything.
    A shape with fewer parts than targets repeats them (the clicks will differ).
+5. Poses of one model (paths that differ behind `@`) are drawn together as often as one shape.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, keep_visible
+from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, crop, keep_visible
 from .mesh_store import MeshStore
 
 MAX_PARTS = 64
 """Part ids of one labeling are below this."""
+OTHER_LABELINGS = 2
+"""Labelings of a shape that come along beside the one that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class BatchConfig:
     repository_power: p; repository_shares: (name, share of all draws) pairs
     labeling_weights: (kind, weight) pairs; kinds that are not named weigh 1
     part_power: q; min_part_points, max_part_share: limits of a target part
-    composed, fused: shares of the shapes; oversampling: points per kept point when testing visibility
+    composed, fused, cropped: shares of the shapes
+    oversampling: points per kept point when testing visibility and when cropping
     """
 
     shapes: int = 16
@@ -52,6 +59,7 @@ class BatchConfig:
     max_part_share: float = 0.9
     composed: float = 0.15
     fused: float = 0.35
+    cropped: float = 0.0
     oversampling: int = 4
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -60,8 +68,9 @@ class BatchConfig:
             raise DataError("shapes, points, masks and oversampling of a batch must be positive")
         if self.masks > 2 * MAX_PARTS:
             raise DataError(f"at most {2 * MAX_PARTS} masks per shape, not {self.masks}")
-        if not all(0 <= share <= 1 for share in (self.composed, self.fused, self.max_part_share)):
-            raise DataError("composed, fused and max_part_share are shares between 0 and 1")
+        shares = (self.composed, self.fused, self.cropped, self.max_part_share)
+        if not all(0 <= share <= 1 for share in shares):
+            raise DataError("composed, fused, cropped and max_part_share are shares between 0 and 1")
         if not all(weight > 0 for _, weight in self.labeling_weights):
             raise DataError("labeling_weights must be positive: a shape may have no other labeling")
         if sum(share for _, share in self.repository_shares) > 1:
@@ -73,7 +82,7 @@ class Batch:
     """What one training step sees.
 
     points: float32 [B, N, 3] in the network's cube; normals: [B, N, 3], unit; colors: [B, N, 3] in [0, 1]
-    part_ids: int64 [B, N], -1 = unlabelled
+    part_ids: int64 [B, N], -1 = unlabelled; other_ids: int64 [B, A, N], under other labelings
     target_ids: int64 [B, M]; target_masks: bool [B, M, N]
     valid: bool [B, M], False where a shape has no part that can be a target
     """
@@ -82,6 +91,7 @@ class Batch:
     normals: Tensor
     colors: Tensor
     part_ids: Tensor
+    other_ids: Tensor
     target_ids: Tensor
     target_masks: Tensor
     valid: Tensor
@@ -105,6 +115,7 @@ class BatchSampler:
             normals=sample.normals,
             colors=sample.colors,
             part_ids=sample.part_ids,
+            other_ids=sample.other_ids,
             target_ids=target_ids,
             target_masks=(sample.part_ids[:, None] == target_ids[:, :, None]) & valid[:, :, None],
             valid=valid,
@@ -120,7 +131,8 @@ class BatchSampler:
         config = self.config
         many = config.points * config.oversampling
         composed, fused, both = _slots(config)
-        plain = config.shapes - composed - fused - both
+        cropped = min(round(config.shapes * config.cropped), config.shapes - composed - fused - both)
+        plain = config.shapes - composed - fused - both - cropped
         groups = []
         if plain:
             groups.append(self._draw_single(plain, config.points))
@@ -130,12 +142,10 @@ class BatchSampler:
             groups.append(keep_visible(self._draw_single(fused, many), config.points))
         if both:
             groups.append(keep_visible(self._draw_composed(both, many), config.points))
-        return LabelledPoints(
-            points=torch.cat([g.points for g in groups]),
-            normals=torch.cat([g.normals for g in groups]),
-            colors=torch.cat([g.colors for g in groups]),
-            part_ids=torch.cat([g.part_ids for g in groups]),
-        )
+        if cropped:
+            groups.append(crop(self._draw_single(cropped, many), config.points))
+        columns = zip(*(_tensors(group) for group in groups), strict=True)
+        return LabelledPoints(*(torch.cat(column) for column in columns))
 
     def _draw_single(self, sets: int, count: int) -> LabelledPoints:
         return self._surface(self.draw_shapes(sets), count)
@@ -153,8 +163,24 @@ class BatchSampler:
 
     def _surface(self, ids: Tensor, count: int) -> LabelledPoints:
         surface = self.store.sample_points(ids, count)
-        part_ids = self.store.part_ids(ids, surface.faces, self._draw_labelings(ids))
-        return LabelledPoints(surface.points, surface.normals, surface.colors, part_ids)
+        labeling = self._draw_labelings(ids)
+        part_ids = self.store.part_ids(ids, surface.faces, labeling)
+        others = [
+            self._other_ids(ids, surface.faces, labeling, step) for step in range(1, 1 + OTHER_LABELINGS)
+        ]
+        return LabelledPoints(
+            surface.points, surface.normals, surface.colors, part_ids, torch.stack(others, dim=1)
+        )
+
+    def _other_ids(self, ids: Tensor, faces: Tensor, labeling: Tensor, step: int) -> Tensor:
+        """Parts under the labeling `step` further on, cyclically; -1 where the shape has not so many."""
+        counts = self.store.labeling_counts[ids]
+        found = self.store.part_ids(ids, faces, (labeling + step) % counts)
+        return torch.where((step < counts)[:, None], found, -1)
+
+
+def _tensors(sample: LabelledPoints) -> list[Tensor]:
+    return [getattr(sample, field.name) for field in dataclasses.fields(sample)]
 
 
 def labeling_weights(store: MeshStore, config: BatchConfig) -> Tensor:
@@ -166,9 +192,11 @@ def labeling_weights(store: MeshStore, config: BatchConfig) -> Tensor:
 
 
 def shape_weights(store: MeshStore, config: BatchConfig) -> Tensor:
-    """Probability of drawing each shape, float64 [S]; rule 1 of the module's text."""
-    counts = torch.bincount(store.repository, minlength=len(store.repositories)).double()
-    share = counts ** (1 - config.repository_power)
+    """Probability of drawing each shape, float64 [S]; rules 1 and 5 of the module's text."""
+    each = store.pose_share
+    counts = torch.zeros(len(store.repositories), dtype=torch.float64, device=each.device)
+    counts.index_add_(0, store.repository, each)
+    share = counts.clamp(min=1e-12) ** (1 - config.repository_power)
     fixed = torch.zeros(len(counts), dtype=torch.bool, device=counts.device)
     shares = dict(config.repository_shares)
     unknown = set(shares) - set(store.repositories)
@@ -181,7 +209,7 @@ def shape_weights(store: MeshStore, config: BatchConfig) -> Tensor:
     free = torch.where(fixed, 0.0, share)
     left = 1 - sum(shares.values())
     share = torch.where(fixed, share, free * (left / free.sum().clamp(min=1e-12)))
-    return (share / counts)[store.repository]
+    return each * (share / counts)[store.repository]
 
 
 def choose_targets(part_ids: Tensor, config: BatchConfig) -> tuple[Tensor, Tensor]:

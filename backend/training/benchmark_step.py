@@ -27,6 +27,7 @@ from ..commands.train import override
 from ..devices import CUDA, DEVICES
 from ..errors import PartSAMError
 from .config import read_config
+from .interaction import Interaction
 from .trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -34,28 +35,28 @@ _log = logging.getLogger(__name__)
 _REPLAYS = 12
 
 
-def step_milliseconds(trainer: Trainer, rounds: int) -> float:
-    """Median time of a step with so many rounds."""
+def step_milliseconds(trainer: Trainer, interaction: Interaction) -> float:
+    """Median time of a step with this interaction."""
     for _ in range(3):
-        trainer.step(rounds, 1e-4)
+        trainer.step(interaction, 1e-4)
     times = []
     for _ in range(_REPLAYS):
         _wait(trainer.device)
         start = time.perf_counter()
-        trainer.step(rounds, 1e-4)
+        trainer.step(interaction, 1e-4)
         _wait(trainer.device)
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
 
 
-def profile_step(trainer: Trainer, rounds: int, rows: int) -> str:
+def profile_step(trainer: Trainer, interaction: Interaction, rows: int) -> str:
     """Table of the operations that take most of a step, launched one by one."""
     on_gpu = trainer.device.type == CUDA
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     for _ in range(2):
-        trainer.step.launch(rounds)
+        trainer.step.launch(interaction)
     with profile(activities=activities, record_shapes=True) as trace:
-        trainer.step.launch(rounds)
+        trainer.step.launch(interaction)
         _wait(trainer.device)
     order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     table = trace.key_averages(group_by_input_shape=True)
@@ -87,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             started = time.perf_counter()
             trainer = Trainer(config, folder, device=args.device)
             built = time.perf_counter() - started
-            times = {rounds: step_milliseconds(trainer, rounds) for rounds in args.rounds or config.rounds}
+            times = {
+                rounds: step_milliseconds(trainer, Interaction(rounds))
+                for rounds in args.rounds or config.rounds
+            }
             cells = "  ".join(f"{rounds}: {value:6.1f}" for rounds, value in times.items())
             first = time.perf_counter() - started - built
             _log.info(
@@ -95,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 variant, cells, _memory(trainer.device), built, first,
             )  # fmt: skip
             if args.profile:
-                _log.info("%s", profile_step(trainer, max(times), args.profile))
+                _log.info("%s", profile_step(trainer, Interaction(max(times)), args.profile))
             del trainer
             torch.cuda.empty_cache()
     return 0

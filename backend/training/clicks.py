@@ -2,9 +2,9 @@
 """Simulated clicks during training: many masks at once, at fixed shapes, without waiting for the device.
 
 The definition is that of the evaluation: the depth of a point in a region is its distance to the
-nearest point outside; the first click goes to the middle of the part, every further one to the deepest
-point of the larger error region. The search is cheaper: a few dozen random candidates of the region,
-and distances to a random subset of the points outside.
+nearest point outside; the first click goes to the middle of the part or anywhere in it, as people
+click, every further one to the deepest point of the larger error region. The search is cheaper: a few
+dozen random candidates of the region, and distances to a random subset of the points outside.
 """
 
 from __future__ import annotations
@@ -23,22 +23,29 @@ class ClickConfig:
 
     candidates: random points of a region that are compared
     others: points of the shape against which their depth is measured
-    random: share of the clicks that go to a random candidate instead of the deepest: people do not
-    click into the exact middle.
+    random: share of the corrections that go to a random candidate instead of the deepest
+    random_first: the same for first clicks. People do not click into the middle, and segment-every-part
+        asks at points that are spread evenly.
     """
 
     candidates: int = 32
     others: int = 1024
     random: float = 0.1
+    random_first: float = 0.6
 
 
 def first_clicks(points: Tensor, targets: Tensor, config: ClickConfig) -> Tensor:
-    """A click near the middle of each part.
+    """A click on each part: near its middle, or anywhere.
 
     points: float32 [B, N, 3]; targets: bool [B, M, N]
     Returns int64 [B, M] indices into the points. An empty target gets an arbitrary point.
     """
-    return deep_points(points, targets, config)
+    return deep_points(points, targets, config, random=config.random_first)
+
+
+def clicks_anywhere(targets: Tensor, count: int) -> Tensor:
+    """`count` random points of each part: int64 [B, M, count], for targets bool [B, M, N]."""
+    return _random_members(targets, count)[0]
 
 
 def corrective_clicks(
@@ -56,11 +63,13 @@ def corrective_clicks(
     regions = torch.where(positive[..., None], missed, extra)
     perfect = (missed_count + extra_count) == 0
     regions = torch.where(perfect[..., None], targets, regions)
-    return deep_points(points, regions, config), positive.long()
+    return deep_points(points, regions, config, random=config.random), positive.long()
 
 
-def deep_points(points: Tensor, regions: Tensor, config: ClickConfig) -> Tensor:
+def deep_points(points: Tensor, regions: Tensor, config: ClickConfig, *, random: float) -> Tensor:
     """Index of a deep point of each region: int64 [B, M], for points [B, N, 3] and regions bool [B, M, N].
+
+    random: share of the regions of which any point is taken instead
 
     Candidates are the first of the region behind random starting points in a random order of all
     points; depth is the distance to the nearest sampled point that is not in the region.
@@ -75,7 +84,7 @@ def deep_points(points: Tensor, regions: Tensor, config: ClickConfig) -> Tensor:
     distance = squared_distances(start, other_points)
     distance = distance.view(*candidates.shape, -1).masked_fill(other_inside[:, :, None], torch.inf)
     depth = torch.where(inside, distance.amin(dim=3), -1.0)
-    draw = torch.rand(regions.shape[:2], device=points.device)[..., None] < config.random
+    draw = torch.rand(regions.shape[:2], device=points.device)[..., None] < random
     # Candidate 0 is a random member: for those clicks it outranks every depth.
     first = torch.arange(candidates.shape[2], device=points.device) == 0
     depth = torch.where(draw & first & inside, torch.inf, depth)

@@ -16,6 +16,7 @@ from ..network import PRESETS, NetworkConfig
 from .augmentation import AugmentationConfig
 from .batch import BatchConfig
 from .clicks import ClickConfig
+from .interaction import Interaction
 from .losses import LossConfig
 
 T = TypeVar("T")
@@ -80,6 +81,8 @@ class TrainingConfig:
     shards: training shards or packed sets, relative to the working folder
     network: preset name; network_sizes: fields of the preset that are replaced
     rounds: numbers of interaction rounds; round_weights: how often each is drawn
+    joint_clicks: clicks on each part when all parts are asked for together, two rounds each; joint_weights:
+        how often each is drawn, beside `round_weights`
     start: weights to start from (a safetensors file), or ""
     """
 
@@ -89,6 +92,8 @@ class TrainingConfig:
     start: str = ""
     rounds: tuple[int, ...] = (1, 2, 4, 7)
     round_weights: tuple[float, ...] = (0.2, 0.3, 0.3, 0.2)
+    joint_clicks: tuple[int, ...] = ()
+    joint_weights: tuple[float, ...] = ()
     batch: BatchConfig = field(default_factory=BatchConfig)
     clicks: ClickConfig = field(default_factory=ClickConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -100,8 +105,17 @@ class TrainingConfig:
             raise DataError(f"unknown network {self.network!r}; choose from {', '.join(PRESETS)}")
         if len(self.rounds) != len(self.round_weights) or min(self.rounds, default=0) < 1:
             raise DataError("rounds and round_weights must be equally long, rounds at least 1")
-        if min(self.round_weights) < 0 or sum(self.round_weights) <= 0:
-            raise DataError("round_weights must not be negative, nor all zero")
+        if len(self.joint_clicks) != len(self.joint_weights) or min(self.joint_clicks, default=1) < 1:
+            raise DataError("joint_clicks and joint_weights must be equally long, joint_clicks at least 1")
+        weights = [*self.round_weights, *self.joint_weights]
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise DataError("round_weights and joint_weights must not be negative, nor all zero")
+
+    def interactions(self) -> tuple[list[Interaction], list[float]]:
+        """What a step may simulate, and how often each is drawn."""
+        alone = [Interaction(rounds) for rounds in self.rounds]
+        together = [Interaction(2, joint_clicks=clicks) for clicks in self.joint_clicks]
+        return alone + together, [*self.round_weights, *self.joint_weights]
 
     def network_config(self) -> NetworkConfig:
         """The network's sizes. `points` is what the batches have, so that training and use agree."""

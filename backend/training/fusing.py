@@ -30,8 +30,10 @@ from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
 from .shards import UNLABELLED, LabelledShape, ShapeSet
 
-SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "submodel")
+SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "submodel", "group", "merged")
 """Kinds of labelings whose parts are solids of their own."""
+BONE_KINDS = ("bone_fine", "bone_body")
+"""Kinds whose borders run across a smooth surface; the nearest surface says well enough where."""
 
 _BAND = 2.0
 """Cells from the surface up to which distances are exact; the level lies well inside."""
@@ -57,7 +59,7 @@ class FuseSettings:
     faces: least and most faces after decimation (drawn log-uniformly)
     min_part_area: parts with a smaller share of the shell are left unlabelled
     min_parts: labelings of which fewer parts are left are given up
-    kinds: labelings that are carried over; by default those whose parts are solids of their own.
+    kinds: labelings that are carried over; by default those whose parts are solids of their own, and bones.
         Borders that are only painted on would run zigzag through the decimated faces.
     """
 
@@ -67,7 +69,7 @@ class FuseSettings:
     faces: tuple[int, int] = (3000, 10000)
     min_part_area: float = 0.001
     min_parts: int = 3
-    kinds: tuple[str, ...] = SOLID_KINDS
+    kinds: tuple[str, ...] = SOLID_KINDS + BONE_KINDS
 
     def __post_init__(self) -> None:
         if min(self.cells) < 8 or min(self.faces) < 4:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training losses. All arithmetic is float32 whatever comes in; invalid masks contribute nothing.
 
-Per mask: focal + 2 dice + IoU regression, the weights of the published recipe; where the network offers
-several masks (round one), only the best of them is trained. Per shape: triplet contrast on the field.
+Per mask: focal + 2 dice + IoU regression, the weights of the published recipe. Where the network offers
+several masks (round one), the best of them is trained; parts of other labelings that the click may have
+meant as well are matched to the others. A ranking loss compares the scores of the masks of one click.
+Per shape: triplet contrast on the field.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +21,7 @@ from torch.nn import functional
 class LossConfig:
     """Weights and constants.
 
+    rank: weight of the ranking loss; alternatives: weight of a part of another labeling against the target
     focal_alpha: weight of the foreground in the focal loss (None: both alike); focal_gamma: its exponent
     triplets: anchors per shape of the contrast; margin: of the cosine distances
     """
@@ -26,10 +30,20 @@ class LossConfig:
     dice: float = 2.0
     iou: float = 1.0
     contrast: float = 0.5
+    rank: float = 0.0
+    alternatives: float = 0.5
     focal_alpha: float | None = None
     focal_gamma: float = 2.0
     triplets: int = 1024
     margin: float = 0.5
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Other parts that prompts may have meant: masks bool [B, M, A, N], valid bool [B, M, A]."""
+
+    masks: Tensor
+    valid: Tensor
 
 
 @dataclass(frozen=True)
@@ -49,34 +63,87 @@ class MaskLosses:
 
 
 def mask_losses(
-    logits: Tensor, scores: Tensor, targets: Tensor, valid: Tensor, config: LossConfig
+    logits: Tensor,
+    scores: Tensor,
+    targets: Tensor,
+    valid: Tensor,
+    config: LossConfig,
+    alternatives: Alternatives | None = None,
 ) -> MaskLosses:
     """Losses of one round of interaction.
 
     logits: [B, M, C, N], C masks offered per prompt set (three in round one, then one)
     scores: [B, M, C], predicted IoUs; targets: bool [B, M, N]; valid: bool [B, M]
-    The mask with the smallest focal + dice loss is trained; the IoU regression trains all C scores.
+    The mask with the smallest focal + dice loss is trained; with alternatives (at most C - 1), the assignment
+    of target and alternatives to masks that costs least. The IoU regression trains all C scores.
     """
     logits, scores = logits.float(), scores.float()
-    wanted = targets.float().unsqueeze(2)
-    focal = focal_loss(logits, wanted, alpha=config.focal_alpha, gamma=config.focal_gamma)
-    dice = dice_loss(logits, wanted)
+    focal, dice = _mask_costs(logits, targets, config)
     with torch.no_grad():
         true_iou = hard_iou(logits, targets.unsqueeze(2))
     regression = functional.mse_loss(scores, true_iou, reduction="none").mean(dim=2)
-    best = (config.focal * focal + config.dice * dice).detach().argmin(dim=2, keepdim=True)
+    cost = config.focal * focal + config.dice * dice
     weight = valid.float() / valid.sum().clamp(min=1)
+    total = torch.zeros((), device=logits.device)
+    if alternatives is None:
+        best = cost.detach().argmin(dim=2, keepdim=True)
+    else:
+        best, others = _assignment(logits, cost, alternatives, config)
+        total = (config.alternatives * others * weight).sum()
     focal_mean = (focal.gather(2, best).squeeze(2) * weight).sum()
     dice_mean = (dice.gather(2, best).squeeze(2) * weight).sum()
     iou_mean = (regression * weight).sum()
+    total = total + config.focal * focal_mean + config.dice * dice_mean + config.iou * iou_mean
+    if config.rank and scores.shape[2] > 1:
+        total = total + config.rank * (ranking_loss(scores, true_iou) * weight).sum()
     return MaskLosses(
-        total=config.focal * focal_mean + config.dice * dice_mean + config.iou * iou_mean,
+        total=total,
         focal=focal_mean.detach(),
         dice=dice_mean.detach(),
         iou=iou_mean.detach(),
         best=best.squeeze(2),
         true_iou=true_iou.gather(2, best).squeeze(2),
     )
+
+
+def _mask_costs(logits: Tensor, wanted: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
+    """Focal and dice loss of each offered mask, float32 [B, M, C] each; wanted: bool [B, M, N]."""
+    target = wanted.float().unsqueeze(2)
+    focal = focal_loss(logits, target, alpha=config.focal_alpha, gamma=config.focal_gamma)
+    return focal, dice_loss(logits, target)
+
+
+def _assignment(
+    logits: Tensor, cost: Tensor, alternatives: Alternatives, config: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Mask of the target int64 [B, M, 1], and the summed cost of the alternatives with theirs [B, M].
+
+    Exhaustive over all assignments: three masks have six.
+    """
+    costs = []
+    for row in range(alternatives.masks.shape[2]):
+        focal, dice = _mask_costs(logits, alternatives.masks[:, :, row], config)
+        kept = alternatives.valid[:, :, row, None].float()
+        costs.append((config.focal * focal + config.dice * dice) * kept)
+    count = cost.shape[2]
+    orders = torch.tensor(
+        list(itertools.permutations(range(count), 1 + len(costs))), device=cost.device
+    )  # [P, 1 + A]
+    of_others = torch.stack([c[:, :, orders[:, 1 + row]] for row, c in enumerate(costs)]).sum(dim=0)
+    order = (cost[:, :, orders[:, 0]] + config.alternatives * of_others).detach().argmin(dim=2, keepdim=True)
+    return orders[:, 0][order], of_others.gather(2, order).squeeze(2)
+
+
+def ranking_loss(scores: Tensor, true_iou: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """Pairwise logistic loss of the order of each prompt's masks, [B, M, C] -> [B, M].
+
+    A pair counts by how far apart its true IoUs are (C. Burges et al., "Learning to rank using gradient
+    descent", ICML 2005).
+    """
+    truth = true_iou.unsqueeze(-1) - true_iou.unsqueeze(-2)
+    guess = (scores.unsqueeze(-1) - scores.unsqueeze(-2)) / temperature
+    # Every pair stands there twice, with both signs: only where the first is the better one does it count.
+    return (truth.clamp(min=0) * functional.softplus(-guess)).sum(dim=(2, 3))
 
 
 def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float | None, gamma: float) -> Tensor:

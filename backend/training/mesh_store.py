@@ -42,6 +42,7 @@ class MeshStore:
     cumulative_area: float64 [F], inclusive, over all shapes
     face_starts: int64 [S + 1]; label_starts: int64 [S]; labeling_counts: int64 [S]
     repository: int64 [S], index of each shape's source; repositories: their names
+    pose_share: float64 [S], 1 / number of poses of each shape's model
     labeling_kind: int64 [S, L], what each labeling is, -1 beyond the shape's last; kinds: their names
     """
 
@@ -54,6 +55,7 @@ class MeshStore:
     labeling_counts: Tensor
     repository: Tensor
     repositories: tuple[str, ...]
+    pose_share: Tensor
     labeling_kind: Tensor
     kinds: tuple[str, ...]
 
@@ -86,6 +88,7 @@ class MeshStore:
                 [number[str(line.get("repo", ""))] for line in shapes.info], device=device
             ),
             repositories=tuple(names),
+            pose_share=torch.from_numpy(_pose_shares(shapes)).to(device),
             labeling_kind=torch.from_numpy(labeling_kind).to(device),
             kinds=kinds,
         )
@@ -172,6 +175,20 @@ def _labeling_kinds(shapes: ShapeSet) -> tuple[np.ndarray, tuple[str, ...]]:
         names = [*map(str, line.get("names", [])), *[""] * int(count)][: int(count)]
         table[row, : int(count)] = [number.setdefault(name, len(number)) for name in names]
     return table, tuple(number)
+
+
+def _pose_shares(shapes: ShapeSet) -> np.ndarray:
+    """1 / number of poses of the model that each shape is one of, float64 [S].
+
+    Fused versions are counted by themselves, and a shape that is listed twice counts twice.
+    """
+    keys = []
+    poses: dict[tuple[object, ...], set[str]] = {}
+    for line in shapes.info:
+        path = str(line.get("path", ""))
+        keys.append((line.get("repo"), path.partition("@")[0], "fused" in line))
+        poses.setdefault(keys[-1], set()).add(path)
+    return np.array([1 / len(poses[key]) for key in keys])
 
 
 def _areas(corners: Tensor, *, rows: int = 1 << 20) -> Tensor:

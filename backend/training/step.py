@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One optimiser step, from drawing the batch to the updated weights.
 
-On CUDA the whole step is captured as a graph, once per number of rounds: nothing in it depends on the
+On CUDA the whole step is captured as a graph, once per kind of interaction: nothing in it depends on the
 host, and replaying it costs one launch instead of several thousand.
 """
 
@@ -21,7 +21,7 @@ from ..devices import CUDA, mixed_precision
 from ..network import PartSAM
 from .batch import BatchSampler
 from .config import TrainingConfig
-from .interaction import METRICS, interactive_loss
+from .interaction import METRICS, Interaction, interactive_loss
 
 _WARMUP_STEPS = 2
 
@@ -34,31 +34,33 @@ class TrainStep:
         self.sampler = sampler
         self.config = config
         self.device = sampler.store.device
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        groups = _parameter_groups(network, config.optimizer.weight_decay)
+        self.parameters = [p for group in groups for p in group["params"]]
         on_gpu = self.device.type == CUDA
         # A tensor, because a captured step reads it from where it was when it was captured.
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = AdamW(
-            self.parameters,
+            groups,
             lr=self.learning_rate,
             betas=(0.9, config.optimizer.beta2),
-            weight_decay=config.optimizer.weight_decay,
             fused=True,
             capturable=on_gpu,
         )
         self._sums = torch.zeros(len(METRICS) + 3, device=self.device)
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[Interaction, torch.cuda.CUDAGraph] = {}
         self._use_graphs = on_gpu and config.run.graphs
+        # One pool for all graphs: they run one after the other, and none reads what another left behind.
+        self._pool = torch.cuda.graph_pool_handle() if self._use_graphs else None
 
-    def __call__(self, rounds: int, learning_rate: float) -> None:
-        """One step with `rounds` rounds of interaction."""
+    def __call__(self, interaction: Interaction, learning_rate: float) -> None:
+        """One step with this kind of interaction."""
         self.learning_rate.fill_(learning_rate)
         if not self._use_graphs:
-            self.launch(rounds)
+            self.launch(interaction)
             return
-        if rounds not in self._graphs:
-            self._graphs[rounds] = self._capture(rounds)
-        self._graphs[rounds].replay()
+        if interaction not in self._graphs:
+            self._graphs[interaction] = self._capture(interaction)
+        self._graphs[interaction].replay()
 
     def release(self) -> None:
         """Give up the captured steps; before the process group is destroyed.
@@ -86,23 +88,23 @@ class TrainStep:
         means = [value / count if count else math.nan for value in values]
         return dict(zip((*METRICS, "gradient_norm", "skipped"), (*means, skipped), strict=True))
 
-    def _capture(self, rounds: int) -> torch.cuda.CUDAGraph:
+    def _capture(self, interaction: Interaction) -> torch.cuda.CUDAGraph:
         """Record the step. The warm-up steps before it are real ones."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARMUP_STEPS):
-                self.launch(rounds)
+                self.launch(interaction)
         torch.cuda.current_stream().wait_stream(stream)
         self.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         # Only this thread's calls are part of it: NCCL's watchdog asks for events from another one.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.launch(rounds)
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            self.launch(interaction)
         self.optimizer.zero_grad(set_to_none=True)  # the graph keeps its own gradients
         return graph
 
-    def launch(self, rounds: int) -> None:
+    def launch(self, interaction: Interaction) -> None:
         """One step at the rate that was set last, operation by operation."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -111,12 +113,15 @@ class TrainStep:
             result = interactive_loss(
                 self.network,
                 batch,
-                rounds=rounds,
+                interaction=interaction,
                 clicks=self.config.clicks,
                 losses=self.config.losses,
             )
         result.loss.backward()
         norm, usable = self._set_gradients(self._mean_gradients())
+        # AdamW leaves weights, moments and its count of steps alone where it is told of an overflow; a
+        # gradient of zero instead would still move the weights by their momentum and decay.
+        self.optimizer.found_inf = 1 - usable.float()  # type: ignore[attr-defined]
         self.optimizer.step()
         metrics = torch.cat([result.metrics, norm.view(1), torch.ones(1, device=self.device)])
         self._sums += torch.cat([torch.where(usable, metrics, 0), 1 - usable.float().view(1)])
@@ -134,10 +139,7 @@ class TrainStep:
         return flat
 
     def _set_gradients(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the parameters their part of a flat gradient, clipped; its norm, and whether that is finite.
-
-        A gradient that is not finite becomes zero: one bad batch must not cost the run its weights.
-        """
+        """Give the parameters their part of a flat gradient, clipped; its norm and whether it is finite."""
         norm = flat.norm()
         usable = norm.isfinite()
         flat = torch.where(usable, flat * (self.config.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1), 0)
@@ -147,6 +149,16 @@ class TrainStep:
             parameter.grad = flat[start : start + count].view_as(parameter)
             start += count
         return norm, usable
+
+
+def _parameter_groups(network: PartSAM, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay towards zero; norms, biases, tokens and embeddings stay where they are learned."""
+    decayed, kept = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            is_token = name.rsplit(".", 1)[-1].endswith(("token", "tokens", "embedding", "position"))
+            (kept if parameter.ndim < 2 or is_token else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
 class AveragedWeights:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -21,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..devices import CUDA, pick_device
 from ..errors import DataError
-from ..network import PartSAM, load_network, save_network
+from ..network import NetworkConfig, PartSAM, load_network, save_network
 from .batch import BatchSampler
 from .config import OptimizerConfig, RunConfig, TrainingConfig
 from .mesh_store import MeshStore
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 _AVERAGE_EVERY = 10
+_CLOCK_EVERY = 20
+"""Steps between two looks at the clock, which all ranks take together and for which the host waits."""
 _DAMAGE = (KeyError, RuntimeError, TypeError, ValueError, EOFError, OSError, pickle.PickleError)
 """What loading a truncated, foreign or unfitting checkpoint raises."""
 
@@ -130,15 +133,16 @@ class Trainer:
             save_network(self.network, self.folder / WEIGHTS, metadata=metadata)
 
     def _finished(self, clock: Clock) -> bool:
-        run = self.config.run
-        self.progress.seconds, stop = clock.read(signalled=self._stop, stop_after=run.stop_after)
+        run, stop = self.config.run, False
+        if self.progress.step % _CLOCK_EVERY == 0:
+            self.progress.seconds, stop = clock.read(signalled=self._stop, stop_after=run.stop_after)
         return stop or self.progress.share(run) >= 1
 
     def _one_step(self) -> None:
         progress, config = self.progress, self.config
         rate = learning_rate(config.optimizer, progress.step, progress.share(config.run))
-        rounds = self._random.choices(config.rounds, weights=config.round_weights)[0]
-        self.step(rounds, rate)
+        kinds, weights = config.interactions()
+        self.step(self._random.choices(kinds, weights=weights)[0], rate)
         progress.step += 1
         if progress.step % _AVERAGE_EVERY == 0:
             self.average.update(progress.step, every=_AVERAGE_EVERY)
@@ -223,15 +227,29 @@ def _progress_line(progress: Progress, run: RunConfig, values: dict[str, float])
 
 def _starting_network(config: TrainingConfig) -> PartSAM:
     if config.start:
-        loaded = load_network(config.start).network
-        wanted = config.network_config()
-        if loaded.config != wanted:
+        network = grown_network(load_network(config.start).network, config.network_config())
+        if network is None:
             raise DataError(f"{config.start} has other sizes than the configuration asks for")
-        return loaded.train().requires_grad_(True)
+        return network.train().requires_grad_(True)
     try:
         return PartSAM(config.network_config())
     except ValueError as error:
         raise DataError(f"network_sizes do not fit together: {error}") from error
+
+
+def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
+    """The trained network with additions that start as no change at all; None if `wanted` differs in more."""
+    same = dataclasses.replace(
+        trained.config, size_prompt=wanted.size_prompt, score_context=wanted.score_context
+    )
+    if same != wanted:
+        return None
+    network = PartSAM(wanted)
+    missing, unexpected = network.load_state_dict(trained.state_dict(), strict=False)
+    fresh = ("size_prompts.", "decoder.mask_scores.context.")
+    if unexpected or any(not name.startswith(fresh) for name in missing):
+        return None
+    return network
 
 
 def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
