@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,9 @@ from .network import (
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.sites import Sites, nearest
+from .segmentation.together import JointPrediction, joint_prompts
 
-__all__ = ["EncodedShape", "MaskPrediction", "Segmenter", "available_models"]
+__all__ = ["EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
@@ -44,16 +46,14 @@ class MaskPrediction:
 
     point_logits: float32 [C, N]; face_logits: float32 [C, F], None for point clouds; inside where > 0
     scores: float32 [C], predicted IoU; C = 3 for a single click, else 1
+    best: the mask that is meant: of the highest predicted IoU, or, where a network that takes no sizes was
+        told one, the one nearest to it
     """
 
     point_logits: FloatArray
     face_logits: FloatArray | None
     scores: FloatArray
-
-    @property
-    def best(self) -> int:
-        """The mask with the highest predicted IoU."""
-        return int(self.scores.argmax())
+    best: int
 
 
 def available_models() -> list[str]:
@@ -79,6 +79,11 @@ class Segmenter:
     @property
     def config(self) -> NetworkConfig:
         return self.network.config
+
+    @property
+    def takes_size(self) -> bool:
+        """Whether the network was trained to be told a part's size."""
+        return self.config.size_prompt
 
     @classmethod
     def load(cls, model: str | Path = "small", *, device: str = "auto") -> Segmenter:
@@ -166,45 +171,95 @@ class Segmenter:
         labels: IntArray,
         *,
         previous: MaskPrediction | None = None,
+        size: float | None = None,
     ) -> MaskPrediction:
         """Masks for clicks: points [P, 3] in the caller's units, labels [P] 1 (inside) or 0 (outside).
 
         previous: the last prediction for these clicks, refined by the new one
+        size: about which share of the surface the part takes, in (0, 1]; None: unknown
         """
-        clicks = np.atleast_2d(np.asarray(points, dtype=np.float64))
+        clicks = _checked_clicks(points)
         signs = np.asarray(labels).reshape(-1)
-        if clicks.ndim != 2 or clicks.shape[1] != 3:
-            raise PromptError(f"clicks must be rows of 3 coordinates, at least one, got {list(clicks.shape)}")
         if len(clicks) != len(signs):
             raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give one for each")
+        if not np.isin(signs, (0, 1)).all():
+            raise PromptError("labels must be 0 or 1")
         if previous is not None and previous.point_logits.shape[1] != len(shape.points):
             raise PromptError("the previous prediction belongs to another shape; leave it out")
-        if not np.isfinite(clicks).all() or not np.isin(signs, (0, 1)).all():
-            raise PromptError("clicks must be finite points, labels 0 or 1")
-        cube = shape.normalization.apply(clicks).clip(-1, 1)
-        masks = slice(1, 4) if len(clicks) == 1 else slice(0, 1)
+        if size is not None and not 0 < size <= 1:
+            raise PromptError(f"size is a share of the surface, above 0 and at most 1, not {size}")
+        cube = self._tensor(shape.normalization.apply(clicks).clip(-1, 1))[None]
         prior = None if previous is None else torch.as_tensor(previous.point_logits[previous.best][None])
-        with torch.inference_mode():
-            decoder = PromptDecoder(self.network, self.device, shape)
-            decoding = decoder.decode(self._tensor(cube)[None], self._tensor(signs)[None].long(), prior)
-            at_points = decoder.estimated_logits(decoding, shape.point_locations, masks)[0].cpu().numpy()
-            scores = decoding.iou[0, 0, masks].float().cpu().numpy()
-            face_logits = None
+        sizes = None if size is None else torch.tensor([size])
+        at_points, at_faces, scores = self._answers(
+            shape, cube, self._tensor(signs)[None].long(), prior, sizes
+        )
+        best = int(scores[0].argmax())
+        if size is not None and not self.takes_size:
+            share = (at_points[0] > 0).mean(axis=1).clip(min=1e-6)
+            best = int(np.abs(np.log(share / size)).argmin())
+        return MaskPrediction(at_points[0], None if at_faces is None else at_faces[0], scores[0], best)
+
+    def predict_parts(self, shape: EncodedShape, clicks: Sequence[FloatArray]) -> JointPrediction:
+        """Several parts at once: each one's clicks are positive for it and negative for its neighbours.
+
+        clicks: for each part an array [P, 3] in the caller's units, at least one click each
+        Raises PromptError.
+        """
+        if len(clicks) == 0:
+            raise PromptError("asking for parts takes the clicks of at least one")
+        cubes = [shape.normalization.apply(_checked_clicks(points)).clip(-1, 1) for points in clicks]
+        points, labels = joint_prompts(cubes)
+        at_points, at_faces, scores = self._answers(
+            shape, self._tensor(points), self._tensor(labels).long(), None, None
+        )
+        best = scores.argmax(axis=1)  # a single click has three readings
+        rows = np.arange(len(best))
+        return JointPrediction(
+            at_points[rows, best], None if at_faces is None else at_faces[rows, best], scores[rows, best]
+        )
+
+    @torch.inference_mode()
+    def _answers(
+        self,
+        shape: EncodedShape,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None,
+        sizes: Tensor | None,
+    ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
+        """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C]."""
+        masks = _offered(points)
+        decoder = PromptDecoder(self.network, self.device, shape)
+        at_points, at_faces, scores = [], [], []
+        step = decoder.chunk(max(shape.point_locations.points.shape[1], shape.site_locations.points.shape[1]))
+        for start in range(0, len(points), step):
+            chunk = slice(start, start + step)
+            decoding = decoder.decode(points[chunk], labels[chunk], previous, _rows(sizes, chunk))
+            at_points.append(decoder.estimated_logits(decoding, shape.point_locations, masks).cpu().numpy())
+            scores.append(decoding.iou[0, :, masks].float().cpu().numpy())
             if shape.sites.of_face is not None:
-                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks)[0]
-                face_logits = at_sites.cpu().numpy()[:, shape.sites.of_face]
-        return MaskPrediction(at_points, face_logits, scores)
+                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks).cpu().numpy()
+                at_faces.append(at_sites[..., shape.sites.of_face])
+        faces = np.concatenate(at_faces) if at_faces else None
+        return np.concatenate(at_points), faces, np.concatenate(scores)
 
     @torch.inference_mode()
     def predict_batch(
-        self, shape: EncodedShape, points: Tensor, labels: Tensor, previous: Tensor | None = None
+        self,
+        shape: EncodedShape,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """M independent sets of P clicks at once; tensors in, tensors on this device out.
 
         points: [M, P, 3] in the network's cube; labels: [M, P]; previous: logits [M, N] of the last round
+        sizes: [M], about which share of the surface each part takes, 0 where unknown
         returns: logits at the shape's points float32 [M, C, N], predicted IoUs [M, C]
         """
-        return self._predict_at(shape, shape.point_locations, points, labels, previous)
+        return self._predict_at(shape, shape.point_locations, points, labels, previous, sizes)
 
     @torch.inference_mode()
     def face_logits_batch(
@@ -226,16 +281,17 @@ class Segmenter:
         points: Tensor,
         labels: Tensor,
         previous: Tensor | None,
+        sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        masks = slice(1, 4) if points.shape[1] == 1 else slice(0, 1)
+        masks = _offered(points)
         decoder = PromptDecoder(self.network, self.device, shape)
         logits, scores = [], []
         step = decoder.chunk(locations.points.shape[1])
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
-            prior = None if previous is None else previous[chunk]
+            prior = _rows(previous, chunk)
             clicks, signs = points[chunk].to(self.device).float(), labels[chunk].to(self.device).long()
-            decoding = decoder.decode(clicks, signs, prior)
+            decoding = decoder.decode(clicks, signs, prior, _rows(sizes, chunk))
             logits.append(decoder.logits(decoding, locations, masks))
             scores.append(decoding.iou[0, :, masks].float())
         return torch.cat(logits), torch.cat(scores)
@@ -301,6 +357,24 @@ class Segmenter:
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
+
+
+def _checked_clicks(points: FloatArray) -> FloatArray:
+    clicks = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    if clicks.ndim != 2 or clicks.shape[1] != 3 or not len(clicks):
+        raise PromptError(f"clicks must be rows of 3 coordinates, at least one, got {list(clicks.shape)}")
+    if not np.isfinite(clicks).all():
+        raise PromptError("clicks must be finite points")
+    return clicks
+
+
+def _offered(points: Tensor) -> slice:
+    """The mask tokens that answer prompts [M, P, 3]: three readings of a single click, else one."""
+    return slice(1, 4) if points.shape[1] == 1 else slice(0, 1)
+
+
+def _rows(values: Tensor | None, rows: slice) -> Tensor | None:
+    return None if values is None else values[rows]
 
 
 def _check_points(points: FloatArray, normals: FloatArray, colors: FloatArray) -> None:

@@ -18,7 +18,9 @@ from hypothesis.extra.numpy import arrays
 from backend.errors import Cancelled, CheckpointError, DeviceError, MeshError, PromptError
 from backend.geometry import Mesh, face_areas, face_centroids, sample_surface
 from backend.network import save_network
+from backend.refinement import build_face_graph
 from backend.segmentation import Parts, sites
+from backend.segmentation.together import joint_prompts
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import cube, joined, plate, renumbered
 from tests.tiny_network import TINY, TWO_BRANCHES, UNFILTERED, Box, oracle_segmenter, tiny_segmenter
@@ -406,6 +408,62 @@ def test_many_prompts_at_once_are_answered_as_one_by_one(
         np.testing.assert_allclose(scores[row].numpy(), alone.scores, atol=1e-5)
         assert alone.face_logits is not None
         np.testing.assert_allclose(at_faces[row].numpy(), alone.face_logits, atol=1e-5)
+
+
+def test_a_size_goes_to_a_network_that_takes_one_and_else_to_the_choice(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    click = face_centroids(mesh)[[500]]
+    plain = segmenter.predict(shape, click, [1])
+    assert not segmenter.takes_size
+    shares = (plain.point_logits > 0).mean(axis=1)
+    for reading in range(3):
+        if shares[reading] > 0:
+            told = segmenter.predict(shape, click, [1], size=float(shares[reading]))
+            assert shares[told.best] == shares[reading]
+            np.testing.assert_array_equal(told.point_logits, plain.point_logits)
+    taking = tiny_segmenter(replace(TINY, size_prompt=True))
+    with torch.no_grad():
+        assert taking.network.size_prompts is not None
+        torch.nn.init.normal_(taking.network.size_prompts.mlp.layers[-1].weight)
+    encoded = taking.encode(mesh)
+    answers = [taking.predict(encoded, click, [1], size=size).point_logits for size in (None, 0.01, 0.5)]
+    assert not np.allclose(answers[0], answers[1], rtol=1e-3)
+    assert not np.allclose(answers[1], answers[2], rtol=1e-3)
+    for size in (0.0, -1.0, 1.5, float("nan")):
+        with pytest.raises(PromptError, match="share of the surface"):
+            segmenter.predict(shape, click, [1], size=size)
+
+
+def test_parts_asked_for_together_share_the_faces() -> None:
+    """Two known boxes: each is the answer to its own clicks, and a face is given away once."""
+    segmenter = oracle_segmenter([Box((-1, -1, -1), (0, 1, 1)), Box((0, -1, -1), (1, 1, 1))])
+    pair = joined(cube(center=(-2, 0, 0)), cube(center=(2, 0, 0)))
+    shape = segmenter.encode(pair)
+    centroids = face_centroids(pair)
+    found = segmenter.predict_parts(shape, [centroids[[15]], centroids[[0, 1]]])
+    assert found.face_labels.tolist() == [1] * 12 + [0] * 12
+    assert found.scores.shape == (2,)
+    np.testing.assert_array_equal(found.refined_labels(build_face_graph(pair)), found.face_labels)
+    (nobody,) = {*segmenter.predict_parts(shape, [centroids[[15]]]).face_labels[:12].tolist()}
+    assert nobody == -1  # nobody asked for the other box
+    for clicks in ([], [np.zeros((0, 3))], [centroids[[0]], np.full((1, 3), np.nan)]):
+        with pytest.raises(PromptError):
+            segmenter.predict_parts(shape, clicks)
+
+
+def test_clicks_of_the_nearest_other_parts_are_negative() -> None:
+    clicks = [np.array([[float(x), 0, 0]]) for x in range(12)]
+    clicks[3] = np.array([[3.0, 0, 0], [3.2, 0, 0]])
+    points, labels = joint_prompts(clicks)
+    assert points.shape == (12, 9, 3)  # own clicks, and seven others of which one has two
+    for part, (own, signs) in enumerate(zip(points, labels, strict=True)):
+        assert {*map(tuple, own[signs == 1])} == {*map(tuple, clicks[part])}  # repeated in shorter sets
+        negative = np.unique(own[signs == 0, 0].round())
+        assert len(negative) == 7
+        assert part not in negative
+        left_out = sorted({*range(12)} - {part, *negative}, key=lambda other: abs(other - part))
+        assert abs(negative - part).max() <= abs(left_out[0] - part) + 0.5
 
 
 def test_clicks_are_in_the_meshes_units() -> None:

@@ -365,6 +365,32 @@ def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segment
     assert kind == "protocol" and "from 0 to 0" in message
 
 
+def test_a_size_and_several_parts_give_what_the_segmenter_gives(
+    client: Client, ball: str, segmenter, ball_here
+) -> None:
+    clicks = {"points": np.array([[0.0, 0, 1], [0, 1, 0], [0, 0, -1]]), "labels": np.array([1, 1, 1])}
+    one = {name: values[:1] for name, values in clicks.items()}
+    told = client.result("predict", {"shape": ball, "size": 0.2}, **one)
+    expected = segmenter.predict(ball_here, one["points"], one["labels"], size=0.2)
+    np.testing.assert_allclose(told.arrays["face_logits"], expected.face_logits, atol=1e-4)
+    assert told.fields["best"] == expected.best
+    assert "from 0.0 to 1.0" in client.error("predict", {"shape": ball, "size": 2.0}, **one)[1]
+
+    together = {"points": clicks["points"], "parts": np.array([0, 1, 0])}
+    found = client.result("predict_parts", {"shape": ball, "strength": 0.0}, **together)
+    groups = [clicks["points"][[0, 2]], clicks["points"][[1]]]
+    np.testing.assert_array_equal(
+        found.arrays["labels"], segmenter.predict_parts(ball_here, groups).face_labels
+    )
+    assert found.arrays["scores"].shape == (2,)
+    refined = client.result("predict_parts", {"shape": ball, "strength": 1.0}, **together).arrays["labels"]
+    assert set(np.unique(refined)) <= {-1, 0, 1}
+    for numbers in ([0, 2, 0], [0, 1], [-1, 0, 1]):
+        wrong = {**together, "parts": np.array(numbers)}
+        kind, message = client.error("predict_parts", {"shape": ball, "strength": 0.0}, **wrong)
+        assert kind == "protocol" and "from 0 without gaps" in message
+
+
 def test_the_callers_sample_is_what_is_encoded(client: Client, ball: str) -> None:
     """A sample drawn as the backend would draw it gives the same encoding as letting it draw."""
     drawn = sample_surface(Mesh(**BALL), PRESETS["small"].points, seed=0)

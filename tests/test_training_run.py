@@ -36,8 +36,6 @@ from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, gro
 
 TINY = """
 rounds = [1, 2]
-joint_clicks = [2]
-joint_weights = [0.3]
 round_weights = [0.6, 0.4]
 
 [network_sizes]
@@ -150,6 +148,8 @@ def test_a_repeated_shape_is_learnt_until_one_click_finds_each_part(config_file,
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_step_for_step(config_file, tmp_path):
+    together = "joint_clicks = [2]\njoint_weights = [0.5]\n"  # steps of every kind
+    config_file.write_text(together + config_file.read_text(encoding="utf-8"), encoding="utf-8")
     whole = train(config_file, tmp_path / "whole", steps=24)
     # The schedule is one of 24 steps all along: the first process saves after 13 and is not asked to end.
     config = read_config(config_file, {"run.steps": 24})

@@ -111,10 +111,17 @@ class OracleNetwork(nn.Module):
         return Locations(points, points.unsqueeze(1), index, weight)
 
     def decode(
-        self, encoding: Encoding, points: Tensor, labels: Tensor, mask_logits: Tensor | None = None
+        self,
+        encoding: Encoding,
+        points: Tensor,
+        labels: Tensor,
+        mask_logits: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> Decoding:
-        """The last click decides; a box travels as its six bounds in the mask vector."""
-        rows = [self._answer(click) for click in points[0, :, -1]]
+        """The last positive click decides; a box travels as its six bounds in the mask vector."""
+        rows = [
+            self._answer(clicks[signs == 1][-1]) for clicks, signs in zip(points[0], labels[0], strict=True)
+        ]
         self.decoded += len(rows)
         vectors = torch.stack([vectors for vectors, _ in rows])[None]
         scores = torch.stack([scores for _, scores in rows])[None]

@@ -64,12 +64,17 @@ class PromptDecoder:
     shape: EncodedShape
 
     def decode(
-        self, points: Tensor, labels: Tensor | None = None, previous: Tensor | None = None
+        self,
+        points: Tensor,
+        labels: Tensor | None = None,
+        previous: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> Decoding:
         """Answer M sets of P clicks.
 
         points: float32 [M, P, 3] in the network's cube; labels: int64 [M, P], all positive if None
         previous: logits [M, N] of the last round at the shape's points
+        sizes: float32 [M], share of the surface that each part takes, 0 where unknown
         """
         if labels is None:
             labels = torch.ones(points.shape[:2], dtype=torch.long, device=self.device)
@@ -78,7 +83,13 @@ class PromptDecoder:
             index = self.shape.geometry.mask_point_index[0].to(previous.device)
             mask_logits = previous[:, index].to(self.device).float()[None]
         with mixed_precision(self.device):
-            return self.network.decode(self.shape.encoding, points[None], labels[None], mask_logits)
+            return self.network.decode(
+                self.shape.encoding,
+                points[None],
+                labels[None],
+                mask_logits,
+                None if sizes is None else sizes.to(self.device).float()[None],
+            )
 
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N]."""

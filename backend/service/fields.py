@@ -30,6 +30,10 @@ def number(message: Message, name: str, *, low: float, high: float) -> float:
     return float(value)
 
 
+def optional_number(message: Message, name: str, *, low: float, high: float) -> float | None:
+    return None if message.fields.get(name) is None else number(message, name, low=low, high=high)
+
+
 def integer(message: Message, name: str, *, low: int, high: int) -> int:
     value = message.fields.get(name)
     if type(value) is not int or not low <= value <= high:

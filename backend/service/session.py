@@ -31,7 +31,9 @@ from .protocol import PROTOCOL_VERSION, Message, content_hash
 from .server import Call, Reply, RequestRefused
 
 if TYPE_CHECKING:
+    from ..refinement import FaceGraph
     from ..segmentation.parts import Parts
+    from ..segmentation.together import JointPrediction
     from ..segmenter import EncodedShape, Segmenter
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ PREDICTIONS_BUDGET = 256 * 2**20
 KEPT_MODELS = 2
 PROMPT_BATCH = 64
 MAX_PROMPTS = 4096
+MAX_JOINT_PARTS = 256
 
 
 class Session:
@@ -63,6 +66,7 @@ class Session:
             "encode": self._encode,
             "segment_every_part": self._segment_every_part,
             "predict": self._predict,
+            "predict_parts": self._predict_parts,
             "face_labels": self._face_labels,
             "refine": self._refine,
             "refine_prediction": self._refine_prediction,
@@ -177,10 +181,13 @@ class Session:
         labels = fields.array(message, "labels", integers=True)
         previous_id = fields.optional_text(message, "previous")
         previous = None if previous_id is None else self._predictions.get(previous_id)
+        size = fields.optional_number(message, "size", low=0.0, high=1.0) or None
 
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
             prior = None if previous is None else previous.usable_for(shape, encoded)
-            return HeldPrediction(shape, segmenter.predict(encoded, points, labels, previous=prior))
+            return HeldPrediction(
+                shape, segmenter.predict(encoded, points, labels, previous=prior, size=size)
+            )
 
         held = self._within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"
@@ -194,6 +201,29 @@ class Session:
             },
         )
 
+    def _predict_parts(self, call: Call) -> Reply:
+        message = call.message
+        shape = self._shape(message)
+        points = fields.array(message, "points", columns=3)
+        numbers = fields.array(message, "parts", integers=True)
+        count = int(numbers.max(initial=-1)) + 1
+        clicks = [points[numbers == part] for part in range(count)] if len(points) == len(numbers) else []
+        if not clicks or min(map(len, clicks)) == 0 or numbers.min() < 0 or count > MAX_JOINT_PARTS:
+            raise ProtocolError(
+                "the 'predict_parts' request needs in 'parts' the part of each point, from 0 without gaps, "
+                f"{MAX_JOINT_PARTS} parts at most"
+            )
+        strength = _strength(message)
+
+        def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> JointPrediction:
+            return segmenter.predict_parts(encoded, clicks)
+
+        prediction = self._within_memory(call, shape, predict)
+        labels = prediction.face_labels
+        if strength > 0:
+            labels = prediction.refined_labels(self._graph(shape), strength, cancel=call.cancelled)
+        return Reply(arrays={"labels": labels, "scores": np.asarray(prediction.scores, dtype=np.float32)})
+
     def _face_labels(self, call: Call) -> Reply:
         parts, granularity = self._held_parts(call.message), _granularity(call.message)
         return _labels_reply(parts, granularity, parts.face_labels(granularity))
@@ -205,7 +235,6 @@ class Session:
         return _labels_reply(parts, granularity, labels)
 
     def _refine_prediction(self, call: Call) -> Reply:
-        from ..refinement.face_graph import build_face_graph
         from ..refinement.mask import refine_mask
 
         prediction_id = fields.text(call.message, "prediction")
@@ -217,11 +246,16 @@ class Session:
         strength = _strength(call.message)
         call.progress("refine", 0.0)
         logits = held.face_logits()[candidate]
-        if held.shape.graph is None:
-            encoded = held.shape.encoded
-            held.shape.graph = build_face_graph(held.shape.mesh) if encoded is None else encoded.face_graph
-        mask = refine_mask(held.shape.graph, logits, strength=strength, cancel=call.cancelled)
+        mask = refine_mask(self._graph(held.shape), logits, strength=strength, cancel=call.cancelled)
         return Reply(arrays={"labels": mask.astype(np.int32)})
+
+    def _graph(self, shape: HeldShape) -> FaceGraph:
+        from ..refinement.face_graph import build_face_graph
+
+        if shape.graph is None:
+            encoded = shape.encoded
+            shape.graph = build_face_graph(shape.mesh) if encoded is None else encoded.face_graph
+        return shape.graph
 
     def _release(self, call: Call) -> Reply:
         with_model = fields.flag(call.message, "model")

@@ -68,11 +68,19 @@ def segment_every_part(shape: str, *, prompts: int = 512, granularity: float = 0
     return Request("segment_every_part", {"shape": shape, "prompts": prompts, "granularity": granularity})
 
 
-def predict(shape: str, points: ArrayLike, labels: ArrayLike, *, previous: str | None = None) -> Request:
+def predict(
+    shape: str,
+    points: ArrayLike,
+    labels: ArrayLike,
+    *,
+    previous: str | None = None,
+    size: float | None = None,
+) -> Request:
     """Predict the part under the clicks.
 
     points: float [K, 3], in the units of the encoded arrays; labels: int [K], 1 part of it, 0 not
     previous: the `prediction` of the reply before, which this one refines
+    size: about which share of the surface the part takes, in (0, 1]; None: unknown
     Result fields: prediction (id), best (index into C); arrays: scores float32 [C] (predicted IoU),
     face_logits float32 [C, F] (> 0: inside the part).
     """
@@ -80,7 +88,21 @@ def predict(shape: str, points: ArrayLike, labels: ArrayLike, *, previous: str |
         "points": np.asarray(points, dtype=np.float64).reshape(-1, 3),
         "labels": np.asarray(labels, dtype=np.int32).reshape(-1),
     }
-    return Request("predict", {"shape": shape, "previous": previous}, arrays)
+    return Request("predict", {"shape": shape, "previous": previous, "size": size}, arrays)
+
+
+def predict_parts(shape: str, points: ArrayLike, parts: ArrayLike, *, strength: float = 1.0) -> Request:
+    """Predict several parts together: each one's clicks speak against the others.
+
+    points: float [K, 3], in the units of the encoded arrays; parts: int [K], the part of each click, 0 .. P-1
+    strength: of the refinement; 0: none
+    Result arrays: labels int32 [F] (0 .. P-1, -1: none of them), scores float32 [P] (predicted IoU).
+    """
+    arrays: dict[str, NDArray] = {
+        "points": np.asarray(points, dtype=np.float64).reshape(-1, 3),
+        "parts": np.asarray(parts, dtype=np.int32).reshape(-1),
+    }
+    return Request("predict_parts", {"shape": shape, "strength": strength}, arrays)
 
 
 def face_labels(parts: str, *, granularity: float = 0.5) -> Request:
