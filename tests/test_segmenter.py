@@ -425,7 +425,7 @@ def test_a_size_goes_to_a_network_that_takes_one_and_else_to_the_choice(
     taking = tiny_segmenter(replace(TINY, size_prompt=True))
     with torch.no_grad():
         assert taking.network.size_prompts is not None
-        torch.nn.init.normal_(taking.network.size_prompts.mlp.layers[-1].weight)
+        torch.nn.init.normal_(taking.network.size_prompts.out.weight)
     encoded = taking.encode(mesh)
     answers = [taking.predict(encoded, click, [1], size=size).point_logits for size in (None, 0.01, 0.5)]
     assert not np.allclose(answers[0], answers[1], rtol=1e-3)

@@ -70,9 +70,10 @@ class SizePromptEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.decoder_width
-        self.mlp = Mlp(2 * self._OCTAVES + 1, width, width)
-        nn.init.zeros_(self.mlp.layers[-1].weight)
-        nn.init.zeros_(self.mlp.layers[-1].bias)
+        self.hidden = nn.Linear(2 * self._OCTAVES + 1, width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, sizes: Tensor) -> Tensor:
         """sizes: float32 [...], shares in (0, 1], 0 where unknown. Returns [..., width], 0 where unknown."""
@@ -80,7 +81,7 @@ class SizePromptEncoder(nn.Module):
         rate = math.pi * 2.0 ** torch.arange(self._OCTAVES, device=sizes.device)
         phase = position.unsqueeze(-1) * rate
         features = torch.cat([position.unsqueeze(-1), phase.sin(), phase.cos()], dim=-1)
-        return self.mlp(features) * (sizes > 0).unsqueeze(-1)
+        return self.out(self.hidden(features).relu()) * (sizes > 0).unsqueeze(-1)
 
 
 class MaskPromptEncoder(nn.Module):

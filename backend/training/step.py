@@ -153,7 +153,8 @@ class TrainStep:
 
 def _parameter_groups(network: PartSAM, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay towards zero; norms, biases, tokens and embeddings stay where they are learned."""
-    decayed, kept = [], []
+    decayed: list[Tensor] = []
+    kept: list[Tensor] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             is_token = name.rsplit(".", 1)[-1].endswith(("token", "tokens", "embedding", "position"))
