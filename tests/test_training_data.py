@@ -403,11 +403,16 @@ def test_procedural_shapes_have_closed_parts_and_repeat() -> None:
             assert len(pairs[0]) == len(np.unique(pairs[0]))
 
 
-def test_a_training_step_never_waits_for_the_device(shapes: ShapeSet) -> None:
-    """Under fake tensors, which have no values, anything that would read one back raises."""
+def test_a_training_step_never_waits_for_the_device(shapes: ShapeSet, monkeypatch) -> None:
+    """Under fake tensors, which have no values, anything that would read one back raises.
+
+    Nor may tensors be made of the host's numbers: a captured step cannot copy them.
+    """
     store = MeshStore.from_shapes(shapes)
     config = BatchConfig(shapes=4, points=300, masks=5, composed=0.25, fused=0.25, cropped=0.25)
     sampler = BatchSampler(store, config)
+    monkeypatch.delattr(torch, "tensor")
+    monkeypatch.delattr(torch, "as_tensor")
     with FakeTensorMode(allow_non_fake_inputs=True):
         batch = sampler()
         clicks = ClickConfig(others=100)

@@ -125,13 +125,19 @@ def _assignment(
         focal, dice = _mask_costs(logits, alternatives.masks[:, :, row], config)
         kept = alternatives.valid[:, :, row, None].float()
         costs.append((config.focal * focal + config.dice * dice) * kept)
-    count = cost.shape[2]
-    orders = torch.tensor(
-        list(itertools.permutations(range(count), 1 + len(costs))), device=cost.device
-    )  # [P, 1 + A]
-    of_others = torch.stack([c[:, :, orders[:, 1 + row]] for row, c in enumerate(costs)]).sum(dim=0)
-    order = (cost[:, :, orders[:, 0]] + config.alternatives * of_others).detach().argmin(dim=2, keepdim=True)
-    return orders[:, 0][order], of_others.gather(2, order).squeeze(2)
+    # Plain loops: a table of indices would be copied from the host, which a captured step cannot do.
+    orders = list(itertools.permutations(range(cost.shape[2]), 1 + len(costs)))
+    of_others = torch.stack(
+        [
+            torch.stack([c[:, :, mask] for c, mask in zip(costs, order[1:], strict=True)]).sum(dim=0)
+            for order in orders
+        ],
+        dim=2,
+    )
+    of_target = torch.stack([cost[:, :, order[0]] for order in orders], dim=2)
+    chosen = (of_target + config.alternatives * of_others).detach().argmin(dim=2, keepdim=True)
+    # Permutations come in lexicographic order, so that the first member changes slowest.
+    return chosen // (len(orders) // cost.shape[2]), of_others.gather(2, chosen).squeeze(2)
 
 
 def ranking_loss(scores: Tensor, true_iou: Tensor, *, temperature: float = 0.1) -> Tensor:
