@@ -25,7 +25,9 @@ _MOST_ROWS = 24
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `segment`."""
-    parser.add_argument("mesh", type=Path, metavar="IN", help="mesh file: .glb .gltf .obj .ply .stl .off")
+    parser.add_argument(
+        "mesh", type=Path, metavar="IN", help="mesh file, see docs/command_line.md for the formats"
+    )
     parser.add_argument(
         "-o", "--output", type=glb_path, metavar="OUT.glb",
         help="write one node per part, with the materials, UVs and textures of the input",

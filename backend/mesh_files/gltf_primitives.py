@@ -17,6 +17,14 @@ from .gltf_transforms import unit_rows
 
 POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
 TRIANGLE_MODES = (_TRIANGLES, _STRIP, _FAN)
+_WIDTHS = {
+    "NORMAL": (3,),
+    "TANGENT": (4,),
+    "TEXCOORD_": (2,),
+    "COLOR_": (3, 4),
+    "JOINTS_": (4,),
+    "WEIGHTS_": (4,),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ def read_vertices(document: GltfDocument, primitive: dict[str, Any], weights: Se
         attributes = {name: document.accessor(index) for name, index in primitive["attributes"].items()}
     positions = attributes.pop("POSITION").astype(np.float64)
     for semantic, values in attributes.items():
-        if len(values) != len(positions):
+        widths = _WIDTHS.get(semantic.rstrip("0123456789"))
+        if len(values) != len(positions) or (widths and values.shape[1] not in widths):
             raise MeshFileError(f"{document.path.name} is damaged: {semantic} does not fit its vertices")
     for weight, target in zip(weights, primitive.get("targets", ()), strict=False):
         if weight:

@@ -121,9 +121,16 @@ def _placed(
         positions=apply_linear(linear, vertices.positions) + matrices[..., :3, 3],
         triangles=np.ascontiguousarray(triangles, dtype=np.int32),
         attributes=attributes,
-        material=primitive.get("material"),
+        material=_material(document, primitive),
         extras=extras,
     )
+
+
+def _material(document: GltfDocument, primitive: dict[str, Any]) -> int | None:
+    number = primitive.get("material")
+    if number is not None and number not in range(len(document.items("materials"))):
+        raise MeshFileError(f"{document.path.name} is damaged: its materials do not fit together")
+    return number
 
 
 def _placed_attribute(
@@ -170,10 +177,14 @@ def _looks(document: GltfDocument) -> tuple[Looks, tuple[str, ...]]:
         textures=tuple(document.items("textures")),
         samplers=tuple(document.items("samplers")),
         images=tuple(images),
-        extensions_used=tuple(document.tree.get("extensionsUsed", [])),
-        extensions_required=tuple(document.tree.get("extensionsRequired", [])),
+        extensions_used=_strings(document.tree.get("extensionsUsed")),
+        extensions_required=_strings(document.tree.get("extensionsRequired")),
     )
     return looks, notes
+
+
+def _strings(items: Any) -> tuple[str, ...]:
+    return tuple(item for item in items or () if isinstance(item, str))
 
 
 def _shortened(uri: str) -> str:

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 def read_texture(path: Path) -> Image:
     """Read a picture; PNG and JPEG stay byte for byte, other formats become PNG. OSError if unreadable."""
-    data = path.read_bytes()
+    return read_texture_bytes(path.read_bytes(), path.stem)
+
+
+def read_texture_bytes(data: bytes, name: str) -> Image:
+    """`read_texture` of a picture's bytes."""
     if data.startswith(b"\x89PNG"):
-        return Image("image/png", data, path.stem)
+        return Image("image/png", data, name)
     if data.startswith(b"\xff\xd8\xff"):
-        return Image("image/jpeg", data, path.stem)
-    with _opened(Image("", data, path.name)) as picture:
-        return _as_png(picture, path.stem)
+        return Image("image/jpeg", data, name)
+    with _opened(Image("", data, name)) as picture:
+        return _as_png(picture, name)
 
 
 def check_picture(image: Image) -> None:

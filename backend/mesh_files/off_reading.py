@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshFileError
-from .polygons import split_vertices, triangulate
+from .polygon_surfaces import PolygonMesh, polygon_surfaces
 from .scene import PointCloud, SourceScene, Surface
 from .surface_colors import srgb_to_linear
 
@@ -44,27 +44,19 @@ def read_off(path: Path) -> SourceScene:
         attributes |= {} if colors is None else {"COLOR_0": colors}
     if not faces:
         return SourceScene((), cloud=PointCloud(positions, attributes.get("NORMAL")))
-    return SourceScene((_surface(positions, faces, attributes),))
+    return SourceScene(_surfaces(positions, faces, attributes))
 
 
-def _surface(
+def _surfaces(
     positions: NDArray[np.float64], faces: list[list[str]], attributes: dict[str, NDArray[np.float32]]
-) -> Surface:
+) -> tuple[Surface, ...]:
     sizes = np.array([int(words[0]) for words in faces])
     corners = np.array([word for words in faces for word in words[1 : 1 + int(words[0])]], dtype=np.int64)
-    if sizes.min() < 0 or len(corners) != sizes.sum():
-        raise ValueError("a face has less corners than it says")
-    if len(corners) and (corners.min() < 0 or corners.max() >= len(positions)):
-        raise ValueError("faces refer to vertices that are not there")
-    places = triangulate(positions, corners, sizes)
     colors = None
     if "COLOR_0" not in attributes:
         colors = _colors([words[1 + size :] for words, size in zip(faces, sizes.tolist(), strict=True)])
-    if colors is not None:
-        corners, kept, color = split_vertices(corners, np.repeat(colors, sizes, axis=0))
-        positions = positions[kept]
-        attributes = {name: values[kept] for name, values in attributes.items()} | {"COLOR_0": color}
-    return Surface("", positions, corners[places].astype(np.int32), attributes)
+    of_corner = [] if colors is None else [("COLOR_0", np.repeat(colors, sizes, axis=0))]
+    return polygon_surfaces(PolygonMesh(positions, sizes, corners, attributes, of_corner))
 
 
 def _numbers(rows: list[list[str]], width: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from ..errors import MeshFileError
 PACKAGES = {
     "DracoPy": "DracoPy==2.2.0",
     "assimp_py": "assimp-py==1.1.0",
+    "lib3mf": "lib3mf==2.5.0",
     "pxr": "usd-core==26.11",
     "cascadio": "cascadio==0.1.1",
     "pyarrow": "pyarrow==26.0.1",

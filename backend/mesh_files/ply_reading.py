@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from .file_names import find_beside
 from .image_files import read_texture
 from .obj_parsing import as_text
-from .polygons import split_vertices, triangulate
-from .scene import Image, Looks, PointCloud, SourceScene, Surface
+from .polygon_surfaces import PolygonMesh, polygon_surfaces
+from .scene import Image, Looks, PointCloud, SourceScene
 from .surface_colors import srgb_to_linear
 
 _TYPES = {
@@ -241,43 +241,16 @@ def _scene(elements: list[_Element], path: Path, textures: list[str]) -> SourceS
     if face is None or corner_name is None or not face.count:
         return SourceScene((), cloud=_cloud(positions, vertex.columns))
     sizes, corners = face.lists[corner_name]
-    corners = corners.astype(np.int64)
-    if len(corners) and (corners.min() < 0 or corners.max() >= len(positions)):
-        raise ValueError("faces refer to vertices that are not there")
-    places = triangulate(positions, corners, sizes)
-    attributes = _vertex_attributes(vertex)
-    for name, values in _corner_attributes(face, sizes):
-        corners, kept, attributes[name] = split_vertices(corners, values)
-        positions = positions[kept]
-        attributes = {other: data if other == name else data[kept] for other, data in attributes.items()}
-    looks, notes = _texture_looks(path, textures) if "TEXCOORD_0" in attributes else (Looks(), ())
-    whole = Surface(
-        "", positions, corners[places].astype(np.int32), attributes, 0 if looks.materials else None
-    )
-    surfaces: tuple[Surface, ...] = (whole,)
+    attributes, corner_attributes = _vertex_attributes(vertex), _corner_attributes(face, sizes)
+    has_uv = "TEXCOORD_0" in attributes or any(name == "TEXCOORD_0" for name, _ in corner_attributes)
+    looks, notes = _texture_looks(path, textures) if has_uv else (Looks(), ())
+    materials = np.full(face.count, 0 if looks.materials else -1)
     if "texnumber" in face.columns and len(looks.materials) > 1:
-        numbers = np.repeat(face.columns["texnumber"].astype(np.int64), np.maximum(sizes - 2, 0))
-        surfaces = _by_material(whole, numbers, len(looks.materials))
-    return SourceScene(surfaces, looks, notes + _unread(vertex, _VERTEX_NAMES) + _unread(face, _FACE_NAMES))
-
-
-def _by_material(surface: Surface, materials: NDArray[np.int64], count: int) -> tuple[Surface, ...]:
-    """The surface cut where the material of its triangles [F] changes; one that is not there is none."""
-    starts = np.flatnonzero(np.diff(materials, prepend=materials[:1] - 1)).tolist()
-    pieces = []
-    for start, end in zip(starts, [*starts[1:], len(materials)], strict=True):
-        used, triangles = np.unique(surface.triangles[start:end], return_inverse=True)
-        material = int(materials[start])
-        pieces.append(
-            Surface(
-                surface.name,
-                surface.positions[used],
-                triangles.reshape(-1, 3).astype(np.int32),
-                {name: values[used] for name, values in surface.attributes.items()},
-                material if 0 <= material < count else None,
-            )
-        )
-    return tuple(pieces)
+        numbers = face.columns["texnumber"].astype(np.int64)
+        materials = np.where(numbers < len(looks.materials), numbers, -1)
+    mesh = PolygonMesh(positions, sizes, corners, attributes, corner_attributes, materials)
+    unread = _unread(vertex, _VERTEX_NAMES) + _unread(face, _FACE_NAMES)
+    return SourceScene(polygon_surfaces(mesh), looks, notes + unread)
 
 
 def _unread(element: _Element, known: set[str]) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def fan_corners(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
     sizes: int [N], corners of each polygon; those with fewer than three give no triangle
 
     Returns positions int64 [T, 3] in the flat list of all corners, polygon after polygon. Exact for
-    convex polygons; trimesh's own splitting is not used because it reorders the faces.
+    convex polygons.
     """
     sizes = np.asarray(sizes, dtype=np.int64)
     counts = np.maximum(sizes - 2, 0)

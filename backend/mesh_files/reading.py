@@ -13,12 +13,17 @@ import numpy as np
 
 from ..errors import MeshError, MeshFileError, PartSAMError
 from ..geometry import validate_mesh
+from .assimp_reading import read_with_assimp
 from .gltf_reading import read_gltf
 from .obj_reading import read_obj
 from .off_reading import read_off
 from .ply_reading import read_ply
 from .scene import SourceScene
+from .step_reading import read_step
 from .stl_reading import read_stl
+from .threemf_reading import read_3mf
+from .usd_reading import read_usd
+from .xyz_reading import read_xyz
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +34,20 @@ _READERS: dict[str, Callable[[Path], SourceScene]] = {
     ".ply": read_ply,
     ".stl": read_stl,
     ".off": read_off,
+    ".xyz": read_xyz,
+    **dict.fromkeys((".fbx", ".dae"), read_with_assimp),
+    ".3mf": read_3mf,
+    **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), read_usd),
+    **dict.fromkeys((".step", ".stp"), read_step),
 }
 
 READABLE_SUFFIXES = tuple(_READERS)
 
 
 def read_mesh_file(path: str | Path) -> SourceScene:
-    """Read every triangle of a GLB, glTF, OBJ, PLY, STL or OFF file in world space.
+    """Read every triangle of a mesh file, of any of READABLE_SUFFIXES, in world space.
 
-    Polygons become triangle fans, in the file's face order. Raises MeshFileError if the file cannot be
+    Polygons become triangles in the file's face order. Raises MeshFileError if the file cannot be
     read or holds no triangle mesh, MeshError if its mesh cannot be segmented (NaN, no area).
     """
     path = Path(path)
