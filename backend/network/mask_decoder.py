@@ -37,6 +37,12 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: [B, M, Tq, C]; k, v: [B, M or 1, Tk, C]; q with M = 1 is broadcast. Returns [B, M, Tq, C]."""
+        if not torch.is_grad_enabled():
+            inner = self.q.out_features
+            if q.shape[2] * self.heads < inner <= k.shape[2]:
+                return self._of_few_queries(q, k, v)
+            if k.shape[2] * self.heads < inner <= q.shape[2]:
+                return self._of_few_keys(q, k, v)
         q, k, v = self.q(q), self.k(k), self.v(v)
         batch, sets, queries, inner = q.shape
         if k.shape[1] == 1 and sets > 1:  # shared keys: all prompt sets ask in one call
@@ -48,10 +54,54 @@ class Attention(nn.Module):
         x = x.transpose(1, 2).reshape(batch, sets, queries, inner)
         return self.out(x)
 
+    def _of_few_queries(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same for a few tokens that ask many patches: instead of projecting every patch to keys and
+        values, the queries are projected back to the patches' channels. A bias of the keys adds the same to
+        all scores of a query and drops out."""
+        channels = q.shape[3]
+        queries = self._heads(self.q(q)) * self._scale
+        back = torch.einsum("bmqhd,hdc->bmqhc", queries, self._by_head(self.k.weight)).flatten(2, 3)
+        mixed = _matmul_shared((_matmul_shared(back, k.transpose(-1, -2))).softmax(dim=-1).to(v.dtype), v)
+        mixed = mixed.view(*q.shape[:3], self.heads, channels)
+        values = torch.einsum("bmqhc,hdc->bmqhd", mixed, self._by_head(self.v.weight)).flatten(3)
+        return self.out(values + self.v.bias.to(values.dtype))
+
+    def _of_few_keys(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same for many patches that ask a few tokens, whose keys and values are projected to the
+        patches' channels."""
+        keys = self._heads(self.k(k)) * self._scale
+        back = torch.einsum("bmkhd,hdc->bmhkc", keys, self._by_head(self.q.weight)).flatten(2, 3)
+        bias = torch.einsum("bmkhd,hd->bmhk", keys, self.q.bias.view(self.heads, -1).to(keys.dtype))
+        scores = back @ q.transpose(-1, -2) + bias.flatten(2).unsqueeze(3)  # patches last: softmax is fast
+        shares = scores.unflatten(2, (self.heads, -1)).softmax(dim=3).flatten(2, 3)
+        out = self.out.weight.view(-1, self.heads, keys.shape[4])
+        values = torch.einsum("bmkhd,chd->bmhkc", self._heads(self.v(v)), out).flatten(2, 3)
+        values = values + (self.out.bias / self.heads).to(values.dtype)  # the shares of each head sum to 1
+        return shares.to(values.dtype).transpose(-1, -2) @ values
+
+    @property
+    def _scale(self) -> float:
+        return float((self.q.out_features // self.heads) ** -0.5)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[B, M, T, inner] -> [B, M, T, heads, inner / heads]."""
+        return x.unflatten(3, (self.heads, -1))
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        """[inner, C] -> [heads, inner / heads, C]."""
+        return weight.unflatten(0, (self.heads, -1))
+
     def _split(self, x: Tensor) -> Tensor:
         """[B, M, T, inner] -> [B * M, heads, T, inner / heads]."""
         batch, sets, tokens, inner = x.shape
         return x.reshape(batch * sets, tokens, self.heads, inner // self.heads).transpose(1, 2)
+
+
+def _matmul_shared(x: Tensor, shared: Tensor) -> Tensor:
+    """[B, M, T, C] @ [B, M or 1, C, D], all of M in one product where they share the second factor."""
+    if shared.shape[1] > 1 or x.shape[1] == 1:
+        return x @ shared
+    return (x.flatten(1, 2) @ shared[:, 0]).unflatten(1, x.shape[1:3])
 
 
 class TwoWayBlock(nn.Module):
@@ -79,9 +129,10 @@ class TwoWayBlock(nn.Module):
             q = tokens + token_pe
             tokens = tokens + self.self_attention(q, q, tokens)
         tokens = self.norm1(tokens)
-        tokens = self.norm2(tokens + self.token_to_patch(tokens + token_pe, patches + patch_pe, patches))
+        placed = patches + patch_pe
+        tokens = self.norm2(tokens + self.token_to_patch(tokens + token_pe, placed, patches))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        patches = self.norm4(patches + self.patch_to_token(patches + patch_pe, tokens + token_pe, tokens))
+        patches = self.norm4(patches + self.patch_to_token(placed, tokens + token_pe, tokens))
         return tokens, patches
 
 
