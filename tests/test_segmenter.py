@@ -267,7 +267,7 @@ def test_where_no_mask_is_good_enough_a_connected_shape_is_one_part(segmenter: S
     parts = segmenter.segment_every_part(shape, prompts=8, settings=replace(UNFILTERED, min_score=1e9))
     assert_whole(parts, len(ball.faces))
     for granularity in GRANULARITIES:
-        assert not parts.face_labels(granularity, connectivity=False).any()
+        assert not parts.face_labels(granularity).any()
         assert not parts.confidence(granularity).any()
     assert parts.graph is not None
     fine, shells = parts.face_labels(1.0), parts.graph.shells

@@ -24,8 +24,10 @@ ORACLE_GRANULARITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 class PartsLike(Protocol):
     """What the protocol reads of `segment_every_part`'s result."""
 
-    def face_labels(self, granularity: float = 0.5, *, connectivity: bool = True) -> IntArray: ...
-    def refined_labels(self, granularity: float = 0.5, strength: float = 1.0) -> IntArray: ...
+    def face_labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray: ...
+    def refined_labels(
+        self, granularity: float = 0.5, strength: float = 1.0, *, parts: int | None = None
+    ) -> IntArray: ...
 
 
 class PartsPredictor(Protocol):
@@ -76,11 +78,10 @@ class LabelingScore:
 class AutomaticResult:
     """One shape, segmented without clicks.
 
-    scores: `raw`, fixed granularity without connectivity; `raw_oracle`, the granularity with the best raw
-        mIoU on this very shape; `connected`, fixed granularity with islands dissolved over connectivity;
-        `refined` and `refined_oracle`, graph cut at the fixed granularity and that of `raw_oracle` (if any)
-    sweep: the final labels (refined, or connected without refinement) at each of ORACLE_GRANULARITIES
-    labels: face labels int [F] of `raw` and of `refined`, or of `connected` without refinement
+    scores: `preview`, the labels at the fixed granularity as the slider shows them; `refined`, those after
+        the graph cut (if any); `known_count`, the final labels of about as many parts as are known
+    sweep: the final labels (refined, or the preview without refinement) at each of ORACLE_GRANULARITIES
+    labels: face labels int [F] of `preview` and of `refined` (if any)
     seconds: by stage (`encode`, `segment`, `refine`)
     """
 
@@ -133,35 +134,27 @@ class Truth:
 def measure_automatic(
     predictor: PartsPredictor, item: KnownShape, truth: Truth, settings: AutomaticSettings
 ) -> AutomaticResult:
-    """Segment `item` at fixed settings, and at the granularity that suits it best."""
+    """Segment `item` at fixed settings, at each granularity, and into as many parts as are known."""
     with Measurement(predictor.device) as encoding:
         shape = predictor.encode(item.mesh, seed=settings.seed)
     with Measurement(predictor.device) as segmenting:
         parts = predictor.segment_every_part(shape, prompts=settings.prompts)
-        connected = parts.face_labels(settings.granularity)
-
-    def raw(granularity: float) -> IntArray:
-        return parts.face_labels(granularity, connectivity=False)
-
-    fixed = settings.granularity
-    best = truth.oracle(sorted({*ORACLE_GRANULARITIES, fixed}), raw)
-    labels = {"raw": raw(fixed), "connected": connected}
-    scores = {name: truth.score(found, fixed) for name, found in labels.items()}
-    scores["raw_oracle"] = truth.score(raw(best), best)
+        preview = parts.face_labels(settings.granularity)
+    fixed, known = settings.granularity, len(np.unique(item.labels[item.labels >= 0]))
+    labels = {"preview": preview}
     seconds = {"encode": encoding.seconds, "segment": segmenting.seconds}
 
-    def final(granularity: float) -> IntArray:
+    def final(granularity: float = 0.5, count: int | None = None) -> IntArray:
         if not settings.refine:
-            return parts.face_labels(granularity)
-        return parts.refined_labels(granularity, strength=settings.strength)
+            return parts.face_labels(granularity, parts=count)
+        return parts.refined_labels(granularity, settings.strength, parts=count)
 
     if settings.refine:
         with Measurement(predictor.device) as refining:
-            refined = final(fixed)
-        labels = {"raw": labels["raw"], "refined": refined}
+            labels["refined"] = final(fixed)
         seconds["refine"] = refining.seconds
-        scores["refined"] = truth.score(refined, fixed)
-        scores["refined_oracle"] = truth.score(final(best), best)
+    scores = {name: truth.score(found, fixed) for name, found in labels.items()}
+    scores["known_count"] = truth.score(final(count=known), known)
     return AutomaticResult(
         scores=scores,
         sweep=_sweep(parts, final, truth),

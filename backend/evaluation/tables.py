@@ -78,7 +78,8 @@ def _automatic_tables(report: dict[str, Any]) -> list[str]:
         for name, entry in summary["sweep"].items()
     ]
     sweep.append(row("best of each shape by PQ", summary["best_of_each"], keys[:3]))
-    final = "refined" if "refined" in methods else "connected"
+    sweep.append(row("best of each shape by mIoU", summary["best_of_each_by_miou"], keys[:3]))
+    final = "refined" if "refined" in methods else "preview"
     groups = [
         [name, str(group["shapes"]), *row("", group["methods"][final])[1:4], _ratio(group["methods"][final])]
         for name, group in _groups(report)

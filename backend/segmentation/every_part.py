@@ -15,20 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import Cancelled
-from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.islands import dissolve_islands
+from ..geometry.mesh import FloatArray
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
-from .part_tree import TreeSettings, number_parts, order_by_size, paint_levels, smallest_share
+from .node_features import Candidates, node_features
+from .part_quality import bundled_part_quality
+from .part_tree import TreeSettings, build_part_tree
+from .partition import tree_partition
 from .parts import Parts
-from .pieces import PIECES, PieceSettings, split_pieces, split_remainder
 from .published import published_parts
-from .sites import graph_of_sites
-
-_LEAST_REST = 0.002
-"""Area share of a piece of the remainder that is worth being a part."""
-_ISLAND_SIZE = 0.02
-"""Feature size, as a share of the diagonal, below which a region is an island of a larger one: masks leak."""
+from .selection import SelectionSettings, partition_chain
+from .sites import graph_of_points, graph_of_sites
 
 Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
@@ -47,8 +44,7 @@ class EveryPartSettings:
     nms_iou: of two masks with a higher IoU only the better scored is kept
     max_masks: at most this many are kept, best scored first
     coarse_points: masks are filtered on this many points, before the kept ones are decoded everywhere
-    tree: how kept masks become parts
-    pieces: which connected pieces of a part become parts
+    tree: how kept masks become a tree of parts; selection: which of its nodes are parts
     """
 
     min_score: float = 0.35
@@ -61,7 +57,7 @@ class EveryPartSettings:
     max_masks: int = 128
     coarse_points: int = 3072
     tree: TreeSettings = field(default_factory=TreeSettings)
-    pieces: PieceSettings = field(default_factory=PieceSettings)
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
 
 
 @dataclass(frozen=True)
@@ -189,28 +185,25 @@ def _assemble(
     settings: EveryPartSettings,
 ) -> Parts:
     """Partitions for all granularities from the kept masks."""
-    weights = shape.sites.weights
-    order = order_by_size(logits > 0, weights)
+    sites = shape.sites
+    order = np.argsort(-((logits > 0) @ sites.weights), kind="stable")  # the largest first
     logits, scores, ranks, support = logits[order], scores[order], ranks[order], support[order]
+    graph = None if shape.mesh is None else shape.face_graph
+    site_graph = graph_of_points(sites) if graph is None else graph_of_sites(graph, sites)
     values = logits.astype(np.float32)
-    paintings = paint_levels(values, ranks, support, weights, settings.tree)
-    raw = number_parts(paintings)
-    if shape.mesh is None or shape.sites.of_face is None:
-        return Parts(shape.sites, logits, scores, raw, None, None)
-    graph = shape.face_graph
-    site_graph = graph_of_sites(graph, shape.sites)
-    rest = len(logits)
-
-    def clean(painted: IntArray, granularity: float) -> IntArray:
-        least = max(smallest_share(granularity, settings.tree), _LEAST_REST)
-        whole = dissolve_islands(site_graph, painted, min_size=_ISLAND_SIZE)
-        labels = split_remainder(site_graph, whole, rest, least_share=least)
-        if granularity < settings.pieces.from_granularity:
-            return labels * PIECES
-        return split_pieces(site_graph, labels, settings.pieces)
-
-    connected = number_parts(paintings, clean=clean)
-    return Parts(shape.sites, logits, scores, raw, connected, graph)
+    tree = build_part_tree(values, ranks, sites.weights, site_graph, settings.tree)
+    features = node_features(tree, Candidates(values, scores, support), sites.weights, site_graph)
+    chain = partition_chain(tree, bundled_part_quality()(features), settings.selection)
+    return Parts(
+        sites=sites,
+        mask_logits=logits,
+        mask_scores=scores,
+        partitions=[tree_partition(tree, owners) for owners in chain.owners],
+        middle=chain.middle,
+        graph=graph,
+        tree=tree,
+        features=features,
+    )
 
 
 def _check(cancel: Cancel | None) -> None:

@@ -1,197 +1,266 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Segment every part, second half: from overlapping masks to one partition per granularity.
+"""The tree of parts: which part lies in which.
 
-Every kept mask gets a level in [0, 1]: the granularity from which it is painted. Levels grow with
-how small a mask is and how few clicks support it; alternatives to better masks come last. A partition
-paints all masks up to a granularity, smaller ones on top, so that neighbouring granularities differ by
-whole masks and labels for any granularity are a look-up.
+Nodes are nested masks, the connected pieces of one mask, and the pieces of a node that none of its
+children cover ("rest"). Two arms that one mask covers are two nodes below one; so are the hat and the
+boot that no mask wants. The root is the whole shape.
 
-Making a mask wait for the one that contains it was tried and cost 0.06 to 0.10 mIoU on
-validation shapes: one doubtful container holds back everything inside it.
+All nodes are unions of atoms: connected regions in which every node is wholly present or absent. What
+leaked onto a neighbour, and what is too small to be meant, goes to a neighbour before atoms are formed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
-from .pieces import PIECES
+from ..refinement.face_graph import FaceGraph, connected_faces
+from ..refinement.islands import dissolve_islands, number_regions
+from .nested_masks import NestedMasks, NestingSettings, nest_masks
 
-GRANULARITY_STEPS = 33
+ROOT, MASK, PIECE, REST = range(4)
+"""Kinds of nodes."""
+_LINK_SHARE = 1e-3
+"""A gap between shells counts this share of its length as border."""
 
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """How masks become levels and levels become labels.
+    """How masks become a tree.
 
-    coarsest, finest: area shares of masks that appear from granularity 0 and 1 on
-    conflict: overlap (IoU) with a better mask from which a mask is an alternative to it, painted only
-        above granularity 0.5; full_conflict: overlap that postpones it to granularity 1
-    full_doubt: share of the clicks without support that postpones a mask to granularity 1
-    min_visible: masks of which less stays visible under smaller ones are not painted
-    rest_logit: where no mask's logit reaches this, a face belongs to the remainder
+    nesting: how overlapping masks are made to nest
+    rest_logit: where no mask's logit reaches this, a site belongs to no mask
+    island_size: feature size, as a share of the diagonal, below which a region is an island of a larger
+        one: masks leak; noise_size: below which it is nothing even if it is all of its mask
+    least_piece: area share of a piece that may be a part; piece_ratio: of the largest piece's area
     """
 
-    coarsest: float = 0.15
-    finest: float = 1e-6
-    conflict: float = 0.1
-    full_conflict: float = 0.6
-    full_doubt: float = 1.2
-    min_visible: float = 0.5
+    nesting: NestingSettings = field(default_factory=NestingSettings)
     rest_logit: float = -1.5
+    island_size: float = 0.02
+    noise_size: float = 0.012
+    least_piece: float = 0.002
+    piece_ratio: float = 0.05
 
 
 @dataclass(frozen=True)
-class Partition:
-    """One label per site.
+class PartTree:
+    """T nodes over A atoms over S sites; parents come before their children, node 0 is the root.
 
-    labels: int32 [S], 0 .. P-1, ordered from the largest mask to the smallest
-    masks: int [P], the mask behind each label, the same for all pieces of a mask; K and above for (pieces
-        of) the remainder
+    atoms: int64 [S], the atom of each site; areas: float64 [A], shares of the surface
+    inside: bool [T, A], the atoms of each node; parents: int64 [T], -1 for the root
+    masks: int64 [T], the candidate behind each node (for pieces and rest the one that they are left of);
+        K, the number of candidates, where there is none
+    kinds: int64 [T], ROOT, MASK, PIECE or REST
+    touching: int64 [E, 2], pairs of atoms that touch, or nearly do; contact: float64 [E], border's length
     """
 
-    labels: IntArray
+    atoms: IntArray
+    areas: FloatArray
+    inside: NDArray[np.bool_]
+    parents: IntArray
     masks: IntArray
+    kinds: IntArray
+    touching: IntArray
+    contact: FloatArray
+
+    @property
+    def depths(self) -> IntArray:
+        """Steps from the root, int64 [T]."""
+        depths = np.zeros(len(self.parents), dtype=np.int64)
+        for node in range(1, len(depths)):
+            depths[node] = depths[self.parents[node]] + 1
+        return depths
+
+    def painted(self, nodes: IntArray) -> IntArray:
+        """The node that shows at each atom if `nodes` are painted, deeper ones on top: int64 [A]."""
+        painted = np.zeros(len(self.areas), dtype=np.int64)
+        for node in np.sort(nodes):  # parents come before their children
+            painted[self.inside[node]] = node
+        return painted
 
 
-def build_partitions(
-    logits: FloatArray,
-    ranks: FloatArray,
-    support: FloatArray,
-    weights: FloatArray,
-    settings: TreeSettings,
-    *,
-    clean: Callable[[IntArray, float], IntArray] | None = None,
-) -> list[Partition]:
-    """Partitions for GRANULARITY_STEPS granularities from 0 to 1, the number of parts never falling.
+def build_part_tree(
+    logits: FloatArray, ranks: FloatArray, weights: FloatArray, graph: FaceGraph, settings: TreeSettings
+) -> PartTree:
+    """The tree of candidates with logits [K, S] and ranks [K] (better ones have higher ones).
 
-    logits: [K, S], masks ordered from the largest to the smallest (`order_by_size`)
-    ranks: [K], better masks have higher ones; support: [K] in [0, 1]; weights: [S], area shares
-    clean: see `number_parts`
+    weights: float64 [S], area shares; graph: over the sites
     """
-    return number_parts(paint_levels(logits, ranks, support, weights, settings), clean=clean)
+    nested = nest_masks(logits > 0, ranks, weights, settings.nesting)
+    innermost = _innermost(nested, logits, settings.rest_logit)
+    innermost = dissolve_islands(
+        graph, innermost, min_size=settings.island_size, noise_size=settings.noise_size
+    )
+    borders = graph.edges[~graph.is_link]
+    atoms = number_regions(graph.face_count, borders, innermost).astype(np.int64)
+    of_atom = np.zeros(int(atoms.max()) + 1, dtype=np.int64)
+    of_atom[atoms] = innermost
+    pairs = atoms[borders]
+    growing = _Growing(
+        areas=np.bincount(atoms, weights, minlength=len(of_atom)).astype(np.float64),
+        pairs=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+        covered=_ancestors(nested)[:, of_atom],
+        inner=_inner_masks(nested),
+        chosen=np.append(nested.chosen, len(logits)),
+        settings=settings,
+    )
+    return growing.tree(atoms, *_contacts(graph, atoms))
 
 
-def paint_levels(
-    logits: FloatArray,
-    ranks: FloatArray,
-    support: FloatArray,
-    weights: FloatArray,
-    settings: TreeSettings,
-) -> list[IntArray]:
-    """What `paint` gives for each granularity step, int64 [S] each; equal steps share one array."""
-    levels = mask_levels(logits > 0, ranks, support, weights, settings)
-    paintings: list[IntArray] = []
-    painted: IntArray = np.zeros(0, dtype=np.int64)
-    active: IntArray = np.full(1, -1)
-    for granularity in np.linspace(0, 1, GRANULARITY_STEPS):
-        now = np.flatnonzero(levels <= granularity)
-        if not np.array_equal(now, active):
-            painted, active = paint(logits, now, weights, settings), now
-        paintings.append(painted)
-    return paintings
+def _contacts(graph: FaceGraph, atoms: IntArray) -> tuple[IntArray, FloatArray]:
+    """Pairs of atoms int64 [E, 2] and the length of their border float64 [E]; a link counts little."""
+    count = int(atoms.max()) + 1
+    ends = np.sort(atoms[graph.edges], axis=1)
+    between = ends[:, 0] != ends[:, 1]
+    length = np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length
+    keys, pair = np.unique(ends[between] @ np.array([count, 1]), return_inverse=True)
+    touching = np.stack([keys // count, keys % count], axis=1)
+    return touching, np.bincount(pair, length[between], minlength=len(keys)).astype(np.float64)
 
 
-def number_parts(
-    paintings: list[IntArray], *, clean: Callable[[IntArray, float], IntArray] | None = None
-) -> list[Partition]:
-    """A partition for each painting. Steps that have more parts than a finer one take the finer one's.
+def _innermost(nested: NestedMasks, logits: FloatArray, rest_logit: float) -> IntArray:
+    """The smallest mask that each site is in, int64 [S]; A for none. Sites in none join the likeliest."""
+    count = len(nested.chosen)
+    innermost = np.full(logits.shape[1], count, dtype=np.int64)
+    for row, mask in enumerate(nested.masks):  # the largest first
+        innermost[mask] = row
+    free = np.flatnonzero(innermost == count)
+    if count and len(free):
+        values = logits[nested.chosen][:, free]
+        likely = values.max(axis=0) > rest_logit
+        innermost[free[likely]] = values.argmax(axis=0)[likely]
+    return innermost
 
-    clean: changes a painting (values are masks), given its granularity, e.g. to dissolve islands, and
-        returns it with numbered pieces, as `pieces.split_pieces` does
+
+def _containers(nested: NestedMasks) -> IntArray:
+    """The smallest mask that contains each mask, int64 [A]; A (the root) for none."""
+    count = len(nested.chosen)
+    found = np.full(count, count, dtype=np.int64)
+    firsts = [int(mask.argmax()) for mask in nested.masks]
+    for row in range(count):
+        around = np.flatnonzero(nested.masks[:row, firsts[row]])
+        if len(around):
+            found[row] = around[-1]
+    return found
+
+
+def _ancestors(nested: NestedMasks) -> NDArray[np.bool_]:
+    """bool [A + 1, A + 1]: whether mask j lies in (or is) mask i; the last is the whole shape."""
+    containers = _containers(nested)
+    count = len(containers)
+    within = np.eye(count + 1, dtype=bool)
+    within[count] = True
+    for row in range(count):  # containers are larger and so come first
+        within[:, row] |= within[:, containers[row]]
+    return within
+
+
+def _inner_masks(nested: NestedMasks) -> list[list[int]]:
+    """For each mask, and last for the whole shape, the masks directly inside."""
+    inner: list[list[int]] = [[] for _ in range(len(nested.chosen) + 1)]
+    for row, container in enumerate(_containers(nested)):
+        inner[container].append(row)
+    return inner
+
+
+class _Growing:
+    """A tree while it grows from the root.
+
+    covered: bool [M + 1, A], atoms of each nested mask, and last of the whole shape
+    inner: the masks directly inside each; chosen: candidate of each; pairs: int [E, 2], atoms that touch
     """
-    partitions: list[Partition] = []
-    last = len(paintings) - 1
-    for step, painted in enumerate(paintings):
-        if step and painted is paintings[step - 1]:
-            partitions.append(partitions[-1])
-            continue
-        numbered = painted * PIECES if clean is None else clean(painted, step / max(last, 1))
-        pieces, labels = np.unique(numbered, return_inverse=True)
-        partitions.append(Partition(labels.astype(np.int32), pieces // PIECES))
-    for step in range(last)[::-1]:
-        if len(partitions[step].masks) > len(partitions[step + 1].masks):
-            partitions[step] = partitions[step + 1]
-    return partitions
 
+    def __init__(
+        self,
+        *,
+        areas: FloatArray,
+        pairs: IntArray,
+        covered: NDArray[np.bool_],
+        inner: list[list[int]],
+        chosen: IntArray,
+        settings: TreeSettings,
+    ) -> None:
+        self.areas, self.pairs, self.covered = areas, pairs, covered
+        self.inner, self.chosen, self.settings = inner, chosen, settings
+        self.inside: list[NDArray[np.bool_]] = []
+        self.parents: list[int] = []
+        self.masks: list[int] = []
+        self.kinds: list[int] = []
 
-def order_by_size(masks: NDArray[np.bool_], weights: FloatArray) -> IntArray:
-    """Indices of masks [K, S] from the largest area to the smallest; ties by index."""
-    return np.argsort(-(masks @ weights), kind="stable")
+    def tree(self, atoms: IntArray, touching: IntArray, contact: FloatArray) -> PartTree:
+        everything = np.ones(len(self.areas), dtype=bool)
+        waiting = [(self._add(len(self.chosen) - 1, ROOT, everything, -1), len(self.chosen) - 1)]
+        while waiting:
+            node, mask = waiting.pop()
+            waiting += self._grow(node, mask)
+        return PartTree(
+            atoms=atoms,
+            areas=self.areas,
+            inside=np.stack(self.inside),
+            parents=np.array(self.parents, dtype=np.int64),
+            masks=np.array(self.masks, dtype=np.int64),
+            kinds=np.array(self.kinds, dtype=np.int64),
+            touching=touching,
+            contact=contact,
+        )
 
+    def _add(self, mask: int, kind: int, atoms: NDArray[np.bool_], parent: int) -> int:
+        self.inside.append(atoms)
+        self.parents.append(parent)
+        self.masks.append(int(self.chosen[mask]))
+        self.kinds.append(kind)
+        return len(self.parents) - 1
 
-def mask_levels(
-    masks: NDArray[np.bool_],
-    ranks: FloatArray,
-    support: FloatArray,
-    weights: FloatArray,
-    settings: TreeSettings,
-) -> FloatArray:
-    """The granularity from which each mask is painted, float64 [K] in [0, 1]. Masks: largest first."""
-    count = len(masks)
-    if count == 0:
-        return np.zeros(0)
-    weighted = masks * weights
-    areas = weighted.sum(axis=1)
-    shared = weighted @ masks.T.astype(np.float64)
-    iou = shared / np.maximum(areas[:, None] + areas[None] - shared, 1e-12)
-    span = np.log(settings.finest / settings.coarsest)
-    fineness = np.log(np.maximum(areas, 1e-12) / settings.coarsest) / span
-    doubt = (1 - support) / settings.full_doubt
-    conflict = _conflict_levels(iou, ranks, settings)
-    return np.clip(np.maximum.reduce([conflict, fineness, doubt]), 0, 1)
+    def _grow(self, node: int, mask: int) -> list[tuple[int, int]]:
+        """Add the children of a node that shows `mask`; those that may have children, with their mask."""
+        atoms = self.inside[node]
+        inner = [(m, self.covered[m] & atoms) for m in self.inner[mask]]
+        inner = [(m, part) for m, part in inner if part.any()]
+        pieces = self._pieces(atoms, [part for _, part in inner])
+        if len(pieces) > 1:
+            return [(self._add(mask, PIECE, piece, node), mask) for piece in pieces]
+        if not inner:
+            return []
+        rest = self._rest(atoms & ~np.logical_or.reduce([part for _, part in inner]))
+        if len(inner) + len(rest) == 1:  # the only mask inside is all of it
+            if self.kinds[node] == PIECE:
+                self.masks[node], self.kinds[node] = int(self.chosen[inner[0][0]]), MASK
+            return [(node, inner[0][0])]
+        grown = [(self._add(m, MASK, part, node), m) for m, part in inner]
+        for piece in rest:
+            self._add(mask, REST, piece, node)
+        return grown
 
+    def _pieces(self, atoms: NDArray[np.bool_], inner: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+        """Connected pieces of a node; pieces that one mask inside ties together count as one."""
+        of_atom = self._connected(atoms)
+        groups = np.arange(int(of_atom.max()) + 1)
+        for part in inner:
+            tied = np.unique(groups[of_atom[part]])
+            groups[np.isin(groups, tied)] = tied[0]
+        return self._large(atoms, np.where(atoms, groups[of_atom], -1), self.settings.piece_ratio)
 
-def smallest_share(granularity: float, settings: TreeSettings) -> float:
-    """Area share below which nothing appears at a granularity; the inverse of what `mask_levels` does."""
-    return float(settings.coarsest * (settings.finest / settings.coarsest) ** granularity)
+    def _rest(self, atoms: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        """Connected pieces of what no mask inside a node covers."""
+        return self._large(atoms, self._connected(atoms), 0.0) if atoms.any() else []
 
+    def _connected(self, atoms: NDArray[np.bool_]) -> IntArray:
+        """The connected piece of each of `atoms`, from 0; -1 elsewhere."""
+        within = self.pairs[atoms[self.pairs].all(axis=1)]
+        piece = connected_faces(len(atoms), within)
+        numbered = np.full(len(atoms), -1, dtype=np.int64)
+        numbered[atoms] = np.unique(piece[atoms], return_inverse=True)[1]
+        return numbered
 
-def _conflict_levels(iou: FloatArray, ranks: FloatArray, settings: TreeSettings) -> FloatArray:
-    """0 for masks that a greedy choice by rank keeps; for the alternatives above 0.5, by their overlap."""
-    levels = np.zeros(len(iou))
-    chosen: list[int] = []
-    for mask in np.argsort(-ranks, kind="stable"):
-        overlap = iou[mask, chosen].max(initial=0)
-        if overlap <= settings.conflict:
-            chosen.append(mask)
-        else:
-            levels[mask] = 0.5 + 0.5 * overlap / settings.full_conflict
-    return levels
-
-
-def paint(logits: FloatArray, active: IntArray, weights: FloatArray, settings: TreeSettings) -> IntArray:
-    """Paint active masks, smaller ones on top; sites in none take the most likely one, or the rest.
-
-    logits: [K, S], largest mask first; active: indices into K, ascending
-    returns: int64 [S], mask indices, K for the remainder
-    """
-    count, sites = logits.shape
-    active = _visible(logits, active, weights, settings.min_visible)
-    painted = np.full(sites, count, dtype=np.int64)
-    best = np.full(sites, settings.rest_logit, dtype=np.float32)
-    covered = np.zeros(sites, dtype=bool)
-    for mask in active:
-        row = logits[mask]
-        inside = row > 0
-        likelier = ~inside & ~covered & (row > best)
-        painted[inside | likelier] = mask
-        best = np.maximum(best, row)
-        covered |= inside
-    return painted
-
-
-def _visible(logits: FloatArray, active: IntArray, weights: FloatArray, least: float) -> IntArray:
-    """Active masks of which enough stays visible when smaller ones are painted over them."""
-    free = np.ones(logits.shape[1], dtype=bool)
-    kept = []
-    for mask in active[::-1]:
-        inside = logits[mask] > 0
-        if weights[inside & free].sum() >= least * weights[inside].sum():
-            kept.append(mask)
-            free &= ~inside
-    return np.array(kept[::-1], dtype=np.int64)
+    def _large(self, atoms: NDArray[np.bool_], piece: IntArray, ratio: float) -> list[NDArray[np.bool_]]:
+        """Pieces that are large enough; the others go with the largest. int `piece` [A], -1 outside."""
+        areas = np.bincount(piece[atoms], self.areas[atoms])
+        large = areas >= max(self.settings.least_piece, ratio * areas.max())
+        largest = int(areas.argmax())
+        large[largest] = True
+        joined = np.where(large, np.arange(len(areas)), largest)
+        return [atoms & (joined[piece] == number) for number in np.flatnonzero(large)]

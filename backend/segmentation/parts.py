@@ -14,7 +14,8 @@ from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph
 from ..refinement.graph_cut import refine_labels
 from ..refinement.islands import dissolve_islands
-from .part_tree import Partition
+from .part_tree import PartTree
+from .partition import Partition
 from .sites import Sites, nearest
 
 _REST_FLOOR = np.float32(0.02)
@@ -29,66 +30,85 @@ class Parts:
     sites: where masks were evaluated
     mask_logits: float16 [K, S], largest mask first
     mask_scores: float32 [K], predicted IoU
-    raw: one partition per granularity step, from the masks alone
-    connected: the same with small islands dissolved over the mesh's connectivity; None for point clouds
+    partitions: from the coarsest to the finest, each a refinement of the one before
+    middle: which of them granularity 0.5 is
     graph: the mesh's face graph; None for point clouds
+    tree, features: the tree of parts and what was known about its nodes, float32 [T, D]; None where the
+        published procedure made the only partition
+
+    Wherever a granularity can be given, `parts` can be instead: about so many parts.
     """
 
     sites: Sites
     mask_logits: NDArray[np.float16]
     mask_scores: FloatArray
-    raw: list[Partition]
-    connected: list[Partition] | None
+    partitions: list[Partition]
+    middle: int
     graph: FaceGraph | None
+    tree: PartTree | None = None
+    features: FloatArray | None = None
 
-    def face_labels(self, granularity: float = 0.5, *, connectivity: bool = True) -> IntArray:
-        """Part of each face, int32 [F], 0 .. P-1 without gaps.
-
-        connectivity: False leaves small islands as the masks alone have them
-        """
+    def face_labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray:
+        """Part of each face, int32 [F], 0 .. P-1 without gaps, from the largest part to the smallest."""
         of_face = self._of_face()
-        return self._partition(granularity, connectivity).labels[of_face]
+        return self.partition(granularity, parts=parts).labels[of_face]
 
-    def point_labels(self, granularity: float = 0.5) -> IntArray:
+    def point_labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray:
         """Part of each encoded point, int32 [N]."""
-        return self._partition(granularity, self.graph is not None).labels[self.sites.of_point]
+        return self.partition(granularity, parts=parts).labels[self.sites.of_point]
 
-    def confidence(self, granularity: float = 0.5) -> FloatArray:
+    def confidence(self, granularity: float = 0.5, *, parts: int | None = None) -> FloatArray:
         """Predicted IoU of each part, float32 [P] in [0, 1]; 0 for the remainder."""
         scores = np.append(self.mask_scores, 0).astype(np.float32).clip(0, 1)
-        masks = self._partition(granularity, self.graph is not None).masks
+        masks = self.partition(granularity, parts=parts).masks
         return scores[np.minimum(masks, len(self.mask_scores))]
 
-    def face_evidence(self, granularity: float = 0.5) -> FloatArray:
+    def face_evidence(self, granularity: float = 0.5, *, parts: int | None = None) -> FloatArray:
         """Soft evidence float32 [F, P]: how likely each face belongs to each part of `face_labels`.
 
         Smaller parts take what they claim from the larger ones below them; rows sum to 1.
         """
-        return self._site_evidence(granularity)[self._of_face()]
+        return self._site_evidence(self.partition(granularity, parts=parts))[self._of_face()]
 
     def refined_labels(
-        self, granularity: float = 0.5, strength: float = 1.0, *, cancel: Callable[[], bool] | None = None
+        self,
+        granularity: float = 0.5,
+        strength: float = 1.0,
+        *,
+        parts: int | None = None,
+        cancel: Callable[[], bool] | None = None,
     ) -> IntArray:
         """`face_labels` after a graph cut over the mesh's connectivity, int32 [F], the same numbers.
 
         strength: of the smoothness; 0 returns `face_labels`. Raises errors.Cancelled.
         """
-        labels = self.face_labels(granularity)
+        labels = self.face_labels(granularity, parts=parts)
         if strength <= 0 or self.graph is None or labels.max(initial=0) == 0:
             return labels
-        evidence = self.face_evidence(granularity)
+        evidence = self.face_evidence(granularity, parts=parts)
         refined = refine_labels(self.graph, evidence, labels, strength=strength, cancel=cancel)
         return dissolve_islands(self.graph, refined)
 
-    def _partition(self, granularity: float, connectivity: bool) -> Partition:
+    def partition(self, granularity: float = 0.5, *, parts: int | None = None) -> Partition:
+        """The partition at a granularity, or with the number of parts nearest to `parts`.
+
+        From 0 to 0.5 the number of parts goes from one to that of the middle, from 0.5 to 1 on to the
+        most, by equal ratios.
+        """
+        counts = np.array([partition.count for partition in self.partitions])
+        if parts is not None:
+            if parts < 1:
+                raise PromptError(f"the number of parts must be at least 1, got {parts}")
+            return self.partitions[int(np.abs(counts - parts).argmin())]
         if not 0 <= granularity <= 1:
             raise PromptError(f"granularity must lie in 0..1, got {granularity}")
-        partitions = self.connected if connectivity and self.connected is not None else self.raw
-        return partitions[round(granularity * (len(partitions) - 1))]
+        low, high = (0, self.middle) if granularity <= 0.5 else (self.middle, len(counts) - 1)
+        share = 2 * granularity if granularity <= 0.5 else 2 * granularity - 1
+        wanted = (1 - share) * np.log(counts[low]) + share * np.log(counts[high])
+        return self.partitions[low + int(np.abs(np.log(counts[low : high + 1]) - wanted).argmin())]
 
-    def _site_evidence(self, granularity: float) -> FloatArray:
+    def _site_evidence(self, partition: Partition) -> FloatArray:
         """float32 [S, P]."""
-        partition = self._partition(granularity, self.graph is not None)
         evidence = np.zeros((len(partition.labels), len(partition.masks)), dtype=np.float32)
         remaining = np.ones(len(partition.labels), dtype=np.float32)
         is_mask = partition.masks < len(self.mask_logits)

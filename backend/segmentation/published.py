@@ -15,7 +15,7 @@ from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement import build_face_graph
 from .candidates import suppress_overlaps
-from .part_tree import Partition
+from .partition import Partition
 from .parts import Parts
 from .sites import Sites
 
@@ -60,8 +60,8 @@ def published_parts(
     labels = _fill_unlabelled(labels, sites.locations)
     used, renumbered = np.unique(labels, return_inverse=True)
     logits = np.where(labels == np.arange(len(masks))[:, None], _CERTAIN, -_CERTAIN).astype(np.float16)
-    partition = Partition(renumbered.astype(np.int32), used)
-    return Parts(sites, logits, scores, [partition], None, graph)
+    partition = Partition(renumbered.astype(np.int32), used, np.zeros(0, dtype=np.int64))
+    return Parts(sites, logits, scores, [partition], 0, graph)
 
 
 def _majority(labels: IntArray, point_faces: IntArray, faces: int, count: int) -> IntArray:

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.face_graph import FaceGraph
+from ..refinement.face_graph import FaceGraph, connected_faces
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
@@ -93,6 +93,25 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
         is_link=graph.is_link[between],
         shells=shells,
         diagonal=graph.diagonal,
+    )
+
+
+def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
+    """A graph for a point cloud: each site and its nearest ones, borders a site wide, nothing sharp."""
+    count = len(sites.locations)
+    near = cKDTree(sites.locations).query(sites.locations, k=min(neighbors + 1, count), workers=-1)[1]
+    pairs = np.stack([np.repeat(np.arange(count), near.shape[1]), near.reshape(-1)], axis=1)
+    edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0).astype(np.int32)
+    diagonal = float(np.linalg.norm(np.ptp(sites.locations, axis=0)))
+    areas = sites.weights * diagonal**2  # a cloud has no area of its own; this is the order of a solid's
+    return FaceGraph(
+        face_areas=areas,
+        edges=edges,
+        edge_length=np.full(len(edges), float(np.sqrt(areas.mean()))),
+        dihedral=np.zeros(len(edges)),
+        is_link=np.zeros(len(edges), dtype=bool),
+        shells=connected_faces(count, edges),
+        diagonal=diagonal,
     )
 
 

@@ -8,7 +8,6 @@ import signal
 import stat
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import addon_utils
@@ -45,9 +44,7 @@ def start(addon):
         )
         steps = addon("session.segmentation")
         flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
-        session.start(
-            "Segmenting", flow, done=partial(addon("operators.segment").finish_in_window, "Segment")
-        )
+        session.start("Segmenting", flow, done=addon("operators.segment").finish_in_window)
 
     return begin
 

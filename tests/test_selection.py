@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nested masks, the tree made of them, and the chain of partitions: what holds for any masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from backend.errors import CheckpointError, DataError
+from backend.refinement.face_graph import FaceGraph
+from backend.segmentation.nested_masks import NestingSettings, nest_masks
+from backend.segmentation.node_features import FEATURES, Candidates, node_features
+from backend.segmentation.part_quality import PartQuality, bundled_part_quality, load_part_quality
+from backend.segmentation.part_tree import REST, ROOT, PartTree, TreeSettings, build_part_tree
+from backend.segmentation.partition import tree_partition
+from backend.segmentation.selection import SelectionSettings, partition_chain
+from backend.training.part_quality import (
+    FitSettings,
+    NodeRecord,
+    fit_part_quality,
+    node_targets,
+    read_records,
+    write_records,
+)
+
+SITES = 14
+
+
+def path_graph(weights: np.ndarray, *, gaps: tuple[int, ...] = ()) -> FaceGraph:
+    """Sites in a row; `gaps` are sites after which the row is interrupted."""
+    starts = np.setdiff1d(np.arange(len(weights) - 1), gaps)
+    shells = np.concatenate([[0], np.cumsum(np.isin(np.arange(len(weights) - 1), gaps))])
+    return FaceGraph(
+        face_areas=weights,
+        edges=np.stack([starts, starts + 1], axis=1),
+        edge_length=np.full(len(starts), 0.1),
+        dihedral=np.linspace(-1, 1, len(starts)),
+        is_link=np.zeros(len(starts), dtype=bool),
+        shells=shells.astype(np.int32),
+        diagonal=1.0,
+    )
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits [K, SITES], ranks [K] and weights [SITES]; ties, equal and empty masks included."""
+    count = draw(st.integers(0, 7))
+    logits = draw(arrays(np.float32, (count, SITES), elements=st.sampled_from([-9.0, -1.0, 0.5, 3.0])))
+    ranks = draw(arrays(np.float64, count, elements=st.sampled_from([0.1, 0.5, 0.9])))
+    weights = draw(arrays(np.float64, SITES, elements=st.floats(0.01, 1)))
+    return logits, ranks, weights / weights.sum()
+
+
+@given(candidates())
+def test_accepted_masks_nest_or_lie_apart(case: tuple[np.ndarray, ...]) -> None:
+    logits, ranks, weights = case
+    nested = nest_masks(logits > 0, ranks, weights, NestingSettings())
+    areas = nested.masks @ weights
+    assert (np.diff(areas) <= 1e-12).all(), "the largest first"
+    for first, second in combinations(nested.masks, 2):
+        shared = first & second
+        assert not shared.any() or (shared == first).all() or (shared == second).all()
+    for mask, candidate in zip(nested.masks, nested.chosen, strict=True):
+        own = logits[candidate] > 0
+        assert weights[mask & own].sum() >= (0.75 - 1e-9) * weights[mask | own].sum()
+    if (logits > 0).any(axis=1).any():
+        best = np.flatnonzero((logits > 0).any(axis=1))[
+            np.argsort(-ranks[(logits > 0).any(axis=1)], kind="stable")[0]
+        ]
+        np.testing.assert_array_equal(nested.masks[nested.chosen.tolist().index(best)], logits[best] > 0)
+
+
+@given(candidates(), st.sampled_from([(), (4,), (2, 9)]))
+def test_the_tree_divides_each_node_among_its_children(
+    case: tuple[np.ndarray, ...], gaps: tuple[int, ...]
+) -> None:
+    logits, ranks, weights = case
+    graph = path_graph(weights, gaps=gaps)
+    tree = build_part_tree(logits, ranks, weights, graph, TreeSettings())
+    assert tree.kinds[0] == ROOT
+    assert tree.inside[0].all()
+    assert (tree.parents[1:] < np.arange(1, len(tree.parents))).all()
+    np.testing.assert_allclose(tree.areas, np.bincount(tree.atoms, weights))
+    assert tree.masks.max() <= len(logits)
+    for node in range(len(tree.parents)):
+        children = np.flatnonzero(tree.parents == node)
+        if len(children):
+            assert len(children) > 1
+            assert (tree.inside[children].sum(axis=0) == tree.inside[node]).all()
+    measures = Candidates(logits, ranks.astype(np.float32), ranks)
+    features = node_features(tree, measures, weights, graph)
+    assert features.shape == (len(tree.parents), len(FEATURES))
+    assert np.isfinite(features).all()
+
+
+@settings(max_examples=60)
+@given(candidates(), st.integers(0, 99))
+def test_each_partition_refines_the_one_before(case: tuple[np.ndarray, ...], seed: int) -> None:
+    logits, ranks, weights = case
+    tree = build_part_tree(logits, ranks, weights, path_graph(weights), TreeSettings())
+    quality = np.random.default_rng(seed).random(len(tree.parents))
+    chain = partition_chain(tree, quality, SelectionSettings())
+    counts = [len(np.unique(owners)) for owners in chain.owners]
+    assert counts[0] == 1
+    assert counts == sorted(set(counts))
+    assert 0 <= chain.middle < len(counts)
+    for coarse, fine in pairwise(chain.owners):
+        assert len(np.unique(np.stack([coarse, fine]), axis=1).T) == len(np.unique(fine))
+    for owners in chain.owners:
+        partition = tree_partition(tree, owners)
+        sizes = np.bincount(partition.labels, weights)
+        assert (np.diff(sizes) <= 1e-12).all(), "from the largest part to the smallest"
+        assert len(sizes) == partition.count
+
+
+def two_arms() -> tuple[PartTree, np.ndarray]:
+    """A body in a row with an arm at either end, both arms in one mask, and what no mask wants between."""
+    logits = np.full((3, SITES), -9.0, dtype=np.float32)
+    logits[0, :12] = 3  # the figure
+    logits[1, [0, 1, 10, 11]] = 3  # both arms
+    logits[2, 4:8] = 3  # the belt
+    weights = np.full(SITES, 1 / SITES)
+    return build_part_tree(
+        logits, np.array([0.9, 0.8, 0.7]), weights, path_graph(weights), TreeSettings()
+    ), weights
+
+
+def test_pieces_and_rest_are_nodes_below_their_mask() -> None:
+    tree, _ = two_arms()
+    regions = {tuple(np.flatnonzero(inside[tree.atoms])) for inside in tree.inside}
+    assert {(0, 1), (10, 11), (0, 1, 10, 11), tuple(range(12)), (4, 5, 6, 7), (12, 13)} <= regions
+    rest = [tuple(np.flatnonzero(inside[tree.atoms])) for inside in tree.inside[tree.kinds == REST]]
+    assert set(rest) == {(12, 13), (2, 3), (8, 9)}
+
+
+def test_the_middle_has_the_parts_that_are_worth_it() -> None:
+    tree, _ = two_arms()
+    regions = [tuple(np.flatnonzero(inside[tree.atoms])) for inside in tree.inside]
+    good = {(0, 1): 0.9, (10, 11): 0.9, (0, 1, 10, 11): 0.5, tuple(range(12)): 0.8, (12, 13): 0.1}
+    quality = np.array([good.get(region, 0.0) for region in regions])
+    chain = partition_chain(tree, quality, SelectionSettings())
+    shown = {regions[node] for node in np.unique(chain.owners[chain.middle])}
+    assert shown == {(0, 1), (10, 11), tuple(range(12)), (12, 13)}
+    # The belt is not worth its cost; it is among what comes next.
+    finest = chain.owners[-1][tree.atoms]
+    assert [np.flatnonzero(finest == finest[5]).tolist(), len(np.unique(finest))] == [[4, 5, 6, 7], 6]
+    assert [len(np.unique(owners)) for owners in chain.owners] == [1, 2, 3, 4, 5, 6]
+
+
+# --- learning what is worth it ---------------------------------------------------------------------
+
+
+def record(seed: int = 0) -> NodeRecord:
+    """Root, two halves, and a quarter within the first; features are random but for the first."""
+    inside = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]], dtype=bool)
+    known = np.array([[0.9, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0.5]])
+    features = np.random.default_rng(seed).normal(size=(4, len(FEATURES))).astype(np.float32)
+    features[:, 0] = [0, 40, 20, 30]
+    return NodeRecord(f"made/{seed}", features, np.array([-1, 0, 0, 1]), inside, np.ones(4), [known])
+
+
+def test_targets_are_hits_with_the_inner_parts_painted_over() -> None:
+    targets = node_targets(record(), record().known[0])
+    # The first half is the second part once the quarter is painted over; the second lacks half an atom.
+    np.testing.assert_allclose(targets, [0.0, 1.0, 1.5 / 2, 0.9])
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    records = [record(seed) for seed in range(3)]
+    records[1] = replace(records[1], known=[records[1].known[0], records[1].known[0][:1]])
+    path = tmp_path / "trees.xz"
+    write_records(path, records)
+    for before, after in zip(records, read_records([path]), strict=True):
+        assert before.source == after.source
+        for name in ("features", "parents", "inside", "areas"):
+            np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+        for first, second in zip(before.known, after.known, strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-3)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="truncated"):
+        read_records([path])
+    with pytest.raises(DataError, match="no part trees"):
+        fit_part_quality([], FitSettings())
+
+
+def test_quality_is_learnt_stored_and_read(tmp_path: Path) -> None:
+    fitted = fit_part_quality([record(seed) for seed in range(40)], FitSettings(networks=2, steps=200))
+    quality = fitted(record(99).features)
+    assert quality.shape == (4,)
+    np.testing.assert_allclose(quality, [0, 1, 0.75, 0.9], atol=0.25)
+    fitted.save(tmp_path / "quality.npz")
+    again = load_part_quality(tmp_path / "quality.npz")
+    np.testing.assert_allclose(again(record(99).features), quality, rtol=1e-6)
+    np.savez(tmp_path / "other.npz", features=np.array(["height"]), **vars(again))
+    with pytest.raises(CheckpointError, match="fit it again"):
+        load_part_quality(tmp_path / "other.npz")
+    with pytest.raises(CheckpointError, match="missing or damaged"):
+        load_part_quality(tmp_path / "nowhere.npz")
+
+
+def test_the_bundled_quality_knows_these_features() -> None:
+    quality: PartQuality = bundled_part_quality()
+    values = quality(np.zeros((3, len(FEATURES)), dtype=np.float32))
+    assert ((values > 0) & (values < 1)).all()
