@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import bpy
 
-from . import click_tool, parts, preferences, properties, ui
+from . import click_tool, parts, preferences, properties, targets, ui
 from .operators import (
-    apply_armature,
-    apply_labels,
-    apply_objects,
-    apply_repair,
-    apply_retexture,
     backend,
     parts_faces,
     parts_list,
     segment,
+    views,
 )
 from .session import close_session, handlers, open_session
 from .ui import menus
@@ -30,11 +26,8 @@ CLASS_MODULES = (
     click_tool,
     parts_list,
     parts_faces,
-    apply_labels,
-    apply_objects,
-    apply_retexture,
-    apply_armature,
-    apply_repair,
+    views,
+    targets,
     backend,
     ui,
 )

@@ -11,29 +11,65 @@ from ..mesh_exchange.arrays import (
     IntArray,
     corner_edges,
     corner_polygons,
+    edge_vertices,
+    read_polygon_integers,
+    vertex_positions,
     write_flags,
     write_polygon_integers,
 )
 from ..mesh_exchange.surface_colors import OWN_COLOR_ATTRIBUTE, srgb_to_linear
 from ..parts import color_table, read_part_ids
+from ..parts.polygon_graph import weld
+from .ownership import digest, read_made, write_made
 
 DEFAULT_FACE_SET = 1
 """The face set that Sculpt mode shows without a colour."""
 
 
+_FACE_SETS = ".sculpt_face_set"
+
+
 def write_face_sets(mesh: bpy.types.Mesh) -> None:
     """A face set per part; faces in no part get Sculpt mode's default one."""
-    write_polygon_integers(mesh, ".sculpt_face_set", read_part_ids(mesh) + DEFAULT_FACE_SET)
+    sets = (read_part_ids(mesh) + DEFAULT_FACE_SET).astype(np.int32)
+    write_polygon_integers(mesh, _FACE_SETS, sets)
+    write_made(mesh, "face_sets", digest(sets))
+
+
+def has_foreign_face_sets(mesh: bpy.types.Mesh) -> bool:
+    """Whether the mesh has face sets that are not what we wrote last."""
+    sets = read_polygon_integers(mesh, _FACE_SETS)
+    if sets is None or not len(sets) or (sets == sets[0]).all():
+        return False
+    return read_made(mesh, "face_sets") != digest(sets)
 
 
 def border_edges(mesh: bpy.types.Mesh, part_ids: IntArray) -> BoolArray:
-    """Edges between faces of different parts, bool [E]; exact at non-manifold edges as well."""
-    edges, labels = corner_edges(mesh), part_ids[corner_polygons(mesh)]
-    border = np.zeros(len(mesh.edges), dtype=bool)
-    one = np.empty(len(mesh.edges), dtype=np.int32)
-    one[edges] = labels  # one of the labels at each edge: any other one makes it a border
-    border[edges[one[edges] != labels]] = True
-    return border
+    """Edges between faces of different parts, bool [E]; exact at non-manifold edges as well.
+
+    Edges at the same place count as one: where vertices are doubled (glTF splits them at UV seams and
+    sharp edges) all copies of a border edge are border edges.
+    """
+    places, labels = weld(vertex_positions(mesh)), part_ids[corner_polygons(mesh)]
+    return borders_at_places(places, edge_vertices(mesh), corner_edges(mesh), labels)
+
+
+def borders_at_places(
+    places: IntArray, edge_vertices: IntArray, corner_edges: IntArray, corner_labels: IntArray
+) -> BoolArray:
+    """Edges at which corners of different labels lie, bool [E].
+
+    places: int [V], the first vertex at the place of each; edge_vertices: int [E, 2]
+    corner_edges, corner_labels: int [C], the edge and the label of each corner
+    """
+    ends = np.sort(places[edge_vertices], axis=1).astype(np.int64)
+    _, place_of_edge = np.unique(ends[:, 0] * (len(places) + 1) + ends[:, 1], return_inverse=True)
+    here = place_of_edge[corner_edges]
+    border = np.zeros(len(place_of_edge), dtype=bool)
+    one = np.empty(len(place_of_edge), dtype=np.int32)
+    one[here] = corner_labels  # one of the labels at each place: any other one makes it a border
+    border[here[one[here] != corner_labels]] = True
+    return border[place_of_edge]
 
 
 def mark_borders(

@@ -6,7 +6,6 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
@@ -18,6 +17,15 @@ from ..mesh_exchange.arrays import (
 from ..mesh_exchange.materials import has_nodes
 from ..mesh_exchange.surface_colors import srgb_to_linear
 from ..parts import UNASSIGNED, read_part_ids
+from .ownership import Record, digest, read_made, read_records, write_made, write_records
+
+KIND = "materials"
+
+_PART = "part"
+"""On a material of ours: the part that it was made for."""
+
+_ORIGINAL = "original_material"
+"""On a material of ours: the user's material that it stands for."""
 
 
 def assign_materials(obj: bpy.types.Object, *, copy_original: bool = False) -> list[bpy.types.Material]:
@@ -25,26 +33,29 @@ def assign_materials(obj: bpy.types.Object, *, copy_original: bool = False) -> l
 
     copy_original: each is a copy of the material that covers most of the part; else a plain one in
         the part's colour. Faces in no part keep their material, in slots behind the new ones.
-    A material that an earlier call made for the same part is used again.
+
+    A material that an earlier call made for the same part in the same way is used again; it follows the
+    part's name and colour unless it was given others. The user's materials stay in the file.
     """
     mesh = obj.data
     part_ids, slots = read_part_ids(mesh), _slot_indices(obj)
     areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
-    originals = [slot.material for slot in obj.material_slots] or [None]
-    made = []
+    before = [slot.material for slot in obj.material_slots] or [None]
+    records = read_records(mesh, KIND)
+    made: dict[int, bpy.types.Material] = {}
     for part in mesh.partsam.parts:
-        main = originals[_main_slot(slots, areas, part_ids == part.part_id)]
-        made.append(_material_for(part, main, originals, copy_original=copy_original))
+        main = _original(before[_main_slot(slots, areas, part_ids == part.part_id)])
+        base = main if copy_original else None
+        own = _own_material(records.get(part.part_id), base)
+        if own is not None:
+            _follow_part(own, records[part.part_id], part)
+        made[part.part_id] = own or _new_material(part, base, main)
     kept = np.unique(slots[part_ids == UNASSIGNED]).tolist()
-    _replace_slots(obj, [*made, *(originals[index] for index in kept)])
-    position = {part.part_id: index for index, part in enumerate(mesh.partsam.parts)}
-    new_slots = np.zeros(len(part_ids), dtype=np.int32)
-    for part_id, index in position.items():
-        new_slots[part_ids == part_id] = index
-    for index, slot in enumerate(kept):
-        new_slots[(part_ids == UNASSIGNED) & (slots == slot)] = len(made) + index
-    write_polygon_integers(mesh, "material_index", new_slots)
-    return made
+    _keep_in_file(mesh, before)
+    _replace_slots(obj, [*made.values(), *(before[index] for index in kept)])
+    write_polygon_integers(mesh, "material_index", _new_slots(part_ids, slots, list(made), kept))
+    write_records(mesh, KIND, {i: _record(material, copied=copy_original) for i, material in made.items()})
+    return list(made.values())
 
 
 def _slot_indices(obj: bpy.types.Object) -> IntArray:
@@ -60,33 +71,97 @@ def _main_slot(slots: IntArray, areas: FloatArray, faces: BoolArray) -> int:
     return int(np.argmax(np.bincount(slots[faces], weights=areas[faces] + 1e-12)))
 
 
-def _material_for(
-    part: bpy.types.PropertyGroup,
-    main: bpy.types.Material | None,
-    existing: list[bpy.types.Material | None],
-    *,
-    copy_original: bool,
+def _new_slots(part_ids: IntArray, slots: IntArray, made: list[int], kept: list[int]) -> IntArray:
+    """Slot of each polygon: those of the parts in `made`, then those of `kept` old slots."""
+    result = np.zeros(len(part_ids), dtype=np.int32)
+    for index, part_id in enumerate(made):
+        result[part_ids == part_id] = index
+    for index, slot in enumerate(kept):
+        result[(part_ids == UNASSIGNED) & (slots == slot)] = len(made) + index
+    return result
+
+
+def _original(material: bpy.types.Material | None) -> bpy.types.Material | None:
+    """The user's material that `material` stands for: itself, unless it is one of ours."""
+    return material if material is None else (read_made(material, _ORIGINAL) or material)
+
+
+def _own_material(record: Record | None, base: bpy.types.Material | None) -> bpy.types.Material | None:
+    """The material of an earlier call, if it was made of the same base."""
+    if record is None or not isinstance(record.get("material"), bpy.types.Material):
+        return None
+    material = record["material"]
+    assert isinstance(material, bpy.types.Material)
+    same = read_made(material, _ORIGINAL) == base if record["copied"] else base is None
+    return material if same and material.is_editable else None
+
+
+def _follow_part(material: bpy.types.Material, record: Record, part: bpy.types.PropertyGroup) -> None:
+    """Take over the part's name and colour, unless the user has given the material others."""
+    if material.name == record["name"]:
+        material.name = part.name
+    if not record["copied"] and _color_digest(material) == record["color"]:
+        _paint(material, part)
+
+
+def _new_material(
+    part: bpy.types.PropertyGroup, base: bpy.types.Material | None, original: bpy.types.Material | None
 ) -> bpy.types.Material:
-    own = next((m for m in existing if m is not None and m.get(PART_ATTRIBUTE) == part.part_id), None)
-    if own is not None:
-        own.name = part.name
-        return own
-    material = main.copy() if copy_original and main is not None else _plain_material(part)
-    material.name = part.name
-    material[PART_ATTRIBUTE] = part.part_id
+    if base is not None:
+        material = base.copy()
+        material.name = part.name
+    else:
+        material = bpy.data.materials.new(part.name)
+        if bpy.app.version < (5, 0, 0):
+            material.use_nodes = True
+        _paint(material, part)
+    write_made(material, _PART, part.part_id)
+    if original is not None:
+        write_made(material, _ORIGINAL, original)
     return material
 
 
-def _plain_material(part: bpy.types.PropertyGroup) -> bpy.types.Material:
-    material = bpy.data.materials.new(part.name)
+def _record(material: bpy.types.Material, *, copied: bool) -> Record:
+    return {
+        "material": material,
+        "name": material.name,
+        "copied": int(copied and read_made(material, _ORIGINAL) is not None),
+        "color": _color_digest(material),
+    }
+
+
+def _paint(material: bpy.types.Material, part: bpy.types.PropertyGroup) -> None:
     color = [*srgb_to_linear(np.array(part.color)).tolist(), 1.0]
     material.diffuse_color = color
-    if bpy.app.version < (5, 0, 0):
-        material.use_nodes = True
-    if has_nodes(material):
-        shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    shader = _shader(material)
+    if shader is not None:
         shader.inputs["Base Color"].default_value = color
-    return material
+
+
+def _color_digest(material: bpy.types.Material) -> str:
+    shader = _shader(material)
+    colors = [material.diffuse_color[:]]
+    if shader is not None:
+        socket = shader.inputs["Base Color"]
+        colors.append((len(socket.links), *socket.default_value[:3]))
+    return digest(np.array(colors, dtype=np.float32))
+
+
+def _shader(material: bpy.types.Material) -> bpy.types.Node | None:
+    if not has_nodes(material):
+        return None
+    return next((node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"), None)
+
+
+def _keep_in_file(mesh: bpy.types.Mesh, materials: list[bpy.types.Material | None]) -> None:
+    """Let the mesh use materials that leave its slots, so that saving does not drop them."""
+    stored = mesh.get("partsam_former_materials") or {}
+    former = {material.name: material for material in dict(stored.items()).values() if material is not None}
+    users = [
+        material for material in materials if material is not None and read_made(material, _PART) is None
+    ]
+    former |= {material.name: material for material in users}
+    mesh["partsam_former_materials"] = former
 
 
 def _replace_slots(obj: bpy.types.Object, materials: list[bpy.types.Material | None]) -> None:

@@ -3,16 +3,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import FloatArray
 from ..parts import UNASSIGNED, read_part_ids
-from .falloff import VertexWeights, blended_weights, whole_weights
+from .falloff import VertexWeights, blended_weights, read_weights, whole_weights
+from .ownership import Record, digest, read_records, write_records
+
+KIND = "vertex_groups"
 
 
-def make_vertex_groups(obj: bpy.types.Object, *, falloff: float = 0.0) -> list[str]:
-    """A vertex group per part, called like it; groups of the same name are replaced.
+@dataclass(frozen=True)
+class WrittenGroups:
+    """What became of the groups of the parts.
+
+    names: of the groups by part id, as Blender has them
+    foreign: names that a group of the user has, so that ours got a number
+    painted: groups of ours whose weights were changed by hand; they are left as they are
+    """
+
+    names: dict[int, str]
+    foreign: list[str]
+    painted: list[str]
+
+    def notice(self) -> str:
+        """What the user should know, or nothing."""
+        parts = []
+        if self.foreign:
+            parts.append(f"groups of your own are left: {', '.join(self.foreign)}")
+        if self.painted:
+            parts.append(f"painted by hand, left as they are: {', '.join(self.painted)}")
+        return "; ".join(parts)
+
+
+def make_vertex_groups(obj: bpy.types.Object, *, falloff: float = 0.0) -> WrittenGroups:
+    """A vertex group per part, called like it; see `write_vertex_groups`.
 
     falloff: half width of the blend across borders in world units. Without one, every vertex of a
     part has weight 1, those on a border in each of the parts.
@@ -23,18 +51,71 @@ def make_vertex_groups(obj: bpy.types.Object, *, falloff: float = 0.0) -> list[s
         weights = blended_weights(mesh, part_ids, width=falloff, scale=world_scale(obj))
     else:
         weights = whole_weights(mesh, part_ids)
+    weights.pop(UNASSIGNED, None)
     names = {part.part_id: part.name for part in mesh.partsam.parts}
-    return write_vertex_groups(obj, {names[i]: w for i, w in weights.items() if i != UNASSIGNED})
+    return write_vertex_groups(obj, names, weights)
 
 
-def write_vertex_groups(obj: bpy.types.Object, groups: dict[str, VertexWeights]) -> list[str]:
-    """Make the vertex groups with these names and weights; their names."""
-    for name, entry in groups.items():
-        old = obj.vertex_groups.get(name)
-        if old is not None:
-            obj.vertex_groups.remove(old)
-        add_weights(obj.vertex_groups.new(name=name), entry)
-    return list(groups)
+def write_vertex_groups(
+    obj: bpy.types.Object, names: dict[int, str], weights: dict[int, VertexWeights]
+) -> WrittenGroups:
+    """Make or update the vertex groups of parts.
+
+    names: what the group of each part is to be called; weights: by part id
+
+    A group that an earlier call made of the same part is updated, and follows the part's name; those of
+    parts that are no more go. Groups of the user stay: where one has the name, ours gets a number. Weights
+    of ours that were changed by hand stay, too.
+    """
+    own, painted = _own_groups(obj)
+    for part_id in own.keys() - weights.keys() - painted:
+        obj.vertex_groups.remove(obj.vertex_groups[own.pop(part_id)])
+    old = read_records(obj.data, KIND)
+    records = {part_id: old[part_id] for part_id in painted}
+    fresh: dict[int, Record] = {}
+    foreign = []
+    for part_id, entry in weights.items():
+        if part_id in painted:
+            continue
+        group, is_taken = _group_for(obj, own.get(part_id), names[part_id])
+        add_weights(group, entry)
+        fresh[part_id] = {"name": group.name}
+        foreign += [names[part_id]] if is_taken else []
+    _note_weights(obj, fresh)
+    records |= fresh
+    write_records(obj.data, KIND, records)
+    written = {i: str(record["name"]) for i, record in records.items() if i in weights}
+    return WrittenGroups(written, foreign, [str(records[part_id]["name"]) for part_id in sorted(painted)])
+
+
+def user_groups(obj: bpy.types.Object) -> set[str]:
+    """Names of the vertex groups that we did not make."""
+    return {group.name for group in obj.vertex_groups} - set(_own_groups(obj)[0].values())
+
+
+def follow_renamed(obj: bpy.types.Object, names: dict[int, str]) -> None:
+    """Tell the record under which names Blender has the groups of parts now: it renames them with bones."""
+    records = read_records(obj.data, KIND)
+    for part_id, name in names.items():
+        if (
+            part_id in records
+            and records[part_id]["name"] not in obj.vertex_groups
+            and name in obj.vertex_groups
+        ):
+            records[part_id]["name"] = name
+    write_records(obj.data, KIND, records)
+
+
+def _group_for(obj: bpy.types.Object, own: str | None, wanted: str) -> tuple[bpy.types.VertexGroup, bool]:
+    """The empty group for a part, and whether a group of the user has the wanted name."""
+    if own is None:
+        group = obj.vertex_groups.new(name=wanted)
+    else:
+        group = obj.vertex_groups[own]
+        group.remove(range(len(obj.data.vertices)))
+        if own != wanted:
+            group.name = wanted
+    return group, obj.vertex_groups.get(wanted) not in (None, group)
 
 
 def add_weights(group: bpy.types.VertexGroup, entry: VertexWeights) -> None:
@@ -49,3 +130,43 @@ def add_weights(group: bpy.types.VertexGroup, entry: VertexWeights) -> None:
 def world_scale(obj: bpy.types.Object) -> FloatArray:
     """Linear part of the object's world matrix, float64 [3, 3]."""
     return np.array(obj.matrix_world, dtype=np.float64)[:3, :3]
+
+
+def world_size(obj: bpy.types.Object) -> float:
+    """Diagonal of the object's bounding box in the world."""
+    corners = np.array([corner[:] for corner in obj.bound_box], dtype=np.float64) @ world_scale(obj).T
+    return float(np.linalg.norm(np.ptp(corners, axis=0)))
+
+
+def _own_groups(obj: bpy.types.Object) -> tuple[dict[int, str], set[int]]:
+    """Names of the groups that we made, by part id, and the parts whose weights were changed by hand.
+
+    Where vertices came or went the weights say nothing, and a group does not count as changed.
+    """
+    present = {group.name: group.index for group in obj.vertex_groups}
+    records = read_records(obj.data, KIND)
+    own = {part_id: str(record["name"]) for part_id, record in records.items() if record["name"] in present}
+    if not own:
+        return own, set()
+    weights = read_weights(obj)
+    count = len(obj.data.vertices)
+    return own, {
+        part_id
+        for part_id, name in own.items()
+        if records[part_id]["vertices"] == count
+        and records[part_id]["digest"] != _digest(weights[present[name]])
+    }
+
+
+def _note_weights(obj: bpy.types.Object, records: dict[int, Record]) -> None:
+    """Add to the records what the groups hold, as Blender has stored it."""
+    if not records:
+        return
+    weights = read_weights(obj)
+    for record in records.values():
+        record["vertices"] = len(obj.data.vertices)
+        record["digest"] = _digest(weights[obj.vertex_groups[str(record["name"])].index])
+
+
+def _digest(entry: VertexWeights) -> str:
+    return digest(entry.vertices.astype(np.int32), entry.weights.astype(np.float32))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import IntProperty
 
-from ...backend.errors import PartSAMError, PromptError
-from ..mesh_exchange import check_editable, editable_problem, object_mode, sharing_notice
+from ...backend.errors import PromptError
+from ..mesh_exchange import check_editable, editable_problem, object_mode
 from ..parts import active_part, bring_together, get_part, has_parts
 from .reporting import reports_errors
 
@@ -77,55 +77,3 @@ class OnePartOperator(PartsOperator):
         if active is None:
             raise PromptError("No part is active; click one in the list")
         return int(active.part_id)
-
-
-class ApplyOperator(PartsOperator):
-    """An operator on all selected objects that have parts (or the active one), each mesh once.
-
-    All objects are looked at before the first is changed. Those that `look` refuses are left out and named
-    in the report; where it refuses all, nothing happens.
-    """
-
-    changes_mesh = True
-
-    @reports_errors
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        objects = self.objects(context)
-        for obj in objects:
-            check_editable(obj)
-        warnings = [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
-        messages, problems = [], []
-        for step in (self._look, self.run):
-            remaining = []
-            for obj in objects:
-                try:
-                    message = step(context, obj)
-                except PartSAMError as error:
-                    problems.append(error if len(objects) == 1 else PartSAMError(f'"{obj.name}": {error}'))
-                else:
-                    remaining.append(obj)
-                    messages += [message] if message else []
-            if not remaining:
-                raise problems[0]
-            objects = remaining
-        warnings += [str(problem) for problem in problems]
-        # One report: the status bar shows only the last.
-        self.report({"WARNING" if warnings else "INFO"}, "; ".join(messages + warnings))
-        return {"FINISHED"}
-
-    def look(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
-        """Raise PartSAMError where `work` could not be done on `obj`, out of Edit mode. Changes nothing."""
-
-    def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
-        """The active object first, then the other selected ones with parts of their own."""
-        found = [context.object]
-        for obj in context.selected_objects:
-            if obj.data not in [other.data for other in found] and parts_problem(obj) is None:
-                found.append(obj)
-        return found
-
-    def _look(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        with object_mode(context, obj):
-            bring_together(obj.data)
-            self.look(context, obj)
-        return ""

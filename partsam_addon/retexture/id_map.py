@@ -7,8 +7,11 @@ import bpy
 import numpy as np
 
 from ...backend.errors import PromptError
+from ..apply.ownership import read_made, write_made
 from ..mesh_exchange.arrays import FloatArray, IntArray, triangle_corners
 from ..parts import color_table, read_part_ids
+
+KIND = "id_map"
 
 EMPTY = -1
 """Value of pixels that no triangle covers."""
@@ -17,18 +20,23 @@ _CHUNK = 4_000_000
 """Pixels tested at a time; bounds memory to some hundred MB."""
 
 
+def check_bakeable(obj: bpy.types.Object) -> None:
+    """Raise PromptError where there is nothing to paint through."""
+    if obj.data.uv_layers.active is None:
+        raise PromptError(f'"{obj.name}" has no UV map; unwrap it first (Unwrap Parts)')
+
+
 def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> bpy.types.Image:
     """Paint the part colours through the active UV map into a square image, packed into the file.
 
     size: side in pixels; margin: pixels that colours are extended beyond the islands. Pixels outside
-    are transparent. No smoothing: each pixel has exactly one part's colour.
+    are transparent. No smoothing: each pixel has exactly one part's colour. The image of an earlier call for
+    the same mesh is painted anew, in the new size; other images are left alone, whatever they are called.
     """
     mesh = obj.data
-    layer = mesh.uv_layers.active
-    if layer is None:
-        raise PromptError(f'"{obj.name}" has no UV map; unwrap it first (Unwrap Parts)')
+    check_bakeable(obj)
     uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
-    layer.uv.foreach_get("vector", uvs.ravel())
+    mesh.uv_layers.active.uv.foreach_get("vector", uvs.ravel())
     corners, polygons = triangle_corners(mesh)
     covered = rasterize(np.nan_to_num(uvs)[corners], read_part_ids(mesh)[polygons], size)
     covered = extend(covered, margin)
@@ -36,7 +44,7 @@ def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> 
     pixels[:, :, :3] = color_table(mesh)[np.maximum(covered, 0)]
     pixels[:, :, 3] = 1
     pixels[covered == EMPTY] = 0
-    return _image(f"{obj.name} Parts", size, pixels)
+    return _image(mesh, f"{obj.name} Parts", size, pixels)
 
 
 def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
@@ -96,13 +104,16 @@ def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def _image(name: str, size: int, pixels: FloatArray) -> bpy.types.Image:
-    image = bpy.data.images.get(name)
-    if image is not None and tuple(image.size) != (size, size):
-        bpy.data.images.remove(image)
-        image = None
-    if image is None:
+def _image(mesh: bpy.types.Mesh, name: str, size: int, pixels: FloatArray) -> bpy.types.Image:
+    """The image that an earlier call made for this mesh, in the new size, or a new one."""
+    image = read_made(mesh, KIND)
+    claims = sum(read_made(other, KIND) == image for other in bpy.data.meshes)
+    # A copy of the mesh claims the image of the mesh that it was copied from.
+    if not isinstance(image, bpy.types.Image) or not image.is_editable or claims > 1:
         image = bpy.data.images.new(name, size, size, alpha=True)
+        write_made(mesh, KIND, image)
+    elif tuple(image.size) != (size, size):
+        image.scale(size, size)  # in place: materials keep their image
     image.pixels.foreach_set(pixels.ravel())
     image.update()
     image.pack()

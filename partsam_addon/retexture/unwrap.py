@@ -9,7 +9,9 @@ import bmesh
 import bpy
 import numpy as np
 
+from ...backend.errors import PromptError
 from ..apply.marks import mark_borders
+from ..apply.ownership import read_made, write_made
 from ..apply.vertex_groups import world_scale
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import (
@@ -26,6 +28,11 @@ from ..parts import read_part_ids
 from .layout import pack_rectangles
 
 Method = Literal["SMART", "ANGLE_BASED", "CONFORMAL"]
+
+KIND = "uv_map"
+
+MAX_UV_MAPS = 8
+"""Blender's own limit."""
 
 UV_MAP = "Parts"
 """Name of the UV map that is made when the active one is to be kept."""
@@ -82,10 +89,23 @@ def lay_out(uvs: FloatArray, corner_parts: IntArray, areas: FloatArray, margin: 
     return moved / side
 
 
+def check_unwrappable(context: bpy.types.Context, obj: bpy.types.Object, *, new_map: bool) -> None:
+    """Raise PromptError where `unwrap_parts` could not work on `obj`, or would find no place for the UVs."""
+    if obj.name not in context.view_layer.objects or not obj.visible_get():
+        raise PromptError(f'"{obj.name}" is hidden; show it first: unwrapping goes through Edit mode')
+    layers = obj.data.uv_layers
+    missing = layers.get(str(read_made(obj.data, KIND))) is None if new_map else layers.active is None
+    if missing and len(layers) >= MAX_UV_MAPS:
+        raise PromptError(f'"{obj.name}" has {MAX_UV_MAPS} UV maps, the most that Blender allows; remove one')
+
+
 def _target_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> bpy.types.MeshUVLoopLayer:
     layers = mesh.uv_layers
     if new_map or layers.active is None:
-        layer = layers.get(UV_MAP) or layers.new(name=UV_MAP, do_init=False)
+        layer = layers.get(str(read_made(mesh, KIND)))
+        if layer is None:
+            layer = layers.new(name=UV_MAP, do_init=False)
+            write_made(mesh, KIND, layer.name)  # another one than asked for where the user has such a map
         layers.active_index = layers.find(layer.name)
     return layers.active
 

@@ -25,11 +25,13 @@ class PartTree:
     """Parts in breadth-first order from the root, the parent of each, and where they meet.
 
     parents: part -> parent, None for the root; joints: part -> float64 [3], centre of the border
+    loose: parts that touch nothing that was reached before; their joint lies midway to the nearest part
     """
 
     order: list[int]
     parents: dict[int, int | None]
     joints: dict[int, FloatArray]
+    loose: set[int]
 
 
 def build_tree(shapes: dict[int, PartShape], borders: dict[tuple[int, int], Border], root: int) -> PartTree:
@@ -41,7 +43,7 @@ def build_tree(shapes: dict[int, PartShape], borders: dict[tuple[int, int], Bord
     for (a, b), border in borders.items():
         neighbors[a].append((-border.length, b))
         neighbors[b].append((-border.length, a))
-    tree = PartTree([], {root: None}, {})
+    tree = PartTree([], {root: None}, {}, set())
     waiting = deque([root])
     while waiting or len(tree.order) < len(shapes):
         if not waiting:
@@ -67,4 +69,5 @@ def _attach_nearest(tree: PartTree, shapes: dict[int, PartShape]) -> int:
     ]
     _, joint, part, parent = min(found, key=lambda entry: (entry[0], entry[2], entry[3]))
     tree.parents[part], tree.joints[part] = parent, joint
+    tree.loose.add(part)
     return part

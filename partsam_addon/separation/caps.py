@@ -12,20 +12,15 @@ import numpy as np
 from mathutils import Vector
 from mathutils.geometry import tessellate_polygon
 
+from ..apply.marks import borders_at_places
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from .topology import PartTopology, WholeMesh
 
 
 def split_edges(whole: WholeMesh, part_ids: IntArray) -> BoolArray:
     """Edges [E] at which faces of different parts meet, also where doubled vertices lie between them."""
-    ends = np.sort(whole.places[whole.edge_vertices], axis=1).astype(np.int64)
-    _, place_edges = np.unique(ends[:, 0] * len(whole.places) + ends[:, 1], return_inverse=True)
-    edges, labels = place_edges[whole.corner_edges], part_ids[whole.corner_polygons]
-    one = np.empty(len(place_edges), dtype=np.int32)
-    one[edges] = labels
-    mixed = np.zeros(len(place_edges), dtype=bool)
-    mixed[edges[one[edges] != labels]] = True
-    return mixed[place_edges]
+    labels = part_ids[whole.corner_polygons]
+    return borders_at_places(whole.places, whole.edge_vertices, whole.corner_edges, labels)
 
 
 def cap_holes(whole: WholeMesh, topology: PartTopology, split: BoolArray) -> PartTopology:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
-from ..apply.falloff import VertexWeights
+from ..apply.falloff import VertexWeights, read_weights
 from ..apply.vertex_groups import add_weights
 from ..mesh_exchange.arrays import FloatArray
 from .topology import PartTopology
@@ -80,7 +80,7 @@ def read_layers(obj: bpy.types.Object) -> MeshLayers:
         layers.append(Layer(attribute.name, attribute.data_type, attribute.domain, values))
     return MeshLayers(
         layers=layers,
-        weights=_read_weights(obj),
+        weights=read_weights(obj),
         shape_keys=_read_shape_keys(mesh),
         normals=_read_custom_normals(mesh),
         unread=unread,
@@ -149,21 +149,6 @@ def _write(attribute: bpy.types.Attribute, layer: Layer, sources: np.ndarray) ->
     values: np.ndarray = layer.values[sources]
     values[sources < 0] = 0
     attribute.data.foreach_set(_MEMBERS[layer.data_type][0], values.ravel())
-
-
-def _read_weights(obj: bpy.types.Object) -> list[VertexWeights]:
-    count = len(obj.vertex_groups)
-    if count == 0:
-        return []
-    found = [
-        (entry.group, vertex.index, entry.weight) for vertex in obj.data.vertices for entry in vertex.groups
-    ]
-    table = np.array(found, dtype=np.float64).reshape(-1, 3)
-    groups = table[:, 0].astype(np.int32)
-    return [
-        VertexWeights(table[groups == g, 1].astype(np.int32), table[groups == g, 2].astype(np.float32))
-        for g in range(count)
-    ]
 
 
 def _read_shape_keys(mesh: bpy.types.Mesh) -> dict[str, FloatArray]:

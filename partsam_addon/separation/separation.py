@@ -78,6 +78,14 @@ class Separated:
     dropped: list[str]
 
 
+def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings) -> None:
+    """Raise PromptError where `separate_parts` would find nothing to do."""
+    whole = WholeMesh.read(obj.data)
+    count = len(np.unique(read_part_ids(obj.data)))
+    if count + int(has_loose_elements(whole)) < 2:
+        raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
+
+
 def separate_parts(
     context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings | None = None
 ) -> Separated:

@@ -1,62 +1,65 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Panels for what parts become: objects, groups, materials, bones, textures."""
+"""Panels for what parts become, built from the targets."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import bpy
 
 from ..parts import has_parts
+from ..targets import Section, Target, targets_of
 from .sidebar import SidebarPanel
 
+if TYPE_CHECKING:
+    from bpy.types import Panel as _PanelBase
+else:
+    _PanelBase = object
 
-class PartsPanel(SidebarPanel):
-    """Shown for meshes that have parts."""
+
+class TargetsPanel(SidebarPanel, _PanelBase):
+    """Buttons for the targets of some sections, as far as they make sense for the active object."""
 
     bl_options = {"DEFAULT_CLOSED"}
+    sections: tuple[Section, ...] = ()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        obj = context.object
-        return obj is not None and obj.type == "MESH" and has_parts(obj.data)
+        return any(_fitting(section, context.object) for section in cls.sections)
 
-
-class PARTSAM_PT_apply(PartsPanel, bpy.types.Panel):
-    bl_label = "Apply Parts As"
-    bl_order = 3
-
-    def draw(self, _context: bpy.types.Context) -> None:
+    def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column(align=True)
         column.scale_y = 1.2
-        column.operator("partsam.apply_separate", icon="OBJECT_DATA")
-        column.operator("partsam.apply_vertex_groups", icon="GROUP_VERTEX")
-        column.operator("partsam.apply_materials", icon="MATERIAL")
-        column.operator("partsam.apply_color_attribute", icon="GROUP_VCOL")
-        column.operator("partsam.apply_face_sets", icon="FACE_MAPS")
-        column.operator("partsam.apply_edge_marks", text="Seams and Edge Marks", icon="EDGESEL")
+        for number, section in enumerate(self.sections):
+            if number:
+                column.separator()
+            for target in _fitting(section, context.object):
+                target.draw(column)
 
 
-class PARTSAM_PT_rig(PartsPanel, bpy.types.Panel):
+def _fitting(section: Section, obj: bpy.types.Object | None) -> list[Target]:
+    """The targets of a section that `obj` has what they need for."""
+    if obj is None or obj.type != "MESH":
+        return []
+    return [target for target in targets_of(section) if target.needs == "MESH" or has_parts(obj.data)]
+
+
+class PARTSAM_PT_apply(TargetsPanel, bpy.types.Panel):
+    bl_label = "Apply Parts"
+    bl_order = 3
+    sections = ("APPLY",)
+
+
+class PARTSAM_PT_rig(TargetsPanel, bpy.types.Panel):
     bl_label = "Rig"
     bl_order = 4
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        column = self.layout.column(align=True)
-        column.scale_y = 1.2
-        column.operator("partsam.parts_name_mirrored", icon="MOD_MIRROR")
-        column.operator("partsam.apply_armature", icon="ARMATURE_DATA")
+    sections = ("RIG",)
 
 
-class PARTSAM_PT_retexture(PartsPanel, bpy.types.Panel):
+class PARTSAM_PT_retexture(TargetsPanel, bpy.types.Panel):
     bl_label = "Retexture and Repair"
     bl_order = 5
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        column = self.layout.column(align=True)
-        column.scale_y = 1.2
-        column.operator("partsam.apply_unwrap", icon="UV")
-        column.operator("partsam.apply_id_map", icon="IMAGE_DATA")
-        column.separator()
-        column.operator("partsam.remove_interior", icon="MOD_SOLIDIFY")
+    sections = ("TEXTURE", "REPAIR")
 
 
 classes = (PARTSAM_PT_apply, PARTSAM_PT_rig, PARTSAM_PT_retexture)

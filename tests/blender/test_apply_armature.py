@@ -79,6 +79,8 @@ def test_bones_lie_along_the_parts_and_start_at_the_joint(figure):
         assert np.array(bones[name].head_local) == pytest.approx(np.array(head), abs=0.05)
         assert np.array(bones[name].tail_local) == pytest.approx(np.array(tail), abs=0.05)
     assert bones["Torso"].head_local.z < bones["Torso"].tail_local.z
+    assert np.array(bones["Neck"].head_local) == pytest.approx((0, 0, 6), abs=0.01)
+    assert bones["Neck"].tail_local == bones["Head"].head_local
     assert bones["Head"].head_local.z == pytest.approx(7, abs=0.05)
 
 
@@ -113,7 +115,7 @@ def evaluated_positions(obj):
     return found
 
 
-@pytest.mark.parametrize("falloff", [0.0, 1.5])
+@pytest.mark.parametrize("falloff", [0.0, 0.05])
 @pytest.mark.parametrize("scale", [(1, 1, 1), (-2, 3, 1)])
 def test_nothing_moves_until_a_bone_does(figure, falloff, scale):
     parent = bpy.data.objects.new("parent", None)
@@ -147,7 +149,7 @@ def test_rigid_weights_give_every_vertex_to_one_bone(figure):
 
 
 def test_falloff_weights_sum_to_one(figure):
-    bpy.ops.partsam.apply_armature(name_sides=False, falloff=2.0)
+    bpy.ops.partsam.apply_armature(name_sides=False, falloff=0.1)
     table = np.array([weights(figure, name) for name in NAMES])
     assert table.sum(axis=0) == pytest.approx(np.ones(table.shape[1]), abs=1e-3)
     assert ((table > 0) & (table < 1)).any()
@@ -198,7 +200,98 @@ def test_knight_parts_make_a_tree(parts, repository):
     x = np.array([polygon.center.x for polygon in obj.data.polygons])
     labels = np.where(np.abs(x) > np.quantile(np.abs(x), 0.8), 2 + (x > 0), z > np.median(z)).astype(np.int32)
     parts.write_labels(obj.data, labels)
-    bpy.ops.partsam.apply_armature(falloff=0.05)
+    bpy.ops.partsam.apply_armature(falloff=0.02)
     bones = bones_of(obj)
     assert len(bones) == 4 and sum(bone.parent is None for bone in bones) == 1
     assert {bone.name[-2:] for bone in bones if "." in bone.name} == {".L", ".R"}
+
+
+def test_root_by_ground_neighbors_and_list(figure, parts):
+    bpy.ops.partsam.apply_armature(name_sides=False)  # two legs on the ground: the torso touches most
+    assert [bone.name for bone in bones_of(figure) if bone.parent is None] == ["Torso"]
+    figure.data.partsam.active_index = 1
+    bpy.ops.partsam.apply_armature(name_sides=False, rule="ACTIVE")
+    assert [bone.name for bone in bones_of(figure) if bone.parent is None] == ["Neck"]
+    lamp, labels = voxels(
+        {0: ((-1, -1, 0), (1, 1, 1)), 1: ((0, 0, 1), (1, 1, 7)), 2: ((-2, -2, 7), (3, 3, 9))}
+    )
+    parts.write_labels(lamp.data, labels)
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    assert [bone.name for bone in bones_of(lamp) if bone.parent is None] == ["Part 1"]
+    bpy.ops.partsam.apply_armature(name_sides=False, rule="LARGEST")
+    assert [bone.name for bone in bones_of(lamp) if bone.parent is None] == ["Part 3"]
+
+
+def test_small_parts_go_with_their_neighbor(figure):
+    bpy.ops.partsam.apply_armature(name_sides=False, smallest=0.06)
+    assert "Neck" not in bones_of(figure) and len(bones_of(figure)) == 6
+    assert bones_of(figure)["Head"].parent.name == "Torso"
+    assert (weights(figure, "Torso") + weights(figure, "Head")).max() == 1
+    assert "Neck" not in figure.vertex_groups
+
+
+def test_second_press_keeps_what_was_done_by_hand(figure):
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    armature = figure.parent
+    armature.pose.bones["Arm"].constraints.new("LIMIT_ROTATION")
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = armature.data.edit_bones
+    bones["Leg"].tail.z -= 1
+    bones["Head"].name = "Skull"
+    bones.new("Mine").tail = (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    activate(figure)
+    figure.data.partsam.parts[1].name = "Collar"
+    figure.vertex_groups["Arm"].add([0], 0.37, "REPLACE")
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    assert figure.parent == armature and len(armature.pose.bones["Arm"].constraints) == 1
+    bones = armature.data.bones
+    assert {"Skull", "Mine", "Collar"} <= set(bones.keys()) and not {"Head", "Neck"} & set(bones.keys())
+    assert bones["Leg"].tail_local.z == pytest.approx(-8, abs=0.05)
+    assert weights(figure, "Arm")[0] == pytest.approx(0.37)
+    assert {"Skull", "Collar"} <= {group.name for group in figure.vertex_groups}
+    assert len(figure.vertex_groups) == 7 and len(figure.modifiers) == 1
+
+
+def test_bones_avoid_the_names_of_foreign_groups(figure):
+    figure.vertex_groups.new(name="Head").add([0], 0.37, "REPLACE")
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    assert weights(figure, "Head")[0] == pytest.approx(0.37)
+    assert "Head.001" in bones_of(figure) and "Head.001" in figure.vertex_groups
+
+
+def test_names_beyond_63_bytes_stay_one(figure):
+    figure.data.partsam.parts[2].name = "H" * 80
+    for _ in range(2):
+        bpy.ops.partsam.apply_armature(name_sides=False)
+        bpy.ops.partsam.apply_vertex_groups()
+    assert len(figure.vertex_groups) == 7 == len(bones_of(figure))
+    assert {group.name for group in figure.vertex_groups} == set(bones_of(figure).keys())
+
+
+def test_a_rig_of_the_user_stays_alone(figure):
+    rig = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(rig)
+    figure.modifiers.new("Armature", "ARMATURE").object = rig
+    with pytest.raises(RuntimeError, match='bound to the armature "Rig"'):
+        bpy.ops.partsam.apply_armature()
+    assert len(bpy.data.armatures) == 1 and not figure.vertex_groups
+    bpy.ops.partsam.apply_armature(beside=True)
+    assert [modifier.object.name for modifier in figure.modifiers] == ["voxels Armature", "Rig"]
+
+
+def test_a_copy_of_a_rigged_object_leaves_the_armature_of_the_first(figure):
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    copy = figure.copy()
+    copy.data = figure.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    activate(copy)
+    with pytest.raises(RuntimeError, match="bound to the armature"):
+        bpy.ops.partsam.apply_armature()
+    activate(figure)
+    copy.parent = None
+    copy.modifiers.clear()
+    bpy.data.objects.remove(copy)
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    assert len(bpy.data.armatures) == 1

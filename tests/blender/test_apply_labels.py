@@ -46,7 +46,6 @@ def border_by_definition(obj, part_ids):
 
 @pytest.mark.parametrize("mode", ["OBJECT", "EDIT"])
 def test_vertex_groups_hold_the_vertices_of_their_part(striped, mode):
-    striped.vertex_groups.new(name="Part 2")  # replaced
     striped.vertex_groups.new(name="Other")  # kept
     bpy.ops.object.mode_set(mode=mode)
     assert bpy.ops.partsam.apply_vertex_groups() == {"FINISHED"}
@@ -64,7 +63,7 @@ def test_falloff_blends_over_a_world_distance_and_sums_to_one(parts):
     parts.write_labels(obj.data, columns(20, [10]))
     obj.scale = (2, 2, 2)
     bpy.context.view_layer.update()
-    bpy.ops.partsam.apply_vertex_groups(falloff=0.5)
+    bpy.ops.partsam.apply_vertex_groups(falloff=0.5 / np.sqrt(32))
     left, right = weights(obj, "Part 1"), weights(obj, "Part 2")
     assert left + right == pytest.approx(np.ones(len(left)))
     x = np.array([vertex.co.x for vertex in obj.data.vertices]) * 2
@@ -79,7 +78,7 @@ def test_falloff_crosses_doubled_vertices(parts):
         points += [(x, 0, 0), (x + 1, 0, 0), (x + 1, 1, 0), (x, 1, 0)]
     obj = add_object("row", points, polygons)
     parts.write_labels(obj.data, np.array([0, 0, 1, 1]))
-    bpy.ops.partsam.apply_vertex_groups(falloff=2.0)
+    bpy.ops.partsam.apply_vertex_groups(falloff=2.0 / np.sqrt(17))
     by_x = {0: 1.0, 1: 0.84375, 2: 0.5, 3: 0.15625, 4: 0.0}
     expected = [by_x[int(vertex.co.x)] for vertex in obj.data.vertices]
     assert weights(obj, "Part 1") == pytest.approx(np.array(expected), abs=1e-4)
@@ -115,6 +114,101 @@ def test_materials_from_the_originals_keep_their_look(striped, parts):
     assert striped.material_slots[3].material == red
     assert striped.data.polygons[0].material_index == 3
     assert red.name == "red" and blue.name == "blue"
+
+
+def group_names(obj):
+    return sorted(group.name for group in obj.vertex_groups)
+
+
+def test_groups_of_the_user_stay_and_ours_are_updated(striped, parts):
+    striped.vertex_groups.new(name="Part 2").add([0], 0.37, "REPLACE")
+    bpy.ops.partsam.apply_vertex_groups()
+    assert group_names(striped) == ["Part 1", "Part 2", "Part 2.001", "Part 3"]
+    assert weights(striped, "Part 2")[0] == pytest.approx(0.37)
+    parts.get_part(striped.data, 1).name = "Shield"
+    parts.merge_parts(striped.data, 2, 3)
+    bpy.ops.partsam.apply_vertex_groups()
+    assert group_names(striped) == ["Part 2", "Part 3", "Shield"]  # 2.001 was of a part that is no more
+    assert (weights(striped, "Part 3") == (np.arange(49) % 7 >= 2)).all()
+
+
+def test_painted_weights_stay(striped):
+    bpy.ops.partsam.apply_vertex_groups()
+    striped.vertex_groups["Part 1"].add([48], 0.37, "REPLACE")
+    bpy.ops.partsam.apply_vertex_groups(falloff=0.2)
+    assert weights(striped, "Part 1")[48] == pytest.approx(0.37) and weights(striped, "Part 1")[0] == 1
+    assert group_names(striped) == ["Part 1", "Part 2", "Part 3"]
+
+
+def test_materials_change_with_the_base_and_come_back(striped):
+    red = bpy.data.materials.new("red")
+    striped.data.materials.append(red)
+    bpy.ops.partsam.apply_materials()
+    plain = [slot.material for slot in striped.material_slots]
+    bpy.ops.partsam.apply_materials(base="COPY")
+    copies = [slot.material for slot in striped.material_slots]
+    assert not set(plain) & set(copies) and {m.name for m in copies} == {f"Part {k}.001" for k in (1, 2, 3)}
+    bpy.ops.partsam.apply_materials(base="COPY")
+    assert [slot.material for slot in striped.material_slots] == copies
+    assert red.users >= 1 and red.name == "red"  # saving keeps it
+
+
+def test_a_material_follows_the_part_unless_it_was_changed(striped, parts):
+    bpy.ops.partsam.apply_materials()
+    first, second, _ = (slot.material for slot in striped.material_slots)
+    second.name, second.diffuse_color = "Gold", (1, 0.8, 0, 1)
+    for part in striped.data.partsam.parts:
+        part.color = (0.0, 0.0, 0.0)
+    bpy.ops.partsam.apply_materials()
+    assert first.diffuse_color[:3] == (0, 0, 0)
+    assert second.name == "Gold" and second.diffuse_color[1] == pytest.approx(0.8)
+    assert [slot.material for slot in striped.material_slots][:2] == [first, second]
+
+
+def test_several_objects_are_all_planned_before_the_first_is_written(striped, parts):
+    other = grid(2, name="other")
+    parts.write_labels(other.data, [0, 0, 1, 1])
+    other.vertex_groups.new(name="mine")
+    bare = cube(name="bare")
+    for obj in (striped, other, bare):
+        obj.select_set(True)
+    bpy.context.view_layer.objects.active = striped
+    bpy.ops.ed.undo_push(message="before")
+    with pytest.raises(RuntimeError, match="Choose at least one"):
+        bpy.ops.partsam.apply_edge_marks(seam=False)
+    bpy.ops.partsam.apply_vertex_groups("EXEC_DEFAULT", True)
+    assert len(striped.vertex_groups) == 3 and len(other.vertex_groups) == 3 and not bare.vertex_groups
+    bpy.ops.ed.undo()
+    assert not bpy.data.objects["grid"].vertex_groups and len(bpy.data.objects["other"].vertex_groups) == 1
+
+
+def test_borders_at_doubled_vertices(parts):
+    """A strip of four quads that share no vertices, as glTF splits them at UV seams."""
+    points = [(x + dx, dy, 0) for x in range(4) for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    obj = add_object("strip", points, [list(range(4 * k, 4 * k + 4)) for k in range(4)])
+    parts.write_labels(obj.data, [0, 0, 1, 1])
+    bpy.ops.partsam.apply_edge_marks()
+    marked = [edge for edge in obj.data.edges if edge.use_seam]
+    assert len(marked) == 2
+    assert all(obj.data.vertices[v].co.x == 2 for edge in marked for v in edge.vertices)
+
+
+def test_seams_of_a_glb(parts, repository):
+    bpy.ops.import_scene.gltf(filepath=str(repository / "tests" / "data" / "knight.glb"))
+    obj = max((o for o in bpy.context.scene.objects if o.type == "MESH"), key=lambda o: len(o.data.polygons))
+    activate(obj)
+    heights = np.array([polygon.center.z for polygon in obj.data.polygons])
+    parts.write_labels(obj.data, (heights > np.median(heights)).astype(int))
+    bpy.ops.partsam.apply_edge_marks()
+    sides = {}  # by the positions of the ends
+    part_ids = ids(obj, parts)
+    for polygon in obj.data.polygons:
+        for key in polygon.edge_keys:
+            place = frozenset(tuple(obj.data.vertices[v].co) for v in key)
+            sides.setdefault(place, set()).add(int(part_ids[polygon.index]))
+    for edge in obj.data.edges:
+        place = frozenset(tuple(obj.data.vertices[v].co) for v in edge.vertices)
+        assert edge.use_seam == (len(sides[place]) > 1)
 
 
 def test_face_sets(striped, parts):

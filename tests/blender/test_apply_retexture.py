@@ -123,8 +123,36 @@ def test_id_map_has_the_color_of_the_part_at_every_pixel(parts):
         color = (*parts.part_color(int(expected[column])), 1)
         assert pixels[:, column] == pytest.approx(np.tile(color, (64, 1)), abs=1 / 254)
     assert image.packed_file is not None
+    material = bpy.data.materials.new("painted")
+    material.use_nodes = True
+    texture = material.node_tree.nodes.new("ShaderNodeTexImage")
+    texture.image = image
     bpy.ops.partsam.apply_id_map(size=32)
     assert [i.name for i in bpy.data.images if "Parts" in i.name] == ["grid Parts"]
+    assert texture.image == image and tuple(image.size) == (32, 32)
+    assert pixels_of(image)[0, 0] == pytest.approx((*parts.part_color(1), 1), abs=1 / 254)
+
+
+def test_images_and_maps_of_the_user_are_left_alone(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [1, 3]))
+    mine = bpy.data.images.new("grid Parts", 32, 32)
+    before = pixels_of(mine)
+    obj.data.uv_layers.new(name="Parts")
+    uvs = [tuple(entry.vector) for entry in obj.data.uv_layers["Parts"].uv]
+    for _ in range(2):
+        bpy.ops.partsam.apply_id_map(size=32)
+        bpy.ops.partsam.apply_unwrap()
+    assert (pixels_of(mine) == before).all()
+    assert [tuple(entry.vector) for entry in obj.data.uv_layers["Parts"].uv] == uvs
+    assert [layer.name for layer in obj.data.uv_layers] == ["UVMap", "Parts", "Parts.001"]
+    assert [i.name for i in bpy.data.images if "Parts" in i.name] == ["grid Parts", "grid Parts.001"]
+    copy = obj.copy()
+    copy.data = obj.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    activate(copy)
+    bpy.ops.partsam.apply_id_map(size=64)  # an image of its own
+    assert tuple(bpy.data.images["grid Parts.001"].size) == (32, 32)
 
 
 def test_raster_covers_half_a_square_wraps_and_extends(addon):

@@ -42,6 +42,12 @@ def test_every_operator_is_listed_with_its_properties(page):
         assert arguments <= set(properties), name
 
 
+def test_the_rows_of_targets_are_those_of_their_descriptors(page, addon):
+    rows = [target.doc_row() for target in addon("targets").TARGETS]
+    missing = [row for row in rows if row not in page.splitlines()]
+    assert not missing, "docs/scripting.md lacks\n" + "\n".join(missing)
+
+
 def test_every_function_exists(page, addon):
     rows = re.findall(r"^\| ((?:`[a-z_.]+`(?:, )?)+) \| ((?:`\w+`(?:, )?)+) \|$", page, re.MULTILINE)
     assert len(rows) > 5

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that mend generated meshes: faces that nobody can see."""
+"""Remove Interior Faces: those of generated meshes that nobody can see."""
 
 from __future__ import annotations
 
 import bpy
+import numpy as np
 from bpy.props import EnumProperty, FloatProperty, IntProperty
 
 from ...backend.errors import MeshError
 from ..mesh_exchange import editable_problem
 from ..parts.visibility import select_faces
 from ..repair.interior import interior_faces, remove_faces
-from .parts_operator import PartsOperator
+from .apply_operator import ApplyOperator, Write
+from .target import Target
+from .wording import say
 
 
-class PARTSAM_OT_remove_interior(PartsOperator, bpy.types.Operator):
+class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):
     """Find the faces that cannot be seen from outside, and delete or select them"""
 
     bl_idname = "partsam.remove_interior"
     bl_label = "Remove Interior Faces"
+    several = False
 
     action: EnumProperty(
         name="Action",
@@ -51,20 +55,31 @@ class PARTSAM_OT_remove_interior(PartsOperator, bpy.types.Operator):
             cls.poll_message_set(problem)
         return problem is None
 
-    def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
         if not len(obj.data.polygons):
             raise MeshError(f'"{obj.name}" has no faces')
         found = interior_faces(obj.data, rays=self.rays, openness=self.openness)
-        count = int(found.sum())
-        if self.action == "SELECT":
-            select_faces(obj.data, found)
-            context.tool_settings.mesh_select_mode = (False, False, True)
-            return f"{count} interior faces are selected"
-        if count == len(found):
+        if self.action == "DELETE" and found.all():
             raise MeshError("Every face counts as interior; lower the openness")
-        if count:
-            remove_faces(obj.data, found)
-        return f"{count} interior faces are removed"
+
+        def write(warnings: list[str]) -> str:
+            count = int(np.count_nonzero(found))
+            if self.action == "SELECT":
+                select_faces(obj.data, found)
+                context.tool_settings.mesh_select_mode = (False, False, True)
+                return say("{count} interior faces are selected", count=count)
+            if count:
+                remove_faces(obj.data, found)
+            return say("{count} interior faces are removed", count=count)
+
+        return write
 
 
-classes: tuple[type, ...] = (PARTSAM_OT_remove_interior,)
+TARGET = Target(
+    PARTSAM_OT_remove_interior,
+    icon="MOD_SOLIDIFY",
+    section="REPAIR",
+    order=1,
+    row="`DELETE` or `SELECT` the faces that cannot be seen from outside",
+    needs="MESH",
+)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts of a Blender mesh as a tree: measures, borders, the root, and the joints between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import bpy
+import numpy as np
+
+from ..mesh_exchange.arrays import (
+    FloatArray,
+    IntArray,
+    corner_vertices,
+    edge_vertices,
+    triangle_corners,
+    vertex_positions,
+)
+from ..parts import UNASSIGNED, build_polygon_graph, read_part_ids
+from .bones import UP
+from .part_shapes import PartShape, closest_points, measure_parts
+from .part_tree import Border, PartTree, build_tree
+
+RootRule = Literal["AUTO", "LARGEST", "ACTIVE"]
+
+_GROUND = 0.01
+"""How near to the lowest point a part touches the ground, relative to the height of the whole."""
+
+
+@dataclass(frozen=True)
+class JointedParts:
+    """part_ids: int32 [P], with small parts counted to a neighbour; shapes and tree of what remains"""
+
+    part_ids: IntArray
+    shapes: dict[int, PartShape]
+    tree: PartTree
+
+
+def joint_parts(
+    mesh: bpy.types.Mesh,
+    matrix: FloatArray,
+    *,
+    root: int = UNASSIGNED,
+    rule: RootRule = "LARGEST",
+    up: FloatArray = UP,
+    smallest: float = 0.0,
+) -> JointedParts:
+    """Measure the parts in the space that `matrix` [4, 4] leads to, and hang them on each other.
+
+    root: id of the part at the root, or 0: `rule` chooses; up: float64 [3], away from the ground
+    smallest: parts with less than this share of the area count to the neighbour with the longest border.
+    """
+    part_ids = read_part_ids(mesh)
+    shapes, borders = measure(mesh, part_ids, matrix), part_borders(mesh, part_ids, matrix)
+    hosts = _hosts_of_small(shapes, borders, smallest, keep=root)
+    if hosts:
+        table = np.arange(int(part_ids.max(initial=0)) + 1, dtype=np.int32)
+        table[list(hosts)] = list(hosts.values())
+        part_ids = table[part_ids]
+        shapes, borders = measure(mesh, part_ids, matrix), part_borders(mesh, part_ids, matrix)
+    top = root or _choose_root(shapes, borders, rule, up)
+    return JointedParts(part_ids, shapes, build_tree(shapes, borders, top))
+
+
+def measure(mesh: bpy.types.Mesh, part_ids: IntArray, matrix: FloatArray) -> dict[int, PartShape]:
+    """Measures of all parts, in the space that `matrix` leads to."""
+    points = _transformed(vertex_positions(mesh), matrix)
+    corners, polygons = triangle_corners(mesh)
+    labels = part_ids[polygons]
+    known = labels != UNASSIGNED
+    return measure_parts(points, corner_vertices(mesh)[corners][known], labels[known])
+
+
+def part_borders(
+    mesh: bpy.types.Mesh, part_ids: IntArray, matrix: FloatArray
+) -> dict[tuple[int, int], Border]:
+    """Where parts touch, smaller id first."""
+    graph = build_polygon_graph(mesh)
+    sides = np.sort(part_ids[graph.pairs], axis=1)
+    wanted = (sides[:, 0] != sides[:, 1]) & (sides[:, 0] != UNASSIGNED)
+    ends = _transformed(vertex_positions(mesh), matrix)[edge_vertices(mesh)[graph.edges[wanted]]]
+    lengths = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    found = {}
+    pairs, inverse = np.unique(sides[wanted], axis=0, return_inverse=True)
+    for index, (a, b) in enumerate(pairs.tolist()):
+        here = inverse.ravel() == index
+        weight = lengths[here] + 1e-30
+        center = (ends[here].mean(axis=1) * weight[:, None]).sum(axis=0) / weight.sum()
+        found[a, b] = Border(float(lengths[here].sum()), center)
+    return found
+
+
+def _hosts_of_small(
+    shapes: dict[int, PartShape], borders: dict[tuple[int, int], Border], smallest: float, *, keep: int
+) -> dict[int, int]:
+    """For each part with less than `smallest` of the area the one that it counts to."""
+    total = sum(shape.area for shape in shapes.values())
+    small = {part for part, shape in shapes.items() if shape.area < smallest * total and part != keep}
+    large = [part for part in shapes if part not in small]
+    hosts: dict[int, int] = {}
+    if not large:
+        return hosts
+    # Ring by ring from the large parts, so that a chain of small ones ends at a large one.
+    while small - hosts.keys():
+        settled = {part: part for part in large} | hosts
+        touching: dict[int, list[tuple[float, int]]] = {}
+        for (a, b), border in borders.items():
+            for part, other in ((a, b), (b, a)):
+                if part in small and part not in hosts and other in settled:
+                    touching.setdefault(part, []).append((-border.length, settled[other]))
+        if not touching:
+            part = min(small - hosts.keys())
+            distances = [(closest_points(shapes[part], shapes[o], samples=100)[0], o) for o in large]
+            touching[part] = [min(distances)]
+        hosts |= {part: min(found)[1] for part, found in touching.items()}
+    return hosts
+
+
+def _choose_root(
+    shapes: dict[int, PartShape], borders: dict[tuple[int, int], Border], rule: RootRule, up: FloatArray
+) -> int:
+    """AUTO: the part that alone touches the ground, else the one with most neighbours, then the larger."""
+    by_area = sorted(sorted(shapes), key=lambda part: -shapes[part].area)
+    if rule != "AUTO":
+        return by_area[0]
+    heights = {part: shape.points @ up for part, shape in shapes.items()}
+    ground, top = min(h.min() for h in heights.values()), max(h.max() for h in heights.values())
+    limit = ground + _GROUND * (top - ground)
+    standing = [part for part, height in heights.items() if height.min() <= limit]
+    if len(standing) == 1 and top > ground:
+        return standing[0]
+    count = dict.fromkeys(shapes, 0)
+    for pair in borders:
+        for part in pair:
+            count[part] += 1
+    return max(by_area, key=lambda part: count[part])
+
+
+def _transformed(points: FloatArray, matrix: FloatArray) -> FloatArray:
+    return np.nan_to_num(points).astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]

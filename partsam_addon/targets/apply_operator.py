@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How every target is applied to several objects: look at all of them, then write all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import bpy
+
+from ...backend.errors import PartSAMError, PromptError
+from ..mesh_exchange import check_editable, object_mode, sharing_notice
+from ..operators.parts_operator import PartsOperator, parts_problem
+from ..operators.reporting import reports_errors
+from ..parts import bring_together
+
+logger = logging.getLogger(__name__)
+
+Write = Callable[[list[str]], str]
+"""Writes what was planned for one object; what to tell the user. Appends warnings to the list."""
+
+
+class ApplyOperator(PartsOperator):
+    """An operator on all selected objects that have parts, or on the active one.
+
+    Subclasses implement `plan`, which raises PartSAMError for an object with which it cannot be done.
+    Such an object is left out and named; if none remains, nothing has changed.
+    """
+
+    several = True
+    """Whether the operator works on all selected objects."""
+
+    changes_mesh = True
+    """Whether objects that share a mesh change together, so that one of them is enough."""
+
+    @reports_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        objects = self.objects(context)
+        for obj in objects:
+            check_editable(obj)
+        warnings = [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
+        with object_mode(context, *objects):
+            for obj in objects:
+                bring_together(obj.data)
+            plans = self._plan_all(context, objects, warnings)
+            messages, failure = _write_all(plans, warnings)
+        if failure is not None:
+            # FINISHED, so that the undo step takes back what was written before.
+            self.report({"ERROR"}, f"{failure}; undo takes back what was done before")
+            return {"FINISHED"}
+        # One report: the status bar shows only the last.
+        self.report({"WARNING" if warnings else "INFO"}, "; ".join([*messages, *warnings]))
+        return {"FINISHED"}
+
+    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+        """Look at an object, outside its Edit mode, without changing anything; what is to be written."""
+        raise NotImplementedError
+
+    def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
+        """The active object first, then the other selected ones with parts."""
+        found = [context.object]
+        if not self.several:
+            return found
+        for obj in context.selected_objects:
+            known = any(obj.data == other.data for other in found) if self.changes_mesh else obj in found
+            if not known and parts_problem(obj) is None:
+                found.append(obj)
+        return found
+
+    def _plan_all(
+        self, context: bpy.types.Context, objects: list[bpy.types.Object], warnings: list[str]
+    ) -> list[Write]:
+        """The plans; which objects are left out and why goes to the warnings. PromptError if all are."""
+        plans, left_out = [], []
+        for obj in objects:
+            try:
+                plans.append(self.plan(context, obj))
+            except PartSAMError as error:
+                left_out.append(str(error))
+        if not plans:
+            raise PromptError("; ".join(dict.fromkeys(left_out)))
+        warnings += left_out
+        return plans
+
+
+def _write_all(plans: list[Write], warnings: list[str]) -> tuple[list[str], Exception | None]:
+    """What the plans have to say, and what stopped them: a fault of ours, as plans have been checked."""
+    messages = []
+    for write in plans:
+        try:
+            messages.append(write(warnings))
+        except Exception as error:
+            logger.exception("applying parts stopped half-way")
+            return messages, error
+    return messages, None

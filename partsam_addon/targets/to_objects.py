@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts to Objects."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty
+
+from ..separation.separation import SeparateSettings, check_separable, separate_parts
+from .apply_operator import ApplyOperator, Write
+from .target import Target
+from .wording import say
+
+
+class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
+    """Make an object of each part. UVs, materials, weights, shape keys, normals and marks are kept"""
+
+    bl_idname = "partsam.apply_separate"
+    bl_label = "Parts to Objects"
+    changes_mesh = False
+
+    grouping: EnumProperty(
+        name="Group",
+        description="How the new objects are kept together",
+        items=(
+            ("EMPTY", "Under an Empty", "An empty takes the original's place; the parts are its children"),
+            ("COLLECTION", "In a Collection", "A collection of their own, with the original's parent"),
+            ("NONE", "As the Original", "In the original's collections, with the original's parent"),
+        ),
+    )
+    own_origin: BoolProperty(
+        name="Own Origins",
+        description="Put each origin at the middle of its part, unless a modifier, constraint or animation "
+        "depends on it",
+        default=True,
+    )
+    cap_holes: BoolProperty(
+        name="Cap Holes", description="Close the holes that cutting the parts apart leaves"
+    )
+    original: EnumProperty(
+        name="Original",
+        description="What happens to the original object",
+        items=(
+            ("HIDE", "Hide", "Keep the original, hidden in viewport and render"),
+            ("REMOVE", "Remove", "Delete the original object"),
+        ),
+    )
+
+    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+        settings = SeparateSettings(
+            grouping=self.grouping,
+            own_origin=self.own_origin,
+            cap=self.cap_holes,
+            remove_original=self.original == "REMOVE",
+        )
+        check_separable(context, obj, settings)
+        name = obj.name
+
+        def write(warnings: list[str]) -> str:
+            made = separate_parts(context, obj, settings)
+            if made.dropped:
+                what = ", ".join(made.dropped)
+                warnings.append(say('Not kept of "{name}": {what}', name=name, what=what))
+            return say('{count} objects from "{name}"', count=len(made.objects), name=name)
+
+        return write
+
+
+TARGET = Target(
+    PARTSAM_OT_apply_separate,
+    icon="OBJECT_DATA",
+    section="APPLY",
+    order=1,
+    row="an object per part with all layers; `EMPTY`, `COLLECTION`, `NONE`; `HIDE`, `REMOVE`",
+)
