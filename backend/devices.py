@@ -17,9 +17,27 @@ DEVICES = ("auto", CUDA, "mps", "cpu")
 _CHUNK_ELEMENTS = {CUDA: 1 << 28, "mps": 1 << 26, "cpu": 1 << 22}
 
 
+_BYTES_PER_ELEMENT = 64
+"""What an element of [prompts, points, channels] takes while masks are evaluated: a dozen intermediates."""
+
+_SMALLEST_CHUNK = 1 << 18
+
+
 def chunk_elements(device: str) -> int:
-    """How many elements of [prompts, points, channels] to compute at once."""
-    return _CHUNK_ELEMENTS[device]
+    """How many elements of [prompts, points, channels] to compute at once: what there is memory for."""
+    most = _CHUNK_ELEMENTS[device]
+    free = _free_bytes(device)
+    return most if free is None else max(_SMALLEST_CHUNK, min(most, free // _BYTES_PER_ELEMENT))
+
+
+def _free_bytes(device: str) -> int | None:
+    """What a computation could allocate now; None where chunks are small anyway."""
+    if device != CUDA:
+        return None
+    import torch
+
+    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return int(torch.cuda.mem_get_info()[0]) + cached
 
 
 def arithmetic_is_scarce(device: str) -> bool:

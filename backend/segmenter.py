@@ -232,7 +232,7 @@ class Segmenter:
         masks = _offered(points)
         decoder = PromptDecoder(self.network, self.device, shape)
         at_points, at_faces, scores = [], [], []
-        step = decoder.chunk(max(shape.point_locations.points.shape[1], shape.site_locations.points.shape[1]))
+        step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             decoding = decoder.decode(points[chunk], labels[chunk], previous, _rows(sizes, chunk))
@@ -286,13 +286,13 @@ class Segmenter:
         masks = _offered(points)
         decoder = PromptDecoder(self.network, self.device, shape)
         logits, scores = [], []
-        step = decoder.chunk(locations.points.shape[1])
+        step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             prior = _rows(previous, chunk)
             clicks, signs = points[chunk].to(self.device).float(), labels[chunk].to(self.device).long()
             decoding = decoder.decode(clicks, signs, prior, _rows(sizes, chunk))
-            logits.append(decoder.logits(decoding, locations, masks))
+            logits.append(decoder.estimated_logits(decoding, locations, masks))
             scores.append(decoding.iou[0, :, masks].float())
         return torch.cat(logits), torch.cat(scores)
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -500,6 +502,26 @@ def test_released_memory_is_filled_again_when_needed() -> None:
     answered(session, "release", {"model": True})
     with pytest.raises(RequestRefused, match="no longer held"):
         answered(session, "predict", {"shape": shape}, **clicks)
+
+
+def test_a_preview_keeps_no_encoding_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a budget for one shape, the first goes when the second comes, clicked on or not."""
+    monkeypatch.setattr("backend.service.session.SHAPES_BUDGET", 1)
+    session = Session()
+    clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
+    encodings, previews = [], []
+    for seed in range(2):
+        shape = answered(session, "encode", encode_fields(BALL, seed=seed), **BALL)[0].fields["shape"]
+        previews.append(answered(session, "predict", {"shape": shape}, **clicks)[0].fields["prediction"])
+        (held,) = session._shapes
+        encodings.append(weakref.ref(held.encoded))
+        del held
+    gc.collect()
+    assert [encoding() is None for encoding in encodings] == [True, False]
+    wanted = {"candidate": 0, "strength": 1.0}
+    assert answered(session, "refine_prediction", {"prediction": previews[1], **wanted})[0].arrays
+    with pytest.raises(RequestRefused, match="click again"):
+        answered(session, "refine_prediction", {"prediction": previews[0], **wanted})
 
 
 def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monkeypatch) -> None:

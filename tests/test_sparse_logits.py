@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from backend import devices
 from backend.network import farthest_point_sampling, sparse_mask_logits
-from backend.network.model import PartSAM
+from backend.network.mask_decoder import MaskDecoder
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
-from backend.segmentation import PromptDecoder
+from backend.segmentation import PromptDecoder, encoded_shape
 from backend.segmenter import EncodedShape, Segmenter
 from tests.bundled_cases import labelled
 
@@ -61,13 +63,13 @@ def test_only_wanted_masks_are_evaluated(
     wanted = torch.zeros(6, 3, dtype=torch.bool)
     wanted[[0, 2, 5], [2, 0, 1]] = True
     rows: list[int] = []
-    hidden = type(decoder.network.decoder).point_hidden
+    hidden = MaskDecoder.point_hidden
 
-    def counted(self: PartSAM, interpolated: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+    def counted(self: MaskDecoder, interpolated: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         rows.append(interpolated.shape[-2])
         return hidden(self, interpolated, *rest)
 
-    monkeypatch.setattr(type(decoder.network.decoder), "point_hidden", counted)
+    monkeypatch.setattr(MaskDecoder, "point_hidden", counted)
     found = decoder.estimated_logits(decoding, locations, MASKS, wanted=wanted)
     assert torch.equal(found[wanted] > 0, everywhere[wanted] > 0)
     assert sum(rows) <= 3 * POINTS
@@ -114,3 +116,28 @@ def test_without_masks_at_the_centres_only_unwanted_prompts_are_left_out(
     found = decoder.estimated_logits(decoding, locations, MASKS, wanted=wanted).numpy()
     np.testing.assert_allclose(found[wanted.numpy()], everywhere[wanted.numpy()], rtol=1e-4, atol=1e-4)
     assert (found[1] < 0).all()
+
+
+@pytest.mark.parametrize("scarce", [True, False], ids=["processor", "graphics card"])
+@torch.inference_mode()
+def test_tiles_come_from_what_is_free(
+    decoder: PromptDecoder, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch, scarce: bool
+) -> None:
+    """A card with 32 MiB left refuses what would not fit: more places make more tiles, not larger ones."""
+    free = 32 * 2**20
+    channels = decoder.network.config.mask_channels
+    hidden = MaskDecoder.point_hidden
+
+    def on_a_small_card(self: MaskDecoder, interpolated: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if interpolated.numel() * devices._BYTES_PER_ELEMENT > free:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hidden(self, interpolated, *rest)
+
+    decoding = decoder.decode(clicked(shape, 4)[:, None])
+    everywhere = decoder.logits(decoding, shape.point_locations, MASKS)
+    assert everywhere.shape[2] * 4 * channels * devices._BYTES_PER_ELEMENT > 10 * free
+    monkeypatch.setattr(devices, "_free_bytes", lambda device: free)
+    monkeypatch.setattr(encoded_shape, "arithmetic_is_scarce", lambda device: scarce)
+    monkeypatch.setattr(MaskDecoder, "point_hidden", on_a_small_card)
+    tiled = decoder.estimated_logits(decoding, shape.point_locations, MASKS)
+    assert torch.equal(tiled > 0, everywhere > 0)

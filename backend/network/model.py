@@ -63,10 +63,14 @@ class Locations:
     weight: Tensor
     matrix: Tensor | None = None
 
-    def first(self, count: int) -> Locations:
-        """The first `count` of them (not for those with a matrix)."""
+    def part(self, start: int, stop: int) -> Locations:
+        """Those from `start` to before `stop`."""
         return Locations(
-            self.points[:, :count], self.features[:, :, :count], self.index[:, :count], self.weight[:, :count]
+            self.points[:, start:stop],
+            self.features[:, :, start:stop],
+            self.index[:, start:stop],
+            self.weight[:, start:stop],
+            None if self.matrix is None else self.matrix[:, start:stop],
         )
 
 

@@ -52,7 +52,7 @@ class EncodedShape:
 
     def coarse_locations(self, count: int) -> Locations:
         """The first points, which are as random as all of them."""
-        return self.point_locations.first(count)
+        return self.point_locations.part(0, count)
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,16 @@ class PromptDecoder:
             )
 
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
-        """Masks (a slice of the tokens) at locations: float32 [M, C, N]."""
+        """Masks (a slice of the tokens) at locations: float32 [M, C, N], computed tile by tile."""
+        count = locations.points.shape[1]
+        per_location = decoding.iou.shape[1] * self.network.config.mask_channels
+        tile = max(1, chunk_elements(self.device) // max(per_location, 1))
         with mixed_precision(self.device):
-            return self.network.mask_logits(decoding, locations, masks)[0].float()
+            tiles = [
+                self.network.mask_logits(decoding, locations.part(start, start + tile), masks)[0].float()
+                for start in range(0, count, tile)
+            ]
+        return tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=2)
 
     def estimated_logits(
         self, decoding: Decoding, locations: Locations, masks: slice, *, wanted: Tensor | None = None
@@ -129,6 +136,7 @@ class PromptDecoder:
         logits = found.new_full((len(wanted), *wanted.shape[1:], found.shape[2]), CLEARLY_OUTSIDE)
         return logits.index_copy_(0, sets, found)
 
-    def chunk(self, locations: int) -> int:
-        """How many prompts to evaluate at this many locations at once."""
-        return max(1, chunk_elements(self.device) // (locations * self.network.config.mask_channels))
+    def prompts_at_once(self) -> int:
+        """How many prompts to decode at once: so many that their patches fill a quarter of a chunk."""
+        config = self.network.config
+        return max(1, chunk_elements(self.device) // (4 * config.patches * config.mask_channels))

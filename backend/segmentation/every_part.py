@@ -94,7 +94,7 @@ def find_parts(
     ranks = found.scores + settings.support_weight * support
     kept = suppress_overlaps(found.masks, ranks, settings.nms_iou, limit=settings.max_masks)
     found, support, ranks = found.take(kept), support[kept], ranks[kept]
-    logits = _decode_at_sites(decoder, clicks, found, report, cancel)
+    logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
     report("parts", 0.0)
     measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
     parts = _assemble(decoder.shape, logits, *measures, settings=settings)
@@ -107,7 +107,7 @@ def find_parts_as_published(
 ) -> Parts:
     """The published procedure: every mask at every point, then a fixed threshold."""
     masks, scores = [], []
-    step = min(prompt_batch, decoder.chunk(len(decoder.shape.points)))
+    step = min(prompt_batch, decoder.prompts_at_once())
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
@@ -132,7 +132,7 @@ def _propose(
     """All masks of all clicks that pass the score and stability filters."""
     coarse = decoder.shape.coarse_locations(settings.coarse_points)
     batches: list[_Candidates] = []
-    step = min(prompt_batch, decoder.chunk(settings.coarse_points))
+    step = min(prompt_batch, decoder.prompts_at_once())
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
@@ -152,7 +152,12 @@ def _propose(
 
 
 def _decode_at_sites(
-    decoder: PromptDecoder, clicks: Tensor, found: _Candidates, report: Progress, cancel: Cancel | None
+    decoder: PromptDecoder,
+    clicks: Tensor,
+    found: _Candidates,
+    prompt_batch: int,
+    report: Progress,
+    cancel: Cancel | None,
 ) -> NDArray[np.float16]:
     """Logits of the candidates at all sites, float16 [K, S].
 
@@ -161,7 +166,7 @@ def _decode_at_sites(
     sites = len(decoder.shape.sites.locations)
     logits = np.empty((len(found.clicks), sites), dtype=np.float16)
     asked, click_of = found.clicks.unique(return_inverse=True)
-    step = decoder.chunk(sites)
+    step = min(prompt_batch, decoder.prompts_at_once())
     for start in range(0, len(asked), step):
         _check(cancel)
         report("faces", start / len(asked))

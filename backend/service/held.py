@@ -101,14 +101,11 @@ class HeldShape:
 
 @dataclass(frozen=True)
 class HeldPrediction:
-    """Masks for clicks on `shape`."""
+    """Masks for clicks on a shape. It knows the shape by its id only: holding it would keep an encoding
+    alive that was given up, and counted nowhere."""
 
-    shape: HeldShape
+    shape_id: str
     prediction: MaskPrediction
-
-    def own_bytes(self) -> int:
-        """What it takes besides its shape."""
-        return held_bytes(self.prediction)
 
     def face_logits(self) -> NDArray[np.float32]:
         """float32 [C, F]; held shapes always have faces."""
@@ -120,4 +117,4 @@ class HeldPrediction:
         Otherwise its mask is of no use; nothing is lost, as the clicks themselves carry the same wish.
         """
         same_points = self.prediction.point_logits.shape[1] == len(encoded.points)
-        return self.prediction if self.shape.id == shape.id and same_points else None
+        return self.prediction if self.shape_id == shape.id and same_points else None

@@ -57,7 +57,7 @@ class Session:
         self._segmenters: Recent[Segmenter] = Recent(KEPT_MODELS, lambda _: 1)
         self._shapes: Recent[HeldShape] = Recent(SHAPES_BUDGET, held_bytes)
         self._parts: Recent[Parts] = Recent(PARTS_BUDGET, held_bytes)
-        self._predictions: Recent[HeldPrediction] = Recent(PREDICTIONS_BUDGET, HeldPrediction.own_bytes)
+        self._predictions: Recent[HeldPrediction] = Recent(PREDICTIONS_BUDGET, held_bytes)
         self._devices: dict[str, str] = {}  # as asked for ("auto"), as it was resolved
         self._ids = itertools.count(1)
         self._handlers: dict[str, Callable[[Call], Reply]] = {
@@ -186,7 +186,7 @@ class Session:
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
             prior = None if previous is None else previous.usable_for(shape, encoded)
             return HeldPrediction(
-                shape, segmenter.predict(encoded, points, labels, previous=prior, size=size)
+                shape.id, segmenter.predict(encoded, points, labels, previous=prior, size=size)
             )
 
         held = self._within_memory(call, shape, predict)
@@ -239,14 +239,15 @@ class Session:
 
         prediction_id = fields.text(call.message, "prediction")
         held = self._predictions.get(prediction_id)
-        if held is None:
+        shape = None if held is None else self._shapes.get(held.shape_id)
+        if held is None or shape is None:
             raise RequestRefused("the preview is no longer held; click again", kind="missing")
         last = len(held.prediction.scores) - 1
         candidate = fields.integer(call.message, "candidate", low=0, high=last)
         strength = _strength(call.message)
         call.progress("refine", 0.0)
         logits = held.face_logits()[candidate]
-        mask = refine_mask(self._graph(held.shape), logits, strength=strength, cancel=call.cancelled)
+        mask = refine_mask(self._graph(shape), logits, strength=strength, cancel=call.cancelled)
         return Reply(arrays={"labels": mask.astype(np.int32)})
 
     def _graph(self, shape: HeldShape) -> FaceGraph:
