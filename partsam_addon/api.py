@@ -16,7 +16,7 @@ pushes an undo step. All errors that a user can act on are `PartSAMError`s, with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -25,17 +25,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend.errors import PartSAMError, PromptError
 from .backend_process import Result, requests
-from .mesh_exchange import ReadSettings, ShapeData, check_editable, labels_of_polygons, object_mode
-from .parts import KEEP, get_part, read_part_ids, write_labels
+from .mesh_exchange import ReadSettings, ShapeData, labels_of_polygons, object_mode
+from .parts import Cut, active_part, read_part_ids
 from .session import get_session
 from .session.flow import Flow
-from .session.publish import publish
 from .session.reading import read_objects, read_tasks
-from .session.results import Cut, Segmentation
-from .session.segmentation import SegmentSettings, cut_again, encode
+from .session.recutting import recut, target
+from .session.segmentation import SegmentSettings, encode
 from .session.segmentation import segment as segment_flow
+from .session.writing import Change, NewLevel, NewPart, write_changes
 
-__all__ = ["PartSAMError", "Parts", "Prediction", "add_part", "cut", "predict", "segment", "stop"]
+__all__ = [
+    "PartSAMError",
+    "Parts",
+    "Prediction",
+    "add_part",
+    "cut",
+    "predict",
+    "predict_parts",
+    "segment",
+    "stop",
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ def segment(
     seed: int = 0,
     evaluated: bool = False,
     selected_faces_only: bool = False,
+    keep_edits: bool = True,
 ) -> Parts:
     """Find the parts of `obj` and store them with its mesh.
 
@@ -74,54 +85,87 @@ def segment(
     strength: of the borders' refinement; None leaves them as the network drew them
     prompts: points that the network is asked about
     evaluated: look at the mesh after its modifiers; the labels are mapped back
+    keep_edits: parts that were made or changed by hand keep their faces
     """
     session = get_session()
     reading = ReadSettings(evaluated=evaluated, selected_only=selected_faces_only)
-    tasks = read_tasks(bpy.context, [obj], reading)
+    tasks = read_tasks(bpy.context, [obj], reading, keep_edits=keep_edits)
     settings = SegmentSettings(prompts=prompts, seed=seed, cut=Cut(granularity, strength))
-    (found,) = session.run_now(segment_flow(session, tasks, settings))
-    return _written(obj, found)
+    found = session.run_now(segment_flow(session, tasks, settings))
+    return _written(obj, [NewLevel(one, session.held) for one in found])
 
 
 def cut(obj: bpy.types.Object, *, granularity: float = 0.5, strength: float | None = 1.0) -> Parts:
-    """Cut the parts of `obj`'s last segmentation at another granularity, without inference."""
+    """Cut the parts of `obj` at another granularity: what Split Again made of the active part, if it was
+    split, else the whole. Needs neither the network nor, from a file, the backend that found the parts;
+    borders are refined only while that backend runs.
+    """
     session = get_session()
-    last = session.results.of_object(obj.session_uid)
-    if last is None:
-        raise PromptError(f'"{obj.name}" was not segmented since Blender was started; segment it first')
-    return _written(obj, session.run_now(cut_again(session, last, Cut(granularity, strength))))
+    wanted = target(session, obj, Cut(granularity, strength))
+    if wanted is None:
+        raise PromptError(f'"{obj.name}" has no part tree; segment it first')
+    if not wanted.is_refined:
+        return _written(obj, [wanted.from_tree()])
+    return _written(obj, session.run_now(recut(session, [wanted])))
 
 
-def predict(obj: bpy.types.Object, points: ArrayLike, labels: Sequence[int], *, seed: int = 0) -> Prediction:
+def predict(
+    obj: bpy.types.Object,
+    points: ArrayLike,
+    labels: Sequence[int],
+    *,
+    size: float | None = None,
+    seed: int = 0,
+) -> Prediction:
     """The part under clicks. Changes nothing.
 
     points: float [K, 3], world space; labels: K times 1 (on the part) or 0 (not on it)
+    size: about which share of the surface the part takes, in (0, 1]; None: unknown
     """
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(positions) == 0 or len(positions) != len(labels):
         raise PromptError(f"{len(positions)} points and {len(labels)} labels; give one label for each point")
-    session = get_session()
     shape = read_objects(bpy.context, [obj], ReadSettings())
+    answer = _ask(
+        shape, lambda name: requests.predict(name, shape.from_world(positions), labels, size=size), seed
+    )
+    best = int(answer.fields["best"])
+    inside = answer.arrays["face_logits"][best] > 0
+    return _predictions(shape, inside.astype(np.int32) - 1, answer.arrays["scores"][[best]])[0]
 
-    def flow() -> Flow:
-        shape_id = yield from encode(session, shape, seed=seed)
-        answer: Result = yield session.send(requests.predict(shape_id, shape.from_world(positions), labels))
-        return answer
 
-    return _prediction(shape, session.run_now(flow()))
+def predict_parts(
+    obj: bpy.types.Object, clicks: Sequence[ArrayLike], *, strength: float | None = 1.0, seed: int = 0
+) -> list[Prediction]:
+    """The parts under several sets of clicks, found together, so that none overlap. Changes nothing.
+
+    clicks: for each part the points on it, float [K, 3], world space
+    strength: of the borders' refinement; None: not refined
+    """
+    sets = [np.asarray(points, dtype=np.float64).reshape(-1, 3) for points in clicks]
+    if not sets or not all(len(points) for points in sets):
+        raise PromptError("Give at least one click for each part")
+    part_of_click = np.repeat(np.arange(len(sets)), [len(points) for points in sets])
+    shape = read_objects(bpy.context, [obj], ReadSettings())
+    positions = shape.from_world(np.concatenate(sets))
+    answer = _ask(
+        shape,
+        lambda name: requests.predict_parts(name, positions, part_of_click, strength=strength or 0.0),
+        seed,
+    )
+    return _predictions(shape, answer.arrays["labels"], answer.arrays["scores"])
 
 
 def add_part(obj: bpy.types.Object, prediction: Prediction, *, name: str = "") -> int:
-    """Make a part of a prediction; faces of locked parts stay. Returns its id."""
-    check_editable(obj)
-    with object_mode(bpy.context, obj):
-        labels = np.where(prediction.polygons, 0, KEEP).astype(np.int32)
-        written = write_labels(obj.data, labels, confidences=[prediction.score])
-        if 0 not in written:
-            raise PromptError("The prediction has no face outside of locked parts")
-        if name:
-            get_part(obj.data, written[0]).name = name
-    return written[0]
+    """Make a part of a prediction, by hand: no later cut changes it. Faces of locked parts stay.
+
+    Returns its id.
+    """
+    change = NewPart(obj.session_uid, prediction.polygons, prediction.score, name)
+    write_changes(bpy.context, [change])
+    part = active_part(obj.data)
+    assert part is not None, "the new part is active"
+    return int(part.part_id)
 
 
 def stop() -> None:
@@ -129,17 +173,32 @@ def stop() -> None:
     get_session().close_backend()
 
 
-def _written(obj: bpy.types.Object, found: Segmentation) -> Parts:
-    publish(bpy.context, found)
-    get_session().results.keep(found)
+def _written(obj: bpy.types.Object, changes: Sequence[Change]) -> Parts:
+    write_changes(bpy.context, changes)
     with object_mode(bpy.context, obj):
         ids = read_part_ids(obj.data)
     return Parts(ids, {part.part_id: part.confidence for part in obj.data.partsam.parts})
 
 
-def _prediction(shape: ShapeData, answer: Result) -> Prediction:
-    best = int(answer.fields["best"])
-    inside = (answer.arrays["face_logits"][best] > 0).astype(np.int32)
+def _ask(shape: ShapeData, request: Callable[[str], requests.Request], seed: int) -> Result:
+    """The answer to the request about the encoded `shape` that `request` makes of its name."""
+    session = get_session()
+
+    def flow() -> Flow:
+        shape_id = yield from encode(session, shape, seed=seed)
+        answer: Result = yield session.send(request(shape_id))
+        return answer
+
+    result: Result = session.run_now(flow())
+    return result
+
+
+def _predictions(
+    shape: ShapeData, labels: NDArray[np.integer], scores: NDArray[np.floating]
+) -> list[Prediction]:
+    """Triangle labels, -1 for none, as a prediction for each of `scores`."""
     (source,) = shape.sources
-    score = float(np.clip(answer.arrays["scores"][best], 0.0, 1.0))
-    return Prediction(labels_of_polygons(source, inside) == 1, score)
+    of_polygons = labels_of_polygons(source, np.asarray(labels) + 1) - 1
+    return [
+        Prediction(of_polygons == part, float(np.clip(score, 0.0, 1.0))) for part, score in enumerate(scores)
+    ]

@@ -8,6 +8,9 @@ slider is one step (the labels) and not two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty
 
@@ -60,8 +63,30 @@ class PARTSAM_PG_scene(bpy.types.PropertyGroup):
     )
 
 
-def _follow_sliders(_settings: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
-    get_session().live.sliders_moved(context)
+def _slider(name: str) -> tuple[Callable, Callable]:
+    """Get and set a slider: the active object's own value, else what the next segmentation starts from."""
+
+    def value(settings: bpy.types.PropertyGroup) -> float | bool:
+        cut = get_session().live.shown(bpy.context)
+        if cut is None or (name == "strength" and cut.strength is None):
+            return getattr(settings, f"next_{name}")
+        return cut.strength is not None if name == "refine" else getattr(cut, name)
+
+    def move(settings: bpy.types.PropertyGroup, value: float | bool) -> None:
+        setattr(settings, f"next_{name}", value)
+        live = get_session().live
+        if name == "granularity":
+            live.move(bpy.context, lambda cut: replace(cut, granularity=settings.next_granularity))
+        elif name == "refine":
+            strength = settings.strength if value else None
+            live.move(bpy.context, lambda cut: replace(cut, strength=strength))
+        elif settings.refine:
+            live.move(bpy.context, lambda cut: replace(cut, strength=settings.next_strength))
+
+    return value, move
+
+
+_GRANULARITY, _REFINE, _STRENGTH = (_slider(name) for name in ("granularity", "refine", "strength"))
 
 
 def _redraw_overlay(_settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
@@ -69,7 +94,10 @@ def _redraw_overlay(_settings: bpy.types.PropertyGroup, _context: bpy.types.Cont
 
 
 class PARTSAM_PG_window(bpy.types.PropertyGroup):
-    """Sliders over the last result, and the overlay; not saved, not part of undo."""
+    """Sliders over the active object's result, and the overlay; not saved, not part of undo.
+
+    Where an object is cut is stored with its mesh: `parts.levels`.
+    """
 
     granularity: FloatProperty(
         name="Granularity",
@@ -79,14 +107,16 @@ class PARTSAM_PG_window(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
         options={"SKIP_SAVE"},
-        update=_follow_sliders,
+        get=_GRANULARITY[0],
+        set=_GRANULARITY[1],
     )
     refine: BoolProperty(
         name="Refine Borders",
         description="Move part borders to creases of the surface and remove stray islands",
         default=True,
         options={"SKIP_SAVE"},
-        update=_follow_sliders,
+        get=_REFINE[0],
+        set=_REFINE[1],
     )
     strength: FloatProperty(
         name="Strength",
@@ -96,8 +126,12 @@ class PARTSAM_PG_window(bpy.types.PropertyGroup):
         soft_max=4.0,
         max=10.0,
         options={"SKIP_SAVE"},
-        update=_follow_sliders,
+        get=_STRENGTH[0],
+        set=_STRENGTH[1],
     )
+    next_granularity: FloatProperty(default=0.5, min=0.0, max=1.0, options={"HIDDEN", "SKIP_SAVE"})
+    next_refine: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    next_strength: FloatProperty(default=1.0, min=0.0, max=10.0, options={"HIDDEN", "SKIP_SAVE"})
     show_overlay: BoolProperty(
         name="Show Parts",
         description="Draw the part colours over the mesh in every 3D viewport",

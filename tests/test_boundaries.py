@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -110,6 +111,33 @@ def test_only_front_ends_print() -> None:
                 call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"
             ]
             assert not prints, f"{name}: {prints}"
+
+
+def addon_imports() -> dict[str, set[str]]:
+    """Each module of the add-on with those of its modules that it imports, also for type checking only."""
+    files = python_files("partsam_addon/")
+    modules = {"." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
+    graph = {}
+    for name in files:
+        own = "." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        graph[own] = set(imported_modules(name)) & modules - {own}
+    return graph
+
+
+def test_the_addon_has_no_circle_of_imports() -> None:
+    """Neither between its modules nor between its packages: what is below never knows what is above."""
+    modules = addon_imports()
+    # `from . import x` names the own package as well, whose `__init__` may import the module.
+    for own, imported in modules.items():
+        imported -= {own.rpartition(".")[0]}
+    packages: dict[str, set[str]] = {}
+    for own, imported in modules.items():
+        package = own.split(".")[2:3]
+        packages.setdefault("".join(package), set()).update(
+            "".join(other.split(".")[2:3]) for other in imported if other.split(".")[2:3] != package
+        )
+    for graph in (modules, packages):
+        graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
 def test_one_module_knows_the_names_of_devices() -> None:

@@ -433,6 +433,12 @@ def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter, ball
     parts = message.fields["parts"]
     labels = client.result("face_labels", {"parts": parts, "granularity": 0.0})
     np.testing.assert_array_equal(labels.arrays["labels"], expected.face_labels(0.0))
+    tree = client.result("part_tree", {"parts": parts}).arrays
+    for step, granularity in enumerate(np.linspace(0, 1, len(tree["labels"]))):
+        stored = tree["labels"][step][tree["atoms"]]
+        np.testing.assert_array_equal(stored, expected.face_labels(float(granularity)))
+        confidence = expected.confidence(float(granularity))
+        np.testing.assert_allclose(tree["confidences"][step][: len(confidence)], confidence, atol=1e-5)
     refined = client.result("refine", {"parts": parts, "granularity": 0.5, "strength": 2.0})
     np.testing.assert_array_equal(refined.arrays["labels"], expected.refined_labels(0.5, strength=2.0))
     assert refined.fields["part_count"] == len(refined.arrays["confidence"])

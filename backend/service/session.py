@@ -68,6 +68,7 @@ class Session:
             "predict": self._predict,
             "predict_parts": self._predict_parts,
             "face_labels": self._face_labels,
+            "part_tree": self._part_tree,
             "refine": self._refine,
             "refine_prediction": self._refine_prediction,
             "release": self._release,
@@ -227,6 +228,13 @@ class Session:
     def _face_labels(self, call: Call) -> Reply:
         parts, granularity = self._held_parts(call.message), _granularity(call.message)
         return _labels_reply(parts, granularity, parts.face_labels(granularity))
+
+    def _part_tree(self, call: Call) -> Reply:
+        from ..segmentation.atoms import atom_tree
+
+        tree = atom_tree(self._held_parts(call.message))
+        arrays = {"atoms": tree.atoms, "labels": tree.labels, "confidences": tree.confidences}
+        return Reply({"atom_count": tree.labels.shape[1]}, arrays)
 
     def _refine(self, call: Call) -> Reply:
         parts, granularity = self._held_parts(call.message), _granularity(call.message)

@@ -113,6 +113,15 @@ def face_labels(parts: str, *, granularity: float = 0.5) -> Request:
     return Request("face_labels", {"parts": parts, "granularity": granularity})
 
 
+def part_tree(parts: str) -> Request:
+    """The labels of all S granularity steps, by atom (faces that no step tells apart), to be stored.
+
+    Result fields: atom_count; arrays: atoms int32 [F] (0..A-1), labels int32 [S, A], confidences
+    float32 [S, P] (predicted IoU of each label).
+    """
+    return Request("part_tree", {"parts": parts})
+
+
 def refine(parts: str, *, granularity: float = 0.5, strength: float = 1.0) -> Request:
     """As `face_labels`, with borders moved to the creases by graph cut. Result as for `face_labels`."""
     return Request("refine", {"parts": parts, "granularity": granularity, "strength": strength})

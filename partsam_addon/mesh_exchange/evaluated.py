@@ -35,7 +35,10 @@ def evaluated_mesh(
         evaluated = obj.evaluated_get(depsgraph)
         mesh = evaluated.to_mesh()
         if not len(mesh.polygons):
-            raise MeshError(f'The modifiers of "{obj.name}" leave no faces; use the original mesh')
+            raise MeshError(
+                f'The modifiers of "{obj.name}" leave no faces of its own; if they make instances, '
+                "end them with a Realize Instances node, or use the original mesh"
+            )
         sources = read_polygon_integers(mesh, _SOURCE)
         if sources is None or not (sources > 0).any():
             raise MeshError(

@@ -135,13 +135,25 @@ def sample_shape(shape: ShapeData, count: int, *, seed: int = 0) -> PointSample:
 
 def find_unchanged(source: MeshSource) -> bpy.types.Object:
     """The object of `source`, if it is still there with the mesh that was read; else MeshError."""
-    obj = next((o for o in bpy.data.objects if o.session_uid == source.object_uid), None)
+    return find_object(source.object_uid, name=source.object_name, unchanged_since=source)
+
+
+def find_object(
+    uid: int, *, name: str = "The object", unchanged_since: MeshSource | None = None
+) -> bpy.types.Object:
+    """The mesh object with this session_uid; MeshError where there is none.
+
+    unchanged_since: its mesh must be the one that was read for this source; MeshError where it is not
+    """
+    obj = next((o for o in bpy.data.objects if o.session_uid == uid), None)
     if obj is None or obj.type != "MESH":
-        raise MeshError(f'"{source.object_name}" was deleted meanwhile; its result is dropped')
+        raise MeshError(f'"{name}" was deleted meanwhile; its result is dropped')
+    if unchanged_since is None:
+        return obj
     if obj.mode == "EDIT":
         obj.update_from_editmode()
     mesh = obj.data
-    if len(mesh.polygons) != source.polygon_count or mesh_hash(mesh) != source.mesh_hash:
+    if len(mesh.polygons) != unchanged_since.polygon_count or mesh_hash(mesh) != unchanged_since.mesh_hash:
         raise MeshError(
             f'"{obj.name}" was edited meanwhile, so the result does not fit any more; segment it again'
         )

@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, FloatVectorProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
 from ..parts import (
     active_part,
     clear_parts,
     closest_neighbor,
+    cut_labels,
     delete_part,
+    drop_levels,
     get_part,
     merge_parts,
+    release_edits,
+    remove_small_parts,
+    stored_bytes,
+    write_labels,
 )
 from .parts_operator import OnePartOperator, PartsOperator
 
@@ -141,6 +147,56 @@ class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
         return f'"{part.name}" is {"locked" if part.locked else "unlocked"}'
 
 
+class PARTSAM_OT_parts_remove_small(PartsOperator, bpy.types.Operator):
+    """Give parts that are too small to the parts around them. Locked parts and those by hand stay"""
+
+    bl_idname = "partsam.parts_remove_small"
+    bl_label = "Remove Small Parts"
+
+    share: FloatProperty(
+        name="Below",
+        description="Share of the mesh's surface below which a part is removed",
+        default=0.005,
+        min=0.0,
+        max=1.0,
+        soft_max=0.1,
+        precision=4,
+        subtype="FACTOR",
+    )
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        count = remove_small_parts(obj.data, self.share)
+        return f"{count} small parts removed; {len(obj.data.partsam.parts)} are left"
+
+
+class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
+    """Let Granularity decide again on what was made, merged or deleted by hand"""
+
+    bl_idname = "partsam.parts_release"
+    bl_label = "Discard Edits by Hand"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        count = release_edits(obj.data)
+        if not count:
+            return "Nothing was done by hand"
+        for level in obj.data.partsam.levels:
+            labels, confidences = cut_labels(obj.data, level, level.granularity)
+            write_labels(obj.data, labels, confidences=confidences)
+        return f"Granularity decides again on {count} faces"
+
+
+class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
+    """Forget the part tree stored with the mesh: the parts stay, but Granularity cannot cut them any more"""
+
+    bl_idname = "partsam.tree_drop"
+    bl_label = "Forget Part Tree"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        size = stored_bytes(obj.data)
+        drop_levels(obj.data)
+        return f'"{obj.name}" is {size / 2**20:.1f} MiB smaller; segment it again to move Granularity'
+
+
 class PARTSAM_OT_parts_clear(PartsOperator, bpy.types.Operator):
     """Forget all parts of the mesh; the mesh itself stays as it is"""
 
@@ -158,5 +214,8 @@ classes: tuple[type, ...] = (
     PARTSAM_OT_part_merge,
     PARTSAM_OT_part_delete,
     PARTSAM_OT_part_lock,
+    PARTSAM_OT_parts_remove_small,
+    PARTSAM_OT_parts_release,
+    PARTSAM_OT_tree_drop,
     PARTSAM_OT_parts_clear,
 )

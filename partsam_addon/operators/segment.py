@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
-from ..parts import PART_ATTRIBUTE, active_part, has_parts
+from ..parts import PART_ATTRIBUTE, Cut, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
-from ..session import Session, get_session
-from ..session.flow import Flow
-from ..session.publish import publish
+from ..session import get_session
 from ..session.reading import read_tasks
-from ..session.results import Cut, Segmentation
-from ..session.segmentation import SegmentSettings, Task, cut_again, segment
+from ..session.recutting import Target, driven_objects, recut, target
+from ..session.segmentation import Found, SegmentSettings, Task, segment
+from ..session.writing import Change, NewLevel, write_changes
 from .reporting import reports_errors
 
 CUT_PROPERTIES = ("granularity", "refine", "strength")
@@ -27,11 +27,15 @@ CUT_PROPERTIES = ("granularity", "refine", "strength")
 SCENE_PROPERTIES = ("prompts", "seed", "source", "selected_faces_only", "several")
 """Operator properties that are settings of the scene."""
 
+UNREFINED = "borders are as the network drew them: to refine them anew, segment again"
+"""Where the backend that found the parts has ended, or the mesh was edited since."""
+
 
 class CutProperties:
     """Where the part tree is cut."""
 
     if TYPE_CHECKING:  # what the operators that mix this in have
+        bl_label: str
         layout: bpy.types.UILayout
         properties: bpy.types.OperatorProperties
         report: Callable[[set[str], str], None]
@@ -89,15 +93,18 @@ class SegmentingOperator(CutProperties):
         """Start in the background. No undo step yet: nothing has changed."""
         session = get_session()
         flow = segment(session, self.tasks(context), self.settings(context))
-        session.start(self.title, flow, done=finish_in_window)
+        session.start(self.title, flow, done=partial(finish_in_window, self.bl_label))
+        session.notices += self.warnings(context)
         return {"INTERFACE"}
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         session = get_session()
         found = session.run_now(segment(session, self.tasks(context), self.settings(context)))
-        publish_all(context, session, found)
-        self.report({"INFO"}, summary(found))
+        objects = write_changes(context, new_levels(found))
+        session.redraw()
+        warnings = self.warnings(context)
+        self.report({"WARNING" if warnings else "INFO"}, "; ".join([summary(objects), *warnings]))
         return {"FINISHED"}
 
     def tasks(self, context: bpy.types.Context) -> list[Task]:
@@ -105,6 +112,10 @@ class SegmentingOperator(CutProperties):
 
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
         raise NotImplementedError
+
+    def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
+        """What the user should know beside the result."""
+        return ()
 
 
 class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
@@ -135,6 +146,12 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         default="EACH",
     )
 
+    keep_edits: BoolProperty(
+        name="Keep Edits by Hand",
+        description="Parts that were made or changed by hand keep their faces",
+        default=True,
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return _poll_idle(cls) and _poll_mesh(cls, context)
@@ -147,19 +164,21 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         self.draw_cut()
         column = self.layout.column()
         column.use_property_split = True
-        for name in SCENE_PROPERTIES:
+        for name in (*SCENE_PROPERTIES, "keep_edits"):
             column.prop(self, name)
 
     def tasks(self, context: bpy.types.Context) -> list[Task]:
         objects = target_objects(context)
-        for obj in objects:
-            if notice := sharing_notice(obj):
-                self.report({"WARNING"}, notice)
         reading = ReadSettings(evaluated=self.source == "EVALUATED", selected_only=self.selected_faces_only)
-        return read_tasks(context, objects, reading, joined=self.several == "JOINED")
+        joined = self.several == "JOINED"
+        return read_tasks(context, objects, reading, joined=joined, keep_edits=self.keep_edits)
 
     def settings(self, _context: bpy.types.Context) -> SegmentSettings:
         return SegmentSettings(prompts=self.prompts, seed=self.seed, cut=self.cut())
+
+    def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
+        notices = [sharing_notice(obj) for obj in target_objects(context)]
+        return tuple(dict.fromkeys(notice for notice in notices if notice))
 
 
 class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
@@ -188,7 +207,9 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
         part = active_part(context.object.data)
         if part is None:
             raise PromptError("Segment the mesh and choose a part in the list first")
-        return read_tasks(context, [context.object], ReadSettings(within=(PART_ATTRIBUTE, part.part_id)))
+        within = ReadSettings(within=(PART_ATTRIBUTE, part.part_id))
+        # Also a part by hand: the user asks for this one.
+        return read_tasks(context, [context.object], within, title=part.name, keep_edits=False)
 
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
         options = context.scene.partsam
@@ -196,17 +217,11 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 
 
 class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
-    """Cut the parts of the last segmentation at another granularity, without inference"""
+    """Cut the parts of the selected meshes at another granularity, without inference"""
 
     bl_idname = "partsam.cut"
     bl_label = "Cut Parts"
     bl_options = {"REGISTER", "UNDO"}
-
-    numbers: StringProperty(
-        name="Segmentations",
-        description="Numbers of the segmentations, with commas; empty for the active object's last one",
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -218,44 +233,38 @@ class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
 
     @reports_errors
     def begin(self, context: bpy.types.Context) -> set[str]:
-        """Cut in the background: refining a large mesh takes seconds."""
+        """Cut in the background where the backend refines: a large mesh takes seconds."""
+        targets = self._targets(context)
+        if not any(one.is_refined for one in targets):
+            return self.execute(context)
         session = get_session()
-        flow = self._cut_all(session, self._last(context, session))
-        session.start("Cutting", flow, done=finish_in_window)
+        session.start("Cutting", recut(session, targets), done=partial(write_in_window, self.bl_label))
         return {"INTERFACE"}
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session = get_session()
-        last = self._last(context, session)
-        # Nothing to ask where the labels at hand are already cut there.
-        known = all(segmentation.cut == self.cut() for segmentation in last)
-        newer = last if known else session.run_now(self._cut_all(session, last))
-        publish_all(context, session, newer)
-        self.report({"INFO"}, summary(newer))
+        session, targets = get_session(), self._targets(context)
+        if any(one.is_refined for one in targets):
+            changes = session.run_now(recut(session, targets))
+        else:
+            changes = [one.from_tree() for one in targets]
+        objects = write_changes(context, changes)
+        session.redraw()
+        notices = [UNREFINED] if self.refine and not all(one.is_refined for one in targets) else []
+        self.report({"INFO"}, "; ".join([summary(objects), *notices]))
         return {"FINISHED"}
 
     def draw(self, _context: bpy.types.Context) -> None:
         self.draw_cut()
 
-    def _cut_all(self, session: Session, last: list[Segmentation]) -> Flow:
-        newer = []
-        for segmentation in last:
-            again = yield from cut_again(session, segmentation, self.cut())
-            newer.append(again)
-        return newer
-
-    def _last(self, context: bpy.types.Context, session: Session) -> list[Segmentation]:
-        """What to cut. PromptError where it is no longer held."""
-        if self.numbers:
-            found = [session.results.get(int(number)) for number in self.numbers.split(",")]
-        else:
-            obj = context.object
-            found = [None if obj is None else session.results.of_object(obj.session_uid)]
-        held = [segmentation for segmentation in found if segmentation is not None]
-        if len(held) < len(found):
-            raise PromptError("This segmentation is no longer held; press Segment again")
-        return held
+    def _targets(self, context: bpy.types.Context) -> list[Target]:
+        """What to cut. PromptError where no mesh has a part tree."""
+        session = get_session()
+        found = [target(session, obj, self.cut()) for obj in driven_objects(context)]
+        targets = [one for one in found if one is not None]
+        if not targets:
+            raise PromptError("No selected mesh has a part tree to cut; press Segment first")
+        return targets
 
 
 class PARTSAM_OT_cancel(bpy.types.Operator):
@@ -283,32 +292,29 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return chosen
 
 
-def finish_in_window(found: list[Segmentation]) -> None:
-    """Write what a flow has found, as one undo step whose redo panel has the sliders."""
-    session = get_session()
-    for segmentation in found:
-        session.results.keep(segmentation)
-    cut = found[0].cut
-    arguments: dict[str, object] = {"granularity": cut.granularity, "refine": cut.strength is not None}
-    if cut.strength is not None:
-        arguments["strength"] = cut.strength
-    numbers = ",".join(str(segmentation.id) for segmentation in found)
-    # The second argument makes the call push an undo step, as a button press would.
-    bpy.ops.partsam.cut("EXEC_DEFAULT", True, numbers=numbers, **arguments)
+def new_levels(found: list[Found]) -> list[Change]:
+    """The changes that a segmentation leads to."""
+    trees = get_session().held
+    return [NewLevel(one, trees) for one in found]
 
 
-def summary(found: list[Segmentation]) -> str:
-    """A sentence on what was found."""
-    parts = sum(len(set(segmentation.labels.labels.tolist())) for segmentation in found)
-    return f"{parts} parts" if parts != 1 else "One part"
+def finish_in_window(label: str, found: list[Found]) -> None:
+    """Write what a flow has found, as one undo step."""
+    write_in_window(label, new_levels(found))
 
 
-def publish_all(context: bpy.types.Context, session: Session, found: list[Segmentation]) -> None:
-    """Write segmentations into the scene and remember them."""
-    for segmentation in found:
-        publish(context, segmentation)
-        session.results.keep(segmentation)
-    session.redraw()
+def write_in_window(label: str, changes: list[Change]) -> None:
+    """Write changes from the timer, as one undo step."""
+    write_changes(bpy.context, changes, undo_message=label)
+    get_session().redraw()
+
+
+def summary(objects: list[bpy.types.Object]) -> str:
+    """A sentence on what was found: the parts that the lists have now."""
+    meshes = {obj.data.session_uid: obj.data for obj in objects}.values()
+    count = sum(len(mesh.partsam.parts) for mesh in meshes)
+    parts = f"{count} parts" if count != 1 else "One part"
+    return parts if len(meshes) == 1 else f"{parts} in {len(meshes)} meshes"
 
 
 def _take_settings(
@@ -321,7 +327,7 @@ def _take_settings(
 
 def _poll_idle(cls: type[bpy.types.Operator]) -> bool:
     session = get_session()
-    if session.is_busy or session.clicks is not None:
+    if not session.is_free:
         cls.poll_message_set("PartSAM is still working; wait for it or press Cancel")
         return False
     return True

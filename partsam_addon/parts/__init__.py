@@ -17,7 +17,7 @@ from .editing import (
     remove_small_parts,
 )
 from .edits import has_edits
-from .labeling import KEEP, write_labels
+from .labeling import KEEP, open_faces, write_labels
 from .levels import (
     cut_labels,
     cut_of,
@@ -79,6 +79,7 @@ __all__ = [
     "neighbors",
     "new_part_from_selected",
     "note_cut",
+    "open_faces",
     "part_borders",
     "part_color",
     "read_part_ids",

@@ -24,6 +24,7 @@ from .table import (
     get_part,
     locked_ids,
     set_active_part,
+    sync_table,
     write_part_ids,
 )
 
@@ -112,17 +113,17 @@ def remove_small_parts(mesh: bpy.types.Mesh, share: float) -> int:
     return len(small)
 
 
-def release_edits(mesh: bpy.types.Mesh, part_id: int | None = None) -> int:
-    """Let the cut decide again on what was done by hand; in one part, or everywhere.
+def release_edits(mesh: bpy.types.Mesh, faces: BoolArray | None = None) -> int:
+    """Let the cut decide again on what was done by hand; to the polygons in a mask [P], or everywhere.
 
-    Nothing changes before the next cut. Returns the number of faces.
+    Nothing changes before the next cut. Returns the number of faces that were by hand.
     """
-    faces = read_edits(mesh) != FOLLOWS
-    if part_id is not None:
-        faces &= read_part_ids(mesh) == get_part(mesh, part_id).part_id
-    mark_edits(mesh, faces, FOLLOWS)
-    write_part_ids(mesh, read_part_ids(mesh))
-    return int(faces.sum())
+    released = read_edits(mesh) != FOLLOWS
+    if faces is not None:
+        released &= faces
+    mark_edits(mesh, released, FOLLOWS)
+    sync_table(mesh)
+    return int(released.sum())
 
 
 def assign_selected(mesh: bpy.types.Mesh, part_id: int) -> int:

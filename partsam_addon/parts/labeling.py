@@ -49,12 +49,13 @@ def write_labels(
     if labels.shape != (len(mesh.polygons),):
         raise MeshError(f"{labels.size} labels for {len(mesh.polygons)} polygons; segment the mesh again")
     old = read_part_ids(mesh)
-    writable, absorbed = _writable(mesh, labels, old, by_hand=by_hand)
+    writable, absorbed = _writable(mesh, labels, by_hand=by_hand)
     present, groups = np.unique(labels[writable], return_inverse=True)
     areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64) if len(present) else np.zeros(len(old))
-    inherited = _inherited(mesh, old, writable, groups, areas, renumber=renumber)
+    kept = set(np.unique(old[~(writable | absorbed)]).tolist())
+    inherited = _inherited(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
     leaked = _leaked(labels, writable, groups, present, areas, inherited)
-    ids = _ids_of_groups(mesh, old, writable, groups, areas, inherited, without=leaked)
+    ids = _ids_of_groups(mesh, writable, groups, areas, inherited, kept=kept, without=leaked)
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
     doomed = absorbed | (writable & (part_ids == UNASSIGNED))
@@ -71,18 +72,18 @@ def write_labels(
     return result
 
 
-def _writable(
-    mesh: bpy.types.Mesh, labels: IntArray, old: IntArray, *, by_hand: bool
-) -> tuple[BoolArray, BoolArray]:
+def open_faces(mesh: bpy.types.Mesh, faces: BoolArray, *, by_hand: bool = False) -> BoolArray:
+    """Those polygons of a mask [P] that `write_labels` may give another part."""
+    result = faces & ~np.isin(read_part_ids(mesh), locked_ids(mesh))
+    return result if by_hand else result & (read_edits(mesh) != FIXED)
+
+
+def _writable(mesh: bpy.types.Mesh, labels: IntArray, *, by_hand: bool) -> tuple[BoolArray, BoolArray]:
     """Which polygons [P] take their label, and which take the part around them."""
-    writable = (labels >= 0) & ~np.isin(old, locked_ids(mesh))
-    if by_hand:
-        return writable, np.zeros(len(old), dtype=bool)
-    edits = read_edits(mesh)
-    writable &= edits != FIXED
-    absorbed = writable & (edits == ABSORBED)
+    writable = open_faces(mesh, labels >= 0, by_hand=by_hand)
+    absorbed = writable & (read_edits(mesh) == ABSORBED) & (not by_hand)
     if (writable == absorbed).all():
-        return writable, np.zeros(len(old), dtype=bool)  # nothing is around that could take them
+        return writable, np.zeros_like(absorbed)  # nothing is around that could take them
     return writable & ~absorbed, absorbed
 
 
@@ -93,10 +94,11 @@ def _inherited(
     groups: IntArray,
     areas: FloatArray,
     *,
+    kept: set[int],
     renumber: bool,
 ) -> dict[int, int]:
     """Ids that groups [N] of writable faces take over from the parts that were there."""
-    ignore = set(np.unique(old[~writable]).tolist())
+    ignore = set(kept)
     if renumber:
         ignore |= {part.part_id for part in mesh.partsam.parts if not is_customized(part)}
     return match_by_overlap(groups, old[writable], areas[writable], ignore=ignore)
@@ -121,17 +123,16 @@ def _leaked(
 
 def _ids_of_groups(
     mesh: bpy.types.Mesh,
-    old: IntArray,
     writable: BoolArray,
     groups: IntArray,
     areas: FloatArray,
     inherited: dict[int, int],
     *,
+    kept: set[int],
     without: set[int],
 ) -> IntArray:
     """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`."""
     count = int(groups.max(initial=-1)) + 1
-    kept = set(np.unique(old[~writable]).tolist())
     ids = dict.fromkeys(without, UNASSIGNED) | inherited
     present = {part.part_id for part in mesh.partsam.parts}
     ids |= recall(mesh, writable, groups, areas, taken=present | kept, settled=ids)

@@ -69,6 +69,11 @@ class FlowRun:
             else:
                 self._resume(partial(self._flow.send, answer))
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the current job has ended, so that the flow goes on at the next `poll`."""
+        return self.job is not None and self.job.poll()
+
     def cancel(self) -> None:
         """Ask the current job to stop; the flow ends with `Cancelled` once it has."""
         self._cancelled = True

@@ -13,7 +13,7 @@ from .session import get_session
 def _before_load(*_arguments: object) -> None:
     session = get_session()
     session.abandon("Another file was opened; the running work was dropped")
-    session.results.clear()
+    session.held.clear()
 
 
 def register() -> None:

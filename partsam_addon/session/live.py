@@ -1,113 +1,130 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sliders: the last segmentation, cut anew while the user drags, without inference."""
+"""The sliders: stored part trees, cut anew while the user drags."""
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import bpy
 
-from ...backend.errors import Cancelled, PartSAMError
+from ...backend.errors import Cancelled, MeshError, PartSAMError
 from ..backend_process import Job
 from ..constants import LIVE_REFINE_FACES
-from . import segmentation as steps
-from .publish import publish
-from .results import Cut, Segmentation
-
-if TYPE_CHECKING:
-    from .session import Session
-
-logger = logging.getLogger(__name__)
+from ..parts import Cut, cut_of, driven_level
+from .modal import foreign_modal
+from .recutting import Target, driven_objects, refined, target
+from .segmentation import refinement_request
+from .workplace import Workplace
+from .writing import Recut, write_changes
 
 SETTLE_SECONDS = 0.4
 """A drag that pauses for so long is one undo step."""
 
 
 class LiveLabels:
-    """Keeps one request under way for the newest slider position; what came before is dropped.
+    """Keeps the newest slider position of each object; what came before is dropped.
 
-    The backend answers in order, so a request per slider event would queue up. Instead the wanted cut
-    is remembered and asked for when the request before has been answered.
+    Cuts that need no refinement are written with the next tick. The backend refines one at a time, so at
+    most one request is under way.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._wanted: tuple[int, Cut] | None = None
-        self._asked: tuple[int, Cut] | None = None
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._wanted: dict[int, Target] = {}
+        self._asked: Target | None = None
         self._job: Job | None = None
         self._unsettled_since: float | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Whether the timer must go on."""
-        return self._wanted is not None or self._job is not None or self._unsettled_since is not None
+        return bool(self._wanted) or self._job is not None or self._unsettled_since is not None
 
-    def sliders_moved(self, context: bpy.types.Context) -> None:
-        """A slider has a new value: cut the active object's last segmentation there."""
-        obj = context.object
-        last = None if obj is None else self._session.results.of_object(obj.session_uid)
-        if last is None or self._session.is_busy or self._session.clicks is not None:
+    def shown(self, context: bpy.types.Context) -> Cut | None:
+        """Where the sliders stand for the active object; None where there is nothing to drive."""
+        obj = getattr(context, "object", None)
+        if obj is None or obj.type != "MESH" or (level := driven_level(obj.data)) is None:
+            return None
+        for pending in (self._wanted.get(obj.session_uid), self._asked):
+            if pending and (pending.object_uid, pending.level) == (obj.session_uid, level.number):
+                return pending.cut
+        return cut_of(level)
+
+    def move(self, context: bpy.types.Context, moved: Callable[[Cut], Cut]) -> None:
+        """A slider has a new value: cut each selected object where `moved` takes its cut."""
+        if not self._place.is_free:
             return
-        cut = slider_cut(context)
-        if cut.strength is not None and last.face_count > LIVE_REFINE_FACES:
-            cut = Cut(cut.granularity, None)  # borders follow when Refine is pressed
-        self._wanted = (last.id, cut)
-        self._session.wake()
+        for obj in driven_objects(context):
+            level = driven_level(obj.data)
+            assert level is not None
+            pending = self._wanted.get(obj.session_uid)
+            before = pending.cut if pending and pending.level == level.number else cut_of(level)
+            wanted = target(self._place, obj, moved(before))
+            if wanted is not None:
+                self._wanted[obj.session_uid] = wanted
+        self._place.wake()
 
     def drop(self) -> None:
         """Forget what was wanted and under way."""
         if self._job is not None:
             self._job.cancel()
-        self._wanted = self._asked = self._job = None
-        self._unsettled_since = None
+        self._wanted.clear()
+        self._job = self._asked = self._unsettled_since = None
 
     def poll(self) -> None:
-        """Take the answer that came, send what is wanted now, and push the undo step of a finished drag."""
+        """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag."""
+        if foreign_modal():
+            return
         try:
             if self._job is not None and self._job.poll():
                 self._take_answer()
-            if self._job is None and self._wanted is not None:
-                self._ask()
+            if self._job is None and self._wanted:
+                self._cut_or_ask()
         except Cancelled:
             self.drop()
         except PartSAMError as error:
             self.drop()
-            self._session.report(error)
+            self._place.report(error)
         self._settle()
 
-    def _ask(self) -> None:
-        assert self._wanted is not None
-        (number, cut), self._wanted = self._wanted, None
-        last = self._session.results.get(number)
-        if last is not None:  # even for the cut of the last answer: undo may have taken that back
-            self._asked = (number, cut)
-            self._job = self._session.send(steps.cut_request(last, cut))
+    def _cut_or_ask(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        to_refine = {
+            uid: one
+            for uid, one in wanted.items()
+            if one.is_refined and one.held is not None and one.held.shape_faces <= LIVE_REFINE_FACES
+        }
+        changes = [one.from_tree() for uid, one in wanted.items() if uid not in to_refine]
+        if changes:
+            self._write(changes)
+        if to_refine:
+            _, self._asked = to_refine.popitem()
+            self._wanted = to_refine | self._wanted
+            held = self._asked.held
+            request = None if held is None else refinement_request(held.parts_id, self._asked.cut)
+            assert request is not None, "only what is refined is asked for"
+            self._job = self._place.send(request)
 
     def _take_answer(self) -> None:
         assert self._job is not None and self._asked is not None
-        job, (number, cut) = self._job, self._asked
+        job, asked = self._job, self._asked
         self._job = self._asked = None
-        last = self._session.results.get(number)
-        if last is None:
-            return
-        newer: Segmentation = steps.with_answer(last, cut, job.result())
-        publish(bpy.context, newer)
-        self._session.results.keep(newer)
+        assert asked.held is not None
+        try:
+            self._write([refined(asked, asked.held, job.result())])
+        except MeshError:  # the mesh was edited: the stored tree went with it, the backend's did not
+            self._write([asked.from_tree()])
+
+    def _write(self, changes: list[Recut]) -> None:
+        write_changes(bpy.context, changes)
         self._unsettled_since = time.monotonic()
-        self._session.redraw()
+        self._place.redraw()
 
     def _settle(self) -> None:
         since = self._unsettled_since
-        if since is None or self._job is not None or self._wanted is not None:
+        if since is None or self._job is not None or self._wanted:
             return
         if time.monotonic() - since > SETTLE_SECONDS:
             self._unsettled_since = None
             bpy.ops.ed.undo_push(message="Change Granularity")
-
-
-def slider_cut(context: bpy.types.Context) -> Cut:
-    """Where the sliders stand."""
-    sliders = context.window_manager.partsam
-    return Cut(sliders.granularity, sliders.strength if sliders.refine else None)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import bpy
 
 from ..mesh_exchange import ReadSettings, ShapeData, check_editable, object_mode, read_shape
+from ..parts import bring_together
 from .segmentation import Task
 
 
@@ -18,9 +18,9 @@ def read_objects(
     """`objects` as one shape, whatever mode they are in. Raises MeshError for unusable ones."""
     for obj in objects:
         check_editable(obj)
-    with ExitStack() as modes:
+    with object_mode(context, *objects):
         for obj in objects:
-            modes.enter_context(object_mode(context, obj))
+            bring_together(obj.data)
         return read_shape(context, objects, settings)
 
 
@@ -30,10 +30,15 @@ def read_tasks(
     settings: ReadSettings,
     *,
     joined: bool = False,
+    title: str = "",
+    keep_edits: bool = True,
 ) -> list[Task]:
-    """One task per object, or one for all of them."""
+    """One task per object, or one for all of them. See `Task` for the options."""
     groups = [list(objects)] if joined else [[obj] for obj in unique_meshes(objects)]
-    return [Task(read_objects(context, group, settings), partial=settings.is_partial) for group in groups]
+    return [
+        Task(read_objects(context, group, settings), settings.is_partial, title, keep_edits)
+        for group in groups
+    ]
 
 
 def unique_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flows between Blender and the backend: encode a shape, find its parts, cut them again."""
+"""The flow from shapes to parts: encode, find the parts, fetch their tree, refine the borders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..backend_process import Result, requests
+from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
+from ..parts import Cut, PartTree
 from .flow import Flow
-from .results import Cut, Labels, Segmentation
-
-if TYPE_CHECKING:
-    from .session import Session
+from .held import Held
+from .workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -29,18 +28,44 @@ class SegmentSettings:
 
 @dataclass(frozen=True)
 class Task:
-    """One shape to segment. partial: see `Segmentation`."""
+    """One shape to segment.
+
+    partial: only some faces are in it; all others keep their part
+    title: name of the part that is split; empty otherwise
+    keep_edits: what was made by hand outranks the result
+    """
 
     shape: ShapeData
     partial: bool = False
+    title: str = ""
+    keep_edits: bool = True
 
 
-def encode(session: Session, shape: ShapeData, *, seed: int = 0) -> Flow:
+@dataclass(frozen=True)
+class Found:
+    """The parts of one object. T: its triangles.
+
+    held: how the backend knows it
+    atoms: int32 [T], and the tree over them
+    cut: where the tree is cut
+    labels: int32 [T], the labels of that cut, refined if `cut` says so; confidence: float32 [P]
+    """
+
+    task: Task
+    held: Held
+    atoms: NDArray
+    tree: PartTree
+    cut: Cut
+    labels: NDArray
+    confidence: NDArray
+
+
+def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
     """Encode `shape`; returns the backend's name for it."""
-    choices = session.choices
+    choices = place.choices
     assert choices is not None, "the backend was opened before"
     model, device = choices.model, choices.device
-    loaded: Result = yield session.send(requests.load_model(model, device=device))
+    loaded: Result = yield place.send(requests.load_model(model, device=device))
     sample = sample_shape(shape, int(loaded.fields["points"]), seed=seed)
     arrays = {
         "vertices": shape.mesh.vertices,
@@ -50,55 +75,55 @@ def encode(session: Session, shape: ShapeData, *, seed: int = 0) -> Flow:
         "colors": sample.colors,
         "point_faces": sample.faces,
     }
-    encoded: Result = yield session.send(requests.encode(arrays, model=model, device=device, seed=seed))
-    session.notices += encoded.notices
+    encoded: Result = yield place.send(requests.encode(arrays, model=model, device=device, seed=seed))
+    place.notices += encoded.notices
     return str(encoded.fields["shape"])
 
 
-def segment(session: Session, tasks: Sequence[Task], settings: SegmentSettings) -> Flow:
-    """Find the parts of each task's shape; returns a list of `Segmentation`. Writes nothing."""
-    found = []
+def segment(place: Workplace, tasks: Sequence[Task], settings: SegmentSettings) -> Flow:
+    """Find the parts of each task's shape; returns a list of `Found`, one per object. Writes nothing."""
+    found: list[Found] = []
     for task in tasks:
-        shape_id = yield from encode(session, task.shape, seed=settings.seed)
+        shape_id = yield from encode(place, task.shape, seed=settings.seed)
         request = requests.segment_every_part(
             shape_id, prompts=settings.prompts, granularity=settings.cut.granularity
         )
-        answer: Result = yield session.send(request)
-        session.notices += answer.notices
-        plain = Segmentation(
-            id=session.results.next_id(),
-            parts_id=str(answer.fields["parts"]),
-            sources=task.shape.sources,
-            partial=task.partial,
-            cut=Cut(settings.cut.granularity, None),
-            labels=_labels(answer),
-        )
-        found.append((yield from cut_again(session, plain, settings.cut)))
+        answer: Result = yield place.send(request)
+        parts_id = str(answer.fields["parts"])
+        tree: Result = yield place.send(requests.part_tree(parts_id))
+        notices = answer.notices
+        if (refinement := refinement_request(parts_id, settings.cut)) is not None:
+            answer = yield place.send(refinement)
+            notices += answer.notices
+        place.notices += notices
+        found += _by_object(task, parts_id, tree, settings.cut, answer)
     return found
 
 
-def cut_again(session: Session, segmentation: Segmentation, cut: Cut) -> Flow:
-    """The same parts cut at `cut`; returns a `Segmentation`. No inference."""
-    if cut == segmentation.cut:
-        return segmentation
-    answer: Result = yield session.send(cut_request(segmentation, cut))
-    session.notices += answer.notices
-    return with_answer(segmentation, cut, answer)
-
-
-def cut_request(segmentation: Segmentation, cut: Cut) -> requests.Request:
-    """The request whose answer is `segmentation` cut at `cut`."""
-    parts = str(segmentation.parts_id)
+def refinement_request(parts_id: str, cut: Cut) -> Request | None:
+    """The request for the refined labels of `cut`; None where it asks for no refinement."""
     if cut.strength is None:
-        return requests.face_labels(parts, granularity=cut.granularity)
-    return requests.refine(parts, granularity=cut.granularity, strength=cut.strength)
+        return None
+    return requests.refine(parts_id, granularity=cut.granularity, strength=cut.strength)
 
 
-def with_answer(segmentation: Segmentation, cut: Cut, answer: Result) -> Segmentation:
-    """`segmentation` with the labels of an answer to `cut_request`."""
-    return replace(segmentation, cut=cut, labels=_labels(answer))
+def confidences(answer: Result) -> NDArray:
+    """Of an answer with labels, float [P] in [0, 1]: the network predicts them by regression."""
+    return np.clip(answer.arrays["confidence"], 0.0, 1.0)
 
 
-def _labels(answer: Result) -> Labels:
-    # The network predicts an IoU by regression, which may step over its ends.
-    return Labels(answer.arrays["labels"], np.clip(answer.arrays["confidence"], 0.0, 1.0))
+def _by_object(task: Task, parts_id: str, tree: Result, cut: Cut, answer: Result) -> Iterator[Found]:
+    stored = PartTree(tree.arrays["labels"], np.clip(tree.arrays["confidences"], 0.0, 1.0))
+    start = 0
+    for source in task.shape.sources:
+        held = Held(parts_id, source, start, task.shape.mesh.face_count)
+        yield Found(
+            task=task,
+            held=held,
+            atoms=held.own(tree.arrays["atoms"]),
+            tree=stored,
+            cut=cut,
+            labels=held.own(answer.arrays["labels"]),
+            confidence=confidences(answer),
+        )
+        start += source.triangle_count

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bpy
 
@@ -14,12 +15,11 @@ from ...backend.errors import Cancelled, PartSAMError
 from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request
 from .choices import Choices, read_choices, working_folder
 from .flow import Flow, FlowRun, run_now
+from .held import HeldTrees
 from .live import LiveLabels
-from .results import Results
+from .modal import foreign_modal
 from .setup import Setup
-
-if TYPE_CHECKING:
-    from ..click_tool import ClickWork
+from .workplace import Tool
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,12 @@ class Session:
 
     run: the work started from the window; at most one
     problem, notices: what the panel should tell about the last piece of work
-    results: the last segmentation of each object
+    held: the part trees that the backend holds
     live: follows the sliders
     setup: of the backend's environment
     clicks: of the click tool, while it runs
+    waits_for: name of the foreign operator that keeps a finished piece of work from being written
+    started: when the work in progress began (`time.monotonic`)
     """
 
     def __init__(self) -> None:
@@ -55,10 +57,12 @@ class Session:
         self.run: FlowRun | None = None
         self.problem: Problem | None = None
         self.notices: tuple[str, ...] = ()
-        self.results = Results()
+        self.held = HeldTrees()
         self.live = LiveLabels(self)
         self.setup = Setup(self)
-        self.clicks: ClickWork | None = None
+        self.clicks: Tool | None = None
+        self.waits_for = ""
+        self.started = 0.0
         self.choices: Choices | None = None
         self._watchers: list[Callable[[], bool]] = []
 
@@ -66,6 +70,11 @@ class Session:
     def is_busy(self) -> bool:
         """Whether work started from the window is in progress."""
         return self.run is not None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether neither work nor a tool is in progress."""
+        return self.run is None and self.clicks is None
 
     def send(self, request: Request) -> Job:
         """Send `request` to the backend, which must be open (`open_backend`)."""
@@ -96,8 +105,8 @@ class Session:
         return self.backend
 
     def restart_backend(self) -> None:
-        """End the backend and start a new one; earlier results can no longer be cut differently."""
-        self.results.forget_backend()
+        """End the backend and start a new one; earlier results can still be cut, but no longer refined."""
+        self.held.clear()
         self.problem = None
         if self.backend is None:
             self.open_backend().start()
@@ -110,7 +119,7 @@ class Session:
         if self.backend is not None:
             self.backend.shutdown()
             self.backend = None
-        self.results.forget_backend()
+        self.held.clear()
 
     def run_now(self, flow: Flow) -> Any:
         """Run `flow` and wait for it: for scripts, background mode and the redo panel."""
@@ -129,6 +138,7 @@ class Session:
         self.open_backend()
         self.problem, self.notices = None, ()
         self.live.drop()
+        self.started = time.monotonic()
         self.run = FlowRun(title, flow, done=lambda value: self._finish(done, value), failed=self._fail)
         self.run.start()
         self.wake()
@@ -182,9 +192,12 @@ class Session:
     def tick(self) -> bool:
         """Move everything on; False when there is nothing more to wait for."""
         if self.backend is not None and self.backend.pump():
-            self.redraw()
+            self.redraw(viewport=False)
         if self.run is not None:
-            self.run.poll()
+            # What a flow does after its last answer is writing into the scene.
+            self.waits_for = foreign_modal() if self.run.may_write else ""
+            if not self.waits_for:
+                self.run.poll()
         self.live.poll()
         self._watchers = [poll for poll in self._watchers if poll()]
         return (
@@ -194,13 +207,17 @@ class Session:
             or (self.backend is not None and self.backend.is_busy)
         )
 
-    def redraw(self) -> None:
-        """Ask for a redraw of what shows PartSAM's state."""
+    def redraw(self, *, viewport: bool = True) -> None:
+        """Ask for a redraw of what shows PartSAM's state: the sidebars, and the viewports as well or not."""
         manager = bpy.context.window_manager
         for window in manager.windows if manager is not None else ():
             for area in window.screen.areas:
-                if area.type in {"VIEW_3D", "PREFERENCES"}:
+                if area.type == "PREFERENCES" or (area.type == "VIEW_3D" and viewport):
                     area.tag_redraw()
+                elif area.type == "VIEW_3D":
+                    for region in area.regions:
+                        if region.type == "UI":
+                            region.tag_redraw()
 
     def close(self) -> None:
         """End everything that runs."""

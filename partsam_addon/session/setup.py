@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bpy
 
@@ -22,9 +21,7 @@ from ..environment import (
     install,
 )
 from .choices import chosen_python, environment_folder
-
-if TYPE_CHECKING:
-    from .session import Session
+from .workplace import Workplace
 
 
 class Setup:
@@ -35,8 +32,8 @@ class Setup:
     problem: why the last task failed
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
         self._task: Task[EnvironmentReport] | None = None
         self.title = ""
         self.report: EnvironmentReport | None = None
@@ -70,7 +67,7 @@ class Setup:
         """Take the result of a finished task; False when none is in progress."""
         if self._task is None:
             return False
-        self._session.redraw()
+        self._place.redraw()
         if not self._task.poll():
             return True
         task, self._task, self.title = self._task, None, ""
@@ -87,7 +84,7 @@ class Setup:
             task.cancel()
             raise PartSAMError(f"{self.title} is still in progress")
         self._task, self.title, self.problem = task, title, None
-        self._session.watch(self.poll)
+        self._place.watch(self.poll)
 
 
 def _install(

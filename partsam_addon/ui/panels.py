@@ -9,7 +9,7 @@ import bpy
 
 from ..click_tool.operator import CLICK_HINTS
 from ..constants import LIVE_REFINE_FACES
-from ..parts import active_part, has_parts
+from ..parts import active_part, driven_level, has_parts
 from ..session import Session, get_session
 from ..session.choices import chosen_python
 from .sidebar import SidebarPanel
@@ -217,20 +217,23 @@ def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:
 
 
 def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Granularity and refinement of the last segmentation."""
-    sliders = context.window_manager.partsam
-    last = get_session().results.of_object(context.object.session_uid)
+    """Granularity and refinement of what the active part's row belongs to, and what that is."""
+    sliders, mesh = context.window_manager.partsam, context.object.data
+    level = driven_level(mesh)
+    held = None if level is None else get_session().held.get(level.tree_id)
     column = layout.column(align=True)
-    column.enabled = last is not None
-    column.prop(sliders, "granularity", slider=True)
+    column.enabled = level is not None
+    title = level.title if level is not None else ""
+    column.prop(
+        sliders, "granularity", text=f"Granularity of {title}" if title else "Granularity", slider=True
+    )
     row = column.row(align=True)
+    row.enabled = held is not None
     row.prop(sliders, "refine", text="", icon="SMOOTHCURVE")
     strength = row.row(align=True)
     strength.active = sliders.refine
     strength.prop(sliders, "strength", text="Refine", slider=True)
-    if last is None:
-        layout.label(text="Segment again to move the sliders", icon="INFO")
-    elif last.face_count > LIVE_REFINE_FACES and sliders.refine:
+    if held is not None and held.shape_faces > LIVE_REFINE_FACES and sliders.refine:
         layout.operator("partsam.cut", text="Refine Borders", icon="SMOOTHCURVE")
 
 

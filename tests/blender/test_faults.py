@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import addon_utils
@@ -44,7 +45,9 @@ def start(addon):
         )
         steps = addon("session.segmentation")
         flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
-        session.start("Segmenting", flow, done=addon("operators.segment").finish_in_window)
+        session.start(
+            "Segmenting", flow, done=partial(addon("operators.segment").finish_in_window, "Segment")
+        )
 
     return begin
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import bpy
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def start(addon, session, **settings):
         bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
     )
     flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
-    session.start("Segmenting", flow, done=addon("operators.segment").finish_in_window)
+    session.start("Segmenting", flow, done=partial(addon("operators.segment").finish_in_window, "Segment"))
 
 
 def test_every_face_gets_a_part_and_the_list_describes_them():
@@ -79,18 +81,18 @@ def test_the_same_seed_gives_the_same_parts_and_encodes_once(session):
 def test_granularity_cuts_the_last_result_without_inference(session):
     obj = dumbbell()
     segment(granularity=0.5)
-    tree = session.results.of_object(obj.session_uid).parts_id
+    (tree,) = (level.tree_id for level in obj.data.partsam.levels)
     counts = []
     for granularity in (0.0, 0.5, 1.0):
         assert bpy.ops.partsam.cut(granularity=granularity, refine=False) == {"FINISHED"}
         counts.append(len(np.unique(part_ids(obj))))
-        assert session.results.of_object(obj.session_uid).parts_id == tree
+        assert [level.tree_id for level in obj.data.partsam.levels] == [tree]
     assert counts == sorted(counts)
 
 
 def test_cut_needs_a_segmentation():
     cube()
-    with pytest.raises(RuntimeError, match="press Segment again"):
+    with pytest.raises(RuntimeError, match="press Segment first"):
         bpy.ops.partsam.cut()
 
 
@@ -178,12 +180,19 @@ def test_several_objects_in_turn_or_as_one(session):
     first, second = cube(name="first"), grid(3, name="second")
     first.select_set(True)
     segment(several="EACH")
-    assert session.results.of_object(first.session_uid) != session.results.of_object(second.session_uid)
+    assert held(session, first).parts_id != held(session, second).parts_id
     segment(several="JOINED")
-    joined = session.results.of_object(first.session_uid)
-    assert joined is session.results.of_object(second.session_uid)
-    assert joined.face_count == 12 + 18
+    assert held(session, first).parts_id == held(session, second).parts_id
+    assert held(session, second).shape_faces == 12 + 18
     assert part_ids(first).min() >= 1 and part_ids(second).min() >= 1
+    bpy.ops.partsam.cut(granularity=0.0)
+    assert [obj.data.partsam.levels[0].granularity for obj in (first, second)] == [0.0, 0.0]
+
+
+def held(session, obj):
+    """What the backend holds of the only level of `obj`."""
+    (level,) = obj.data.partsam.levels
+    return session.held.get(level.tree_id)
 
 
 def test_a_shared_mesh_is_segmented_once(session):
@@ -192,9 +201,8 @@ def test_a_shared_mesh_is_segmented_once(session):
     bpy.context.scene.collection.objects.link(copy)
     copy.select_set(True)
     segment()
-    uids = [source.object_uid for source in session.results.of_object(first.session_uid).sources]
-    assert uids == [first.session_uid]
-    assert session.results.of_object(copy.session_uid) is None
+    assert held(session, first).source.object_uid == first.session_uid
+    assert held(session, first).shape_faces == 2 * held(session, first).source.polygon_count
 
 
 def test_modifiers_are_looked_at_and_labels_mapped_back():
@@ -266,7 +274,7 @@ def test_sliders_follow_and_stale_positions_are_dropped(session):
         sliders.granularity = granularity
     tick_until(session, lambda: not session.live.is_waiting)
     assert session.problem is None
-    assert session.results.of_object(obj.session_uid).cut.granularity == pytest.approx(0.7)
+    assert obj.data.partsam.levels[0].granularity == sliders.granularity == pytest.approx(0.7)
 
 
 def test_the_script_api(addon):
@@ -280,6 +288,9 @@ def test_the_script_api(addon):
     part = api.predict(obj, [(-3, 0, 0)], [1])
     assert part.polygons[LEFT_BALL].mean() > 0.9 and not part.polygons[RIGHT_BALL].any()
     assert 0.5 < part.score <= 1
+    left, right = api.predict_parts(obj, [[(-3, 0, 0)], [(3, 0, 0)]])
+    assert left.polygons[LEFT_BALL].mean() > 0.9 and right.polygons[RIGHT_BALL].mean() > 0.9
+    assert not (left.polygons & right.polygons).any()
     ball = api.add_part(obj, part, name="Ball")
     assert (part_ids(obj) == ball).tolist() == part.polygons.tolist()
     assert "Ball" in obj.data.partsam.parts
@@ -287,8 +298,11 @@ def test_the_script_api(addon):
         api.predict(obj, [(0, 0, 0)], [])
     api.stop()
     assert addon("session").get_session().backend is None
+    coarse = api.cut(obj, granularity=0.0)  # the tree is stored with the mesh
+    assert (coarse.part_ids == ball).tolist() == part.polygons.tolist()
+    assert addon("session").get_session().backend is None
     with pytest.raises(api.PartSAMError, match="segment it first"):
-        api.cut(obj)
+        api.cut(cube())
 
 
 def test_a_part_by_clicks(addon, session):

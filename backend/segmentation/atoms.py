@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The partitions of all granularities in a form that is small enough to be stored with a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import PromptError
+from ..geometry.mesh import FloatArray, IntArray
+from .parts import Parts
+
+
+@dataclass(frozen=True)
+class AtomTree:
+    """Labels for every granularity step, by atom: faces that no step tells apart.
+
+    atoms: int32 [F], 0 .. A-1
+    labels: int32 [S, A], the label of each atom at each of S steps from granularity 0 to 1
+    confidences: float32 [S, P], predicted IoU of each label; 0 beyond a step's labels
+    """
+
+    atoms: IntArray
+    labels: IntArray
+    confidences: FloatArray
+
+
+def atom_tree(parts: Parts) -> AtomTree:
+    """What `parts.face_labels` and `parts.confidence` give at every granularity step."""
+    of_face = parts.sites.of_face
+    if of_face is None:
+        raise PromptError("a point cloud has no faces; use point_labels")
+    partitions = parts.raw if parts.connected is None else parts.connected
+    # Equal keys: the same label at every step. Two other sites share a key with a chance of 2 ** -64.
+    random = np.random.default_rng(0)
+    keys = np.zeros(len(parts.sites.locations), dtype=np.uint64)
+    for index, partition in enumerate(partitions):
+        if index == 0 or partition is not partitions[index - 1]:
+            keys ^= random.integers(2**64, size=len(partition.masks), dtype=np.uint64)[partition.labels]
+    _, first, atoms = np.unique(keys, return_index=True, return_inverse=True)
+    labels = np.stack([partition.labels[first] for partition in partitions])
+    steps = np.linspace(0, 1, len(partitions))
+    confidences = np.zeros((len(partitions), int(labels.max(initial=0)) + 1), dtype=np.float32)
+    for row, step in zip(confidences, steps, strict=True):
+        known = parts.confidence(float(step))
+        row[: len(known)] = known
+    return AtomTree(atoms.reshape(-1).astype(np.int32)[of_face], labels.astype(np.int32), confidences)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cutting the levels of objects anew, without the network; refined where the backend holds the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bpy
+
+from ..backend_process import Result
+from ..parts import Cut, driven_level, has_parts
+from .flow import Flow
+from .held import Held
+from .segmentation import confidences, refinement_request
+from .workplace import Workplace
+from .writing import Recut
+
+
+@dataclass(frozen=True)
+class Target:
+    """A level of an object and where it is to be cut. held: None where borders cannot be refined."""
+
+    object_uid: int
+    level: int
+    cut: Cut
+    held: Held | None
+
+    @property
+    def is_refined(self) -> bool:
+        return self.held is not None and self.cut.strength is not None
+
+    def from_tree(self) -> Recut:
+        """The change that needs no backend."""
+        return Recut(self.object_uid, self.level, self.cut)
+
+
+def target(place: Workplace, obj: bpy.types.Object, cut: Cut) -> Target | None:
+    """What Granularity drives of `obj`; None where it has no part tree."""
+    level = driven_level(obj.data)
+    if level is None:
+        return None
+    held = place.held.get(level.tree_id)
+    if held is not None and held.source.polygon_count != obj.data.partsam.face_count:
+        held = None  # faces came or went: the backend's triangles are not these any more
+    return Target(obj.session_uid, level.number, cut, held)
+
+
+def driven_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The active object and the selected ones that have a part tree, each mesh once."""
+    active = getattr(context, "object", None)
+    candidates = [active, *(getattr(context, "selected_objects", None) or ())]
+    found: dict[int, bpy.types.Object] = {}
+    for obj in candidates:
+        if obj is not None and obj.type == "MESH" and has_parts(obj.data) and len(obj.data.partsam.levels):
+            found.setdefault(obj.data.session_uid, obj)
+    return list(found.values())
+
+
+def recut(place: Workplace, targets: Sequence[Target]) -> Flow:
+    """Cut all of `targets`; returns a list of `Recut`. Needs the backend only where one is refined."""
+    answers: dict[tuple[str, Cut], Result] = {}
+    changes = []
+    for wanted in targets:
+        held, request = wanted.held, None
+        if held is not None:
+            request = refinement_request(held.parts_id, wanted.cut)
+        if held is None or request is None:
+            changes.append(wanted.from_tree())
+            continue
+        key = (held.parts_id, wanted.cut)
+        if key not in answers:
+            answers[key] = yield place.send(request)
+            place.notices += answers[key].notices
+        changes.append(refined(wanted, held, answers[key]))
+    return changes
+
+
+def refined(wanted: Target, held: Held, answer: Result) -> Recut:
+    """The change that an answer to `refinement_request` leads to."""
+    labels = held.own(answer.arrays["labels"])
+    return Recut(wanted.object_uid, wanted.level, wanted.cut, held.source, labels, confidences(answer))

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What artists do after the first press: edit, cut again, split, join, save, several objects. No backend."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import activate, cube, grid, select_polygons
+from segmenting import tick_until
+from test_parts import columns, ids
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+@pytest.fixture
+def session(addon):
+    return addon("session").get_session()
+
+
+def give_tree(parts, obj, *, faces=None, title=""):
+    """A level whose parts are one, two halves, then the four quarters (by column) of an 8 x 8 grid.
+
+    faces: bool [P], only these; None: the whole mesh
+    """
+    atoms = columns(8, range(1, 8))
+    steps = np.stack([np.zeros(8), np.arange(8) // 4, np.arange(8) // 2]).astype(np.int32)
+    confidences = np.array([[0.9, 0, 0, 0], [0.8, 0.7, 0, 0], [0.6, 0.5, 0.4, 0.3]], dtype=np.float32)
+    tree = parts.PartTree(steps, confidences)
+    inside = np.ones(64, dtype=bool) if faces is None else faces
+    level = parts.store_level(
+        obj.data,
+        np.where(inside, atoms, -1),
+        tree,
+        tree_id="tree",
+        cut=parts.Cut(1.0, None),
+        title=title,
+        whole=faces is None,
+    )
+    labels, confidence = parts.cut_labels(obj.data, level, 1.0)
+    parts.write_labels(obj.data, labels, confidences=confidence)
+
+
+@pytest.fixture
+def quarters(parts):
+    """An 8 x 8 grid in four parts of two columns each, with its tree."""
+    obj = grid(8)
+    give_tree(parts, obj)
+    bpy.ops.ed.undo_push(message="segmented")
+    return obj
+
+
+def cut(granularity):
+    return bpy.ops.partsam.cut("EXEC_DEFAULT", True, granularity=granularity, refine=False)
+
+
+def column_ids(obj, parts):
+    """The part of each column of an 8 x 8 grid whose columns are each in one part."""
+    rows = ids(obj, parts).reshape(8, 8)
+    assert (rows == rows[0]).all()
+    return rows[0].tolist()
+
+
+def test_granularity_works_from_the_stored_tree(quarters, parts):
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [part.confidence for part in quarters.data.partsam.parts] == pytest.approx(
+        [0.6, 0.5, 0.4, 0.3], abs=1e-3
+    )
+    assert cut(0.5) == {"FINISHED"}
+    left, right = [part.part_id for part in quarters.data.partsam.parts]
+    assert column_ids(quarters, parts) == [left] * 4 + [right] * 4
+    assert [part.confidence for part in quarters.data.partsam.parts] == pytest.approx([0.8, 0.7], abs=1e-3)
+    cut(0.0)
+    assert len(set(column_ids(quarters, parts))) == 1
+
+
+def test_granularity_works_after_reload_and_on_a_copy(quarters, parts, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    obj = bpy.data.objects["grid"]
+    activate(obj)
+    copy = obj.copy()
+    copy.data = obj.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    activate(obj)
+    cut(0.5)
+    assert len(set(column_ids(obj, parts))) == 2 and len(set(column_ids(copy, parts))) == 4
+    activate(copy)
+    cut(0.0)
+    assert len(set(column_ids(obj, parts))) == 2 and len(set(column_ids(copy, parts))) == 1
+
+
+def test_the_tree_takes_little_and_can_be_dropped(quarters, parts):
+    assert 0 < parts.stored_bytes(quarters.data) < 4 * 64 + 300
+    assert bpy.ops.partsam.tree_drop() == {"FINISHED"}
+    assert parts.stored_bytes(quarters.data) == 0 and ".partsam_tree" not in quarters.data.attributes
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+    with pytest.raises(RuntimeError, match="press Segment first"):
+        cut(0.5)
+
+
+def test_a_damaged_tree_is_refused_with_a_sentence(quarters, parts):
+    quarters.data.partsam.levels[0].data = "not a tree"
+    with pytest.raises(RuntimeError, match="damaged"):
+        cut(0.5)
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_every_tree_reads_back_as_it_was_written(parts):
+    random = np.random.default_rng(7)
+    for atoms, labels in ((1, 1), (300, 40)):
+        steps = np.sort(random.integers(0, labels, (33, atoms)), axis=0).astype(np.int32)
+        tree = parts.PartTree(steps, random.random((33, labels)).astype(np.float16))
+        again = parts.PartTree.from_text(tree.to_text())
+        assert (again.labels == tree.labels).all() and (again.confidences == tree.confidences).all()
+
+
+def test_edits_by_hand_outrank_the_cut(quarters, parts):
+    bpy.ops.partsam.part_merge(part=1, into="2")
+    select_polygons(quarters, [7, 15])
+    bpy.ops.partsam.part_new_from_selected(name="Patch")
+    before = ids(quarters, parts)
+    table = {part.name: part.by_hand for part in quarters.data.partsam.parts}
+    assert table == {"Part 2": True, "Part 3": False, "Part 4": False, "Patch": True}
+    cut(1.0)
+    assert (ids(quarters, parts) == before).all()
+    cut(0.5)
+    after = ids(quarters, parts)
+    assert (after[np.isin(before, [1, 2])] == before[np.isin(before, [1, 2])]).all()
+    assert len(set(after[~np.isin(before, [1, 2])].tolist())) == 1  # the right half, less the patch
+    cut(1.0)
+    assert (ids(quarters, parts) == before).all()
+
+
+def test_a_deleted_part_stays_deleted_and_its_neighbors_follow(quarters, parts):
+    bpy.ops.partsam.part_delete(part=2)
+    assert column_ids(quarters, parts) == [1, 1, 1, 3, 3, 3, 4, 4]
+    assert not any(part.by_hand for part in quarters.data.partsam.parts)
+    cut(0.5)
+    assert len(set(column_ids(quarters, parts))) == 2
+    cut(1.0)
+    again = column_ids(quarters, parts)
+    assert len(set(again)) == 3 and again[0] == again[2] != again[3] == again[5] != again[6]
+    bpy.ops.partsam.parts_release()
+    cut(1.0)
+    assert len(set(column_ids(quarters, parts))) == 4
+
+
+def test_small_parts_are_removed_at_once(quarters, parts):
+    select_polygons(quarters, [0, 1])
+    bpy.ops.partsam.part_new_from_selected()
+    parts.write_labels(quarters.data, np.where(np.arange(64) == 40, 9, parts.KEEP))
+    bpy.ops.partsam.parts_remove_small(share=0.1)
+    by_hand = [part.by_hand for part in quarters.data.partsam.parts]
+    assert len(by_hand) == 5 and by_hand.count(True) == 1  # what was made by hand is never too small
+
+
+def test_split_again_is_a_level_of_its_own(quarters, parts):
+    half = np.isin(ids(quarters, parts), [1, 2])
+    cut(0.5)
+    give_tree(parts, quarters, faces=half, title="Part 1")
+    parts.set_active_part(quarters.data, int(ids(quarters, parts)[0]))
+    bpy.ops.ed.undo_push(message="split")
+    assert parts.driven_level(quarters.data).title == "Part 1"
+    right = column_ids(quarters, parts)[4:]
+    cut(0.0)
+    assert len(set(column_ids(quarters, parts)[:4])) == 1 and column_ids(quarters, parts)[4:] == right
+    parts.set_active_part(quarters.data, right[0])
+    assert parts.driven_level(quarters.data).title == ""
+    left = column_ids(quarters, parts)[:4]
+    cut(1.0)
+    assert column_ids(quarters, parts)[:4] == left and len(set(column_ids(quarters, parts)[4:])) == 2
+    for _ in range(3):
+        bpy.ops.ed.undo()
+    mesh = bpy.data.objects["grid"].data
+    assert [level.title for level in mesh.partsam.levels] == [""]
+    assert parts.driven_level(mesh).granularity == 0.5
+
+
+def test_sliders_belong_to_the_object_and_all_selected_follow(quarters, parts, session):
+    other = grid(8, name="other")
+    give_tree(parts, other)
+    sliders = bpy.context.window_manager.partsam
+    sliders.refine = False
+    sliders.granularity = 0.5
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert [len(obj.data.partsam.parts) for obj in (quarters, other)] == [4, 2]
+    activate(quarters)
+    assert sliders.granularity == 1.0
+    activate(other)
+    assert sliders.granularity == 0.5
+    quarters.select_set(True)
+    sliders.granularity = 0.0
+    assert sliders.granularity == 0.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert [len(obj.data.partsam.parts) for obj in (quarters, other)] == [1, 1]
+    bpy.ops.ed.undo()
+    assert [len(bpy.data.objects[name].data.partsam.parts) for name in ("grid", "other")] == [4, 2]
+
+
+def test_joined_meshes_keep_their_parts_and_names(quarters, parts):
+    quarters.data.partsam.parts[0].name = "Head"
+    other = grid(8, name="other")
+    give_tree(parts, other)
+    other.data.partsam.parts[0].name = "Head"
+    other.data.partsam.parts[3].name = "Tail"
+    plain = cube(name="plain")
+    for obj in (quarters, other, plain):
+        obj.select_set(True)
+    bpy.context.view_layer.objects.active = quarters
+    bpy.ops.object.join()
+    bpy.ops.partsam.part_select(part=1)
+    table = quarters.data.partsam.parts
+    assert [part.name for part in table][:5] == ["Head", "Part 2", "Part 3", "Part 4", "Head.001"]
+    assert table[7].name == "Tail" and [part.face_count for part in table] == [16] * 8
+    assert (ids(quarters, parts)[128:] == 0).all()
+    assert quarters.data.partsam.face_count == 134
+    cut(0.0)  # drives what it was made of, and only that
+    assert len(table) == 5 and {part.face_count for part in table} == {64, 16}
+
+
+def test_a_mesh_without_parts_takes_those_that_are_joined_to_it(quarters, parts):
+    plain = cube(name="plain")
+    quarters.select_set(True)
+    bpy.ops.object.join()
+    assert bpy.ops.partsam.part_select.poll()
+    bpy.ops.partsam.part_select(part=2)
+    assert [part.face_count for part in plain.data.partsam.parts] == [16] * 4
+
+
+def subdivide(_obj):
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.subdivide()
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def delete_first_column(obj):
+    select_polygons(obj, range(0, 64, 8))
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.delete(type="FACE")
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def apply_modifier(kind, **settings):
+    def change(obj):
+        modifier = obj.modifiers.new("m", kind)
+        for name, value in settings.items():
+            setattr(modifier, name, value)
+        bpy.ops.object.modifier_apply(modifier="m")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        subdivide,
+        delete_first_column,
+        apply_modifier("DECIMATE", ratio=0.5),
+        apply_modifier("SOLIDIFY"),
+        apply_modifier("REMESH", mode="BLOCKS", octree_depth=3),
+    ],
+    ids=["subdivide", "delete", "decimate", "solidify", "remesh"],
+)
+def test_edited_meshes_have_true_counts_and_can_be_cut(quarters, parts, change):
+    change(quarters)
+    if not parts.has_parts(quarters.data):  # remeshing keeps no attributes
+        assert not bpy.ops.partsam.part_select.poll()
+        return
+    bpy.ops.partsam.apply_materials()
+    check_table(quarters, parts)
+    bpy.ops.partsam.cut(granularity=0.0, refine=False)
+    check_table(quarters, parts)
+    assert len(quarters.data.partsam.parts) == 1
+
+
+def check_table(obj, parts):
+    """The table says of the faces what is true."""
+    present, counts = np.unique(ids(obj, parts), return_counts=True)
+    assert {part.part_id: part.face_count for part in obj.data.partsam.parts} == {
+        part_id: count for part_id, count in zip(present.tolist(), counts.tolist(), strict=True) if part_id
+    }
+
+
+def test_only_the_objects_that_were_in_edit_mode_are_in_it_again(quarters, parts):
+    second, third = grid(8, name="second"), grid(8, name="third")
+    for obj in (quarters, second):
+        obj.select_set(True)
+    third.select_set(False)
+    bpy.context.view_layer.objects.active = quarters
+    bpy.ops.object.mode_set(mode="EDIT")
+    second.select_set(False)
+    third.select_set(True)
+    bpy.ops.partsam.part_merge(part=1, into="2")
+    assert [obj.mode for obj in (quarters, second, third)] == ["EDIT", "EDIT", "OBJECT"]
+    assert [obj.select_get() for obj in (quarters, second, third)] == [True, False, True]
+    assert bpy.context.view_layer.objects.active == quarters
+
+
+def test_nothing_is_written_where_one_of_several_cannot_be(quarters, parts, addon):
+    writing = addon("session.writing")
+    changes = [
+        writing.Recut(quarters.session_uid, 1, parts.Cut(0.0, None)),
+        writing.Recut(cube().session_uid, 1, parts.Cut(0.0, None)),
+    ]
+    with pytest.raises(addon("backend.errors").MeshError, match="part tree"):
+        writing.write_changes(bpy.context, changes)
+    assert len(quarters.data.partsam.parts) == 4
+
+
+def test_an_operator_leaves_out_what_it_cannot_do_and_says_so(quarters, parts, capfd):
+    single = grid(8, name="single")
+    parts.write_labels(single.data, np.zeros(64, dtype=np.int32))
+    third = grid(8, name="third")
+    give_tree(parts, third)
+    for obj in (quarters, single):
+        obj.select_set(True)
+    assert bpy.ops.partsam.apply_separate() == {"FINISHED"}
+    report = capfd.readouterr().out
+    assert '"single"' in report
+    assert sum(obj.name.startswith("Part") for obj in bpy.data.objects) == 8
+
+
+def test_library_overrides_are_refused_with_the_way_out(quarters, tmp_path):
+    library = str(tmp_path / "library.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=library)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.objects = ["grid"]
+    linked = bpy.data.objects["grid"]
+    override = linked.override_create(remap_local_usages=True)
+    override.data.override_create(remap_local_usages=True)
+    bpy.context.scene.collection.objects.link(override)
+    activate(override)
+    for operator in (bpy.ops.partsam.part_delete, bpy.ops.partsam.parts_clear, bpy.ops.partsam.segment):
+        with pytest.raises(RuntimeError, match="Make Local"):
+            operator()
+    assert len(override.data.partsam.parts) == 4
+
+
+def test_instances_get_a_sentence_that_helps(addon):
+    group = bpy.data.node_groups.new("instances", "GeometryNodeTree")
+    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    box, instance = group.nodes.new("GeometryNodeMeshCube"), group.nodes.new("GeometryNodeGeometryToInstance")
+    output = group.nodes.new("NodeGroupOutput")
+    group.links.new(box.outputs[0], instance.inputs[0])
+    group.links.new(instance.outputs[0], output.inputs[0])
+    obj = cube()
+    obj.modifiers.new("nodes", "NODES").node_group = group
+    exchange = addon("mesh_exchange")
+    with pytest.raises(addon("backend.errors").MeshError, match="Realize Instances"):
+        exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
