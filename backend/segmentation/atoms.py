@@ -11,6 +11,9 @@ from ..errors import PromptError
 from ..geometry.mesh import FloatArray, IntArray
 from .parts import Parts
 
+STEPS = 101
+"""Granularities that are kept: as many as the slider shows with two decimals."""
+
 
 @dataclass(frozen=True)
 class AtomTree:
@@ -31,7 +34,8 @@ def atom_tree(parts: Parts) -> AtomTree:
     of_face = parts.sites.of_face
     if of_face is None:
         raise PromptError("a point cloud has no faces; use point_labels")
-    partitions = parts.raw if parts.connected is None else parts.connected
+    steps = np.linspace(0, 1, STEPS)
+    partitions = [parts.partition(float(step)) for step in steps]
     # Equal keys: the same label at every step. Two other sites share a key with a chance of 2 ** -64.
     random = np.random.default_rng(0)
     keys = np.zeros(len(parts.sites.locations), dtype=np.uint64)
@@ -40,7 +44,6 @@ def atom_tree(parts: Parts) -> AtomTree:
             keys ^= random.integers(2**64, size=len(partition.masks), dtype=np.uint64)[partition.labels]
     _, first, atoms = np.unique(keys, return_index=True, return_inverse=True)
     labels = np.stack([partition.labels[first] for partition in partitions])
-    steps = np.linspace(0, 1, len(partitions))
     confidences = np.zeros((len(partitions), int(labels.max(initial=0)) + 1), dtype=np.float32)
     for row, step in zip(confidences, steps, strict=True):
         known = parts.confidence(float(step))
