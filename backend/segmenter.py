@@ -13,7 +13,15 @@ from torch import Tensor
 
 from .devices import mixed_precision, pick_device
 from .errors import CheckpointError, MeshError, PromptError
-from .geometry import NEUTRAL_GREY, Mesh, Normalization, face_centroids, sample_surface, validate_mesh
+from .geometry import (
+    NEUTRAL_GREY,
+    Mesh,
+    Normalization,
+    face_centroids,
+    face_normals,
+    sample_surface,
+    validate_mesh,
+)
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
     PRESETS,
@@ -31,7 +39,8 @@ from .network import (
 )
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
-from .segmentation.sites import Sites, nearest
+from .segmentation.nearest import facing, nearest
+from .segmentation.sites import Sites
 from .segmentation.together import JointPrediction, joint_prompts
 
 __all__ = ["EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
@@ -136,7 +145,7 @@ class Segmenter:
         sites = Sites.of_points(points)
         if mesh is not None:
             validate_mesh(mesh)
-            point_faces = _faces_of_points(mesh, points, point_faces)
+            point_faces = _faces_of_points(mesh, points, normals, point_faces)
             sites = Sites.of_mesh(mesh, point_faces)
         normalization = Normalization.of_points(points)
         cube = normalization.apply(points)
@@ -389,10 +398,14 @@ def _check_points(points: FloatArray, normals: FloatArray, colors: FloatArray) -
             )
 
 
-def _faces_of_points(mesh: Mesh, points: FloatArray, point_faces: IntArray | None) -> IntArray:
-    """The face of each point: as given, else the one whose centroid is nearest."""
+def _faces_of_points(
+    mesh: Mesh, points: FloatArray, normals: FloatArray, point_faces: IntArray | None
+) -> IntArray:
+    """The face of each point: as given, else the one whose centroid is nearest and faces the same way."""
     if point_faces is None:
-        return nearest(face_centroids(mesh), points)
+        side = float(np.ptp(points, axis=0).max())
+        surface = facing(face_centroids(mesh), face_normals(mesh), side)
+        return nearest(surface, facing(points, np.nan_to_num(normals), side))
     faces = np.asarray(point_faces)
     if faces.shape != (len(points),) or faces.min() < 0 or faces.max() >= mesh.face_count:
         raise MeshError(

@@ -14,9 +14,10 @@ from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph
 from ..refinement.graph_cut import refine_labels
 from ..refinement.islands import dissolve_islands
+from .nearest import nearest
 from .part_tree import PartTree
 from .partition import Partition
-from .sites import Sites, nearest
+from .sites import Sites
 
 _REST_FLOOR = np.float32(0.02)
 _ELSEWHERE = np.float32(0.002)

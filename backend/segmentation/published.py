@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement import build_face_graph
 from .candidates import suppress_overlaps
+from .nearest import nearest
 from .partition import Partition
 from .parts import Parts
 from .sites import Sites
@@ -77,7 +77,6 @@ def _fill_unlabelled(labels: IntArray, locations: FloatArray) -> IntArray:
     known = labels >= 0
     if not known.any():
         return np.zeros_like(labels)
-    nearest = cKDTree(locations[known]).query(locations[~known])[1]
     filled = labels.copy()
-    filled[~known] = labels[known][nearest]
+    filled[~known] = labels[known][nearest(locations[known], locations[~known])]
     return filled

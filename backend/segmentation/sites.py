@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph, connected_faces
+from .nearest import facing, nearest
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
@@ -41,7 +42,10 @@ class Sites:
 
     @classmethod
     def of_mesh(cls, mesh: Mesh, point_faces: IntArray) -> Sites:
-        """Face centroids, or an area-weighted choice of them where there are very many faces."""
+        """Face centroids, or an area-weighted choice of them where there are very many faces.
+
+        Of those each face has the nearest one, in positions and normals: one on its own side of a sheet.
+        """
         centroids, areas = face_centroids(mesh), face_areas(mesh)
         # Faces without area still want a label, but must not turn the weights into 0 / 0.
         areas = areas / areas.sum()
@@ -51,7 +55,8 @@ class Sites:
         if mesh.face_count > MAX_SITES:
             faces = _spread_over_area(areas, MAX_SITES).astype(np.int32)
             locations = centroids[faces]
-            of_face = nearest(locations, centroids)
+            faced = facing(centroids, face_normals(mesh), float(np.ptp(centroids, axis=0).max()))
+            of_face = nearest(faced[faces], faced)
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
 
@@ -73,7 +78,8 @@ class Sites:
         sums = [np.bincount(self.of_point, weights=channel, minlength=count) for channel in colors.T]
         known = np.flatnonzero(hits)
         means = np.stack(sums, axis=1)[known] / hits[known, None]
-        return site_normals, means[nearest(self.locations[known], self.locations)]
+        faced = facing(self.locations, site_normals, float(np.ptp(self.locations, axis=0).max()))
+        return site_normals, means[nearest(faced[known], faced)]
 
 
 def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
@@ -120,8 +126,3 @@ def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
     cumulative = np.cumsum(areas)
     steps = (np.arange(count) + 0.5) / count * cumulative[-1]
     return np.unique(np.minimum(np.searchsorted(cumulative, steps), len(areas) - 1))
-
-
-def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
-    """Index int32 [Q] of the nearest of locations [S, 3] to each of queries [Q, 3]."""
-    return cKDTree(locations).query(queries, workers=-1)[1].astype(np.int32)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which site stands for which face, and which face for which point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.geometry import Mesh, face_areas, face_centroids, face_normals, sample_surface
+from backend.segmentation import sites
+from backend.segmentation.nearest import nearest
+from backend.segmentation.sites import Sites
+from tests.built_meshes import joined, plate
+from tests.tiny_network import tiny_segmenter
+
+
+@pytest.fixture
+def sheet() -> Mesh:
+    """Two sides, a thousandth of the side length apart, meshed differently."""
+    front, back = plate(60, 60, size=1 / 60), plate(47, 53)
+    under = back.vertices * [1 / 47, 1 / 53, 1] - [0, 0, 0.001]
+    return joined(front, Mesh(under, back.triangles[:, ::-1]))
+
+
+def test_the_sides_of_a_thin_sheet_keep_to_themselves(sheet: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites, "MAX_SITES", 1000)
+    sample = sample_surface(sheet, 500)
+    found = Sites.of_mesh(sheet, sample.faces)
+    assert found.of_face is not None and found.faces is not None
+    up = face_normals(sheet)[:, 2] > 0
+    np.testing.assert_array_equal(up[found.faces[found.of_face]], up)
+    centroids = face_centroids(sheet)
+    by_place = nearest(centroids[found.faces], centroids)
+    assert (up[found.faces[by_place]] != up).mean() > 0.1, "places alone do not tell the sides apart"
+    far = np.linalg.norm(centroids[found.faces[found.of_face]] - centroids, axis=1).max()
+    assert far < 3 * np.sqrt(face_areas(sheet).sum() / 1000)
+
+
+def test_sites_take_the_colour_of_points_on_their_own_side(sheet: Mesh) -> None:
+    sample = sample_surface(sheet, 3000)
+    found = Sites.of_mesh(sheet, sample.faces)
+    colors = np.where(sample.normals[:, 2:] > 0, [1.0, 0, 0], [0, 0, 1.0])
+    _, of_sites = found.attributes(sheet, sample.normals, colors)
+    np.testing.assert_array_equal(of_sites[:, 0] > 0.5, face_normals(sheet)[:, 2] > 0)
+
+
+def test_points_without_a_face_find_one_that_faces_their_way(sheet: Mesh) -> None:
+    sample = sample_surface(sheet, 400)
+    shape = tiny_segmenter().encode_points(sample.points, sample.normals, mesh=sheet)
+    assert shape.point_faces is not None
+    assert (face_normals(sheet, shape.point_faces)[:, 2] * sample.normals[:, 2] > 0).all()
