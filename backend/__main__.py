@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import Cancelled, PartSAMError
+from .threads import wait_passively
 
 _FOLDER = Path(__file__).with_name("commands")
 COMMANDS = tuple(
@@ -31,6 +32,7 @@ COMMANDS = tuple(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (sys.argv[1:] unless given) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    wait_passively()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     chosen = next((word for word in arguments if word in COMMANDS), None)
     args = _parser(chosen).parse_args(arguments)

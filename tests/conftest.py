@@ -9,11 +9,15 @@ Blender window from the torch environment.
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parent
+# Before anything imports torch: spinning threads would slow each other down on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 HAS_BPY = importlib.util.find_spec("bpy") is not None
 
 if importlib.util.find_spec("hypothesis") is not None:

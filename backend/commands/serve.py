@@ -11,6 +11,7 @@ from ..service.parent_watch import watch_parent
 from ..service.server import Server, end_process
 from ..service.session import Session
 from ..service.standard_streams import claim_standard_streams
+from ..threads import leave_a_core, wait_passively
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    leave_a_core()
+    wait_passively()
     source, sink = claim_standard_streams()
     log_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.INFO, format=log_format, force=True)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend shares the processor with Blender, and with whatever else computes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.threads import leave_a_core, wait_passively
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "2"), (3, "2"), (16, "15")])
+def test_one_core_stays_free(cores: int, threads: str) -> None:
+    environment: dict[str, str] = {}
+    leave_a_core(environment, cores=cores)
+    assert environment == {"OMP_NUM_THREADS": threads}
+
+
+def test_what_the_user_sets_wins() -> None:
+    environment = {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "ACTIVE"}
+    leave_a_core(environment)
+    wait_passively(environment)
+    assert environment == {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def test_torch_heeds_it(repository: Path) -> None:
+    program = (
+        "from backend.threads import leave_a_core, wait_passively; leave_a_core(cores=1); wait_passively();"
+        "import torch; print(torch.get_num_threads())"
+    )
+    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
+    free["OMP_DISPLAY_ENV"] = "true"  # makes the OpenMP library say how it was set up
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=repository, env=free, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert result.stdout.split() == ["1"]
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in result.stderr
+
+
+def test_commands_settle_it_before_they_import_torch(repository: Path) -> None:
+    program = (
+        "import os, sys; from backend.__main__ import main;"
+        "main(['segment', 'missing.glb', '--labels', 'x.npy']);"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, timeout=120
+    )
+    assert result.stdout.split() == ["PASSIVE", "False"]
