@@ -7,7 +7,8 @@
     python dev.py test -- -k granularity  arguments after -- go to pytest
     python dev.py lint                    ruff and mypy only
     python dev.py fuzz --minutes 10       damaged mesh files from a fresh seed; none may break the readers
-    python dev.py build                   build/partsam-VERSION.zip, to be installed in Blender
+    python dev.py build                   the extension's zips in build/; --kind light --platform linux-x64
+    python dev.py wheels                  fetch the wheels that they bring into wheels/
 
 Needs nothing but Python 3.11: each command makes the virtual environments it uses, or reuses them
 until their requirement files change.
@@ -29,6 +30,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from dev_tools import wheels
+from dev_tools.wheels import WheelsMissing
+from dev_tools.zips import FULL, LIGHT, Builder, describe
 
 ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "test_artifacts"
@@ -169,11 +174,12 @@ def _lint() -> list[Outcome]:
         package = ROOT if ROOT.name.isidentifier() else Path(folder, "partsam")
         if package != ROOT:
             package.symlink_to(ROOT, target_is_directory=True)
-        sources = [package / name for name in ("backend", "partsam_addon", "dev.py", "docs/demo")]
+        sources = [package / name for name in ("backend", "partsam_addon", "docs/demo")]
         return [
             _check("ruff check", [python, "-m", "ruff", "check", "."]),
             _check("ruff format", [python, "-m", "ruff", "format", "--check", "."]),
             _check("mypy", [python, "-m", "mypy", *sources]),
+            _check("mypy dev", [python, "-m", "mypy", "--explicit-package-bases", "dev.py", "dev_tools"]),
         ]
 
 
@@ -209,6 +215,8 @@ def command_test(options: argparse.Namespace) -> int:
     outcomes = _lint() if "lint" in options.only else []
     if "window" in options.only:
         build()
+    if "blender" in options.only and sys.platform == "linux":
+        _build_tested_zips()
     lanes = list(_suites(options))
 
     def run_lane(lane: list[tuple[str, Environment, str]]) -> list[Outcome]:
@@ -230,21 +238,57 @@ def command_lint(_options: argparse.Namespace) -> int:
     return _report(_lint(), seconds=time.monotonic() - start)
 
 
-def build() -> Path:
-    """Build the extension's zip with Blender's own tool, which also validates the manifest; its path."""
+def _builder(website: str = "") -> Builder:
     python = BLENDER["4.5"].ready()
     tool = next((ROOT / BLENDER["4.5"].folder).glob("**/site-packages/bpy/4.5/**/bl_pkg/cli/blender_ext.py"))
-    output = ROOT / "build"
-    output.mkdir(exist_ok=True)
-    for old in output.glob("partsam-*.zip"):
-        old.unlink()
-    run([python, tool, "build", "--source-dir", ROOT, "--output-dir", output], check=True)
-    return next(output.glob("partsam-*.zip"))
+    return Builder([python, tool], ROOT / "build", website=website)
 
 
-def command_build(_options: argparse.Namespace) -> int:
-    path = build()
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 2**20:.1f} MiB")
+def build() -> Path:
+    """Build the plain zip, which the tests and the demo use; its path."""
+    return _builder().plain()
+
+
+def _build_tested_zips() -> None:
+    """The zips that the Blender tests install; where their wheels cannot be had, those tests are skipped."""
+    for kind in (FULL[0], LIGHT):
+        try:
+            _builder().build(kind, ["linux-x64"])
+        except WheelsMissing as error:
+            print(f"no zip {kind.suffix}: {error}", file=sys.stderr)
+
+
+def command_build(options: argparse.Namespace) -> int:
+    if options.plain:
+        print(describe(build()))
+        return 0
+    builder, made, missing = _builder(options.website), [], []
+    kinds = ([*FULL] if options.kind != "light" else []) + ([LIGHT] if options.kind != "full" else [])
+    for kind in kinds:
+        for platform in options.platform:
+            try:
+                made += builder.build(kind, [platform])
+            except WheelsMissing as error:
+                missing.append(f"{kind.suffix} for {platform} was not built:\n{error}")
+    if options.repository:
+        print(f"{builder.repository(made).relative_to(ROOT)}: to be put on a web server")
+    print("\n".join([*map(describe, made), *missing]))
+    return int(bool(missing))
+
+
+def command_wheels(options: argparse.Namespace) -> int:
+    try:
+        if options.lock:
+            os.environ["PATH"] = os.pathsep.join([str(BACKEND.ready().parent), os.environ["PATH"]])  # uv
+            wheels.lock_requirements()
+            wheels.lock()
+        else:
+            wheels.fetch(wheels.locked())
+    except WheelsMissing as error:
+        print(f"not fetched:\n{error}", file=sys.stderr)
+        return 1
+    for wheel in wheels.locked():
+        print(f"{wheel.size / 1e6:8.1f} MB  {wheel.sha256[:12]}  {wheel.file}")
     return 0
 
 
@@ -275,7 +319,19 @@ def parse_arguments() -> argparse.Namespace:
     fuzz = commands.add_parser("fuzz", help="damage mesh files at random and read them")
     fuzz.set_defaults(run=command_fuzz)
     fuzz.add_argument("--minutes", type=float, default=1.0, help="default: %(default)s")
-    commands.add_parser("build", help="build the extension's zip").set_defaults(run=command_build)
+    make = commands.add_parser("build", help="build the extension's zips")
+    make.set_defaults(run=command_build)
+    make.add_argument("--plain", action="store_true", help="only the zip without wheels; needs no network")
+    make.add_argument("--kind", choices=("full", "light", "all"), default="all", help="default: %(default)s")
+    platforms = wheels.pins()["platforms"]
+    make.add_argument("--platform", nargs="+", choices=platforms, default=platforms, help="default: all")
+    make.add_argument(
+        "--website", default="", metavar="URL", help="for the manifests: where this is published"
+    )
+    make.add_argument("--repository", action="store_true", help="also a folder for a web server, for updates")
+    fetching = commands.add_parser("wheels", help="fetch the locked wheels into wheels/")
+    fetching.set_defaults(run=command_wheels)
+    fetching.add_argument("--lock", action="store_true", help="write both lock files anew from pins")
     return parser.parse_args()
 
 

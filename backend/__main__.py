@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m backend COMMAND`: segment meshes, measure, serve Blender, curate, train, evaluate.
+"""`python -m backend COMMAND`: segment meshes, measure, look for faults, serve Blender, train, evaluate.
 
 Exit codes: 0 done, 1 an error that the user can act on (one line on stderr), 2 wrong usage,
 130 interrupted. Only the module of the chosen command is imported, and none of them imports torch
@@ -23,7 +23,7 @@ from .threads import wait_passively
 _FOLDER = Path(__file__).with_name("commands")
 COMMANDS = tuple(
     name
-    for name in ("segment", "benchmark", "serve", "curate", "fuse", "train", "choose", "evaluate")
+    for name in ("segment", "benchmark", "doctor", "serve", "curate", "fuse", "train", "choose", "evaluate")
     if (_FOLDER / f"{name}.py").is_file()  # the extension's zip leaves out those of training
 )
 """Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from contextlib import AbstractContextManager
 
 from .errors import DeviceError
@@ -47,17 +48,62 @@ def arithmetic_is_scarce(device: str) -> bool:
 
 
 def pick_device(name: str = "auto") -> str:
-    """The device to compute on: `name`, or for "auto" the best one there is. Raises DeviceError."""
+    """The device to compute on: `name`, or for "auto" the best one that works. Raises DeviceError."""
+    return choose_device(name)[0]
+
+
+def choose_device(name: str = "auto") -> tuple[str, str]:
+    """As `pick_device`, and a sentence where a device that is there had to be passed over, else "".
+
+    A device counts only after it has computed something: drivers report cards that this torch has no code
+    for. Raises DeviceError for a device, asked for by name, that is not there or does not work.
+    """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
+    wanted = (CUDA, "mps") if name == "auto" else (name,)
+    notice = ""
+    for device in wanted:
+        if device == "cpu":
+            break
+        if not _is_there(device):
+            if name != "auto":
+                raise DeviceError(f"this machine has no usable {device} device; choose auto or cpu")
+            continue
+        fault = device_fault(device)
+        if not fault:
+            return device, ""
+        notice = f"The {device} device does not work ({fault}); computing on the CPU, which is slower"
+        if name != "auto":
+            raise DeviceError(f"the {device} device does not work ({fault}); choose auto or cpu")
+    return "cpu", notice
+
+
+def device_fault(device: str) -> str:
+    """Why `device` fails at a small computation; "" if it computes."""
     import torch
 
-    available = {CUDA: torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, there in available.items() if there)
-    if not available[name]:
-        raise DeviceError(f"this machine has no usable {name} device; choose auto or cpu")
-    return name
+    try:
+        product = torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)
+        total = float(product.sum().item())
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "" if total == 512.0 else f"a small computation gave {total} instead of 512"
+
+
+def _is_there(device: str) -> bool:
+    import torch
+
+    return torch.cuda.is_available() if device == CUDA else torch.backends.mps.is_available()
+
+
+def device_name(device: str) -> str:
+    """What `device` calls itself."""
+    import torch
+
+    module = torch.get_device_module(device)
+    if hasattr(module, "get_device_name"):
+        return str(module.get_device_name())
+    return platform.processor() or platform.machine()
 
 
 def use_gpu(number: int) -> int:

@@ -17,7 +17,7 @@ DEVICES = (
 
 MODELS = (
     ("BUNDLED", "Bundled", "The small model that comes with the add-on"),
-    ("FILE", "File", "Weights of your own, or the published ones, as a .safetensors file"),
+    ("FILE", "Imported", "Weights of your own, or the published ones, as a .safetensors file"),
 )
 
 
@@ -25,9 +25,14 @@ class PartSAMPreferences(bpy.types.AddonPreferences):
     bl_idname = EXTENSION
 
     python_path: StringProperty(
-        name="Python",
-        description="Python interpreter that has PyTorch; empty for the environment that Set Up makes",
+        name="Existing Python",
+        description="Python interpreter that has PyTorch; empty for what Set Up or the zip brought",
         subtype="FILE_PATH",
+    )
+    wheels_folder: StringProperty(
+        name="Offline Wheels",
+        description="Folder of wheels for Set Up to use instead of the internet; empty for the internet",
+        subtype="DIR_PATH",
     )
     device: EnumProperty(
         name="Device", description="What computes the network", items=DEVICES, default="AUTO"

@@ -298,7 +298,7 @@ def test_it_runs_from_any_folder_and_writes_nothing_there(tmp_path: Path) -> Non
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__path__ = [str(path)]
         process = importlib.import_module("top.partsam_addon.backend_process")
-        print(sys.modules[process.__name__ + ".process"].LAUNCHER)
+        print(sys.modules[process.__name__ + ".launching"].LAUNCHER)
         settings = process.BackendSettings(python=Path(sys.executable), working_folder=working_folder)
         backend = process.BackendProcess(settings)
         print(backend.wait(backend.start(), {TIMEOUT}).fields["backend"])

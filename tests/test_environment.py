@@ -1,242 +1,310 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Making the backend's environment: real virtual environments, real pip, tiny packages, no internet."""
+"""Making the backend's environment: real uv, real virtual environments, tiny packages, no internet."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import http.server
-import json
+import contextlib
 import os
-import socket
+import random
+import signal
 import subprocess
 import sys
-import threading
+import textwrap
 import time
-import zipfile
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plain_addon import load
+from plain_addon import ROOT, load
+from tiny_wheel import REQUIREMENT, Index, serving, write_wheel
 
 environment = load("environment")
-errors = load("environment.install_errors")
-InstallSettings = environment.InstallSettings
+faults = load("environment.faults")
+graphics = load("environment.graphics")
+errors = sys.modules[faults.PartSAMError.__module__]
 BASE = Path(sys.executable)
+UV = BASE.with_name("uv.exe" if os.name == "nt" else "uv")
+PLAN = graphics.TorchPlan("cpu", "the CPU", "a test", 0, 2**20)
 TIMEOUT = 180.0
 
 
-def write_wheel(folder: Path, code: str = "__version__ = '1.0'\n") -> Path:
-    """A wheel of a package `partsam_tiny` that holds `code`."""
-    files = {
-        "partsam_tiny.py": code,
-        "partsam_tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: partsam-tiny\nVersion: 1.0\n",
-        "partsam_tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},"
-        f"{len(text)}\n"
-        for name, text in files.items()
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "partsam_tiny-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in files.items():
-            wheel.writestr(name, text)
-        wheel.writestr("partsam_tiny-1.0.dist-info/RECORD", record + "partsam_tiny-1.0.dist-info/RECORD,,\n")
-    return path
-
-
 @pytest.fixture(autouse=True)
-def own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's pip: the tests reach 127.0.0.1 and files only."""
-    for name in [name for name in os.environ if name.upper().startswith("PIP_")]:
+def own_uv_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's uv: the tests reach 127.0.0.1 and files only, and wait for nothing long."""
+    for name in [name for name in os.environ if name.upper().startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_RETRIES", "1")
+    for name, value in (("NO_CONFIG", "1"), ("HTTP_RETRIES", "0"), ("HTTP_TIMEOUT", "2")):
+        monkeypatch.setenv(f"UV_{name}", value)
     monkeypatch.setenv("NO_PROXY", "*")
 
 
 @pytest.fixture
 def requirements(tmp_path: Path) -> Path:
     path = tmp_path / "requirements.txt"
-    path.write_text("# a comment\npartsam-tiny==1.0\n")
+    path.write_text(f"# a comment\n{REQUIREMENT}\n")
     return path
 
 
 @pytest.fixture
-def environments(tmp_path: Path) -> object:
-    return environment.EnvironmentFolder(tmp_path / "user folder" / "environments")
+def environments(tmp_path: Path):
+    # A long and non-ASCII name, as users have: `C:\\Users\\...`
+    return environment.EnvironmentFolder(tmp_path / ("Żółć " + "longname" * 8) / "PartSAM")
 
 
-def settings_for(requirements: Path, packages: Path | None, **changes: object) -> object:
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    with serving(write_wheel(tmp_path / "served")) as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.url)
+        yield server
+
+
+def settings_for(requirements: Path, packages: Path | None = None, **changes: object):
     values = {
-        "compute": environment.Compute.NVIDIA,  # on Linux: no second index
         "requirements": requirements,
         "packages": packages,
         "modules": ("partsam_tiny",),
-        "space": 2**20,
+        "model": None,
+        "base_python": BASE,
     }
-    return InstallSettings(BASE, **{**values, **changes})
+    return environment.InstallSettings(UV, PLAN, **{**values, **changes})
 
 
-def install(environments: object, settings: object, *, online: bool = False) -> object:
-    return environment.start_install(environments, settings, online_access=online).wait(TIMEOUT)
+def start(environments, settings, *, online: bool = True):
+    return environment.Task(
+        lambda progress: environment.install(environments, settings, progress, online_access=online)
+    )
 
 
-def folders(environments: object) -> list[str]:
-    return sorted(path.name for path in environments.root.iterdir())
+def install(environments, settings, *, online: bool = True):
+    return start(environments, settings, online=online).wait(TIMEOUT)
 
 
-def test_an_environment_is_made_checked_and_then_used(
-    tmp_path: Path, requirements: Path, environments
-) -> None:
+def made(environments) -> list[str]:
+    """What lies beside the tools: environments and the pointer."""
+    names = sorted(path.name for path in environments.root.iterdir())
+    return [name for name in names if name not in ("uv", "cache", "python", "install.lock")]
+
+
+def forget_downloads(environments) -> None:
+    """As if the packages had never been fetched."""
+    subprocess.run([UV, "cache", "clean", "-q", f"--cache-dir={environments.root / 'cache'}"], check=True)
+
+
+def works(python: Path) -> bool:
+    return subprocess.run([python, "-I", "-c", "import partsam_tiny"]).returncode == 0
+
+
+def test_an_environment_is_made_tried_and_then_used(tmp_path: Path, requirements: Path, environments) -> None:
     write_wheel(tmp_path / "wheels")
     assert environments.python() is None
-    task = environment.start_install(
-        environments, settings_for(requirements, tmp_path / "wheels"), online_access=False
-    )
+    task = start(environments, settings_for(requirements, tmp_path / "wheels"), online=False)
     report = task.wait(TIMEOUT)
     assert report.is_usable and report.versions == {"partsam_tiny": "1.0"}
-    assert any("Successfully installed partsam-tiny" in line for line in task.progress.lines)
+    assert any("partsam-tiny==1.0" in line for line in task.progress.lines)
     assert (task.progress.step, task.progress.fraction) == ("Done", 1.0)
 
     python = environments.python()
-    assert python == report.interpreter
-    code = "import partsam_tiny, sys; print(sys.prefix)"
-    run = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert Path(run.stdout.strip()) == python.parents[1]
-    assert folders(environments) == [python.parents[1].name, "environment.json"]
-    assert environments.is_current(requirements)
+    assert python == report.interpreter and works(python)
+    assert made(environments) == [python.parents[1].name, "environment.json"]
+    assert environments.is_current(requirements) and environments.torch_build() == "cpu"
     requirements.write_text("partsam-tiny==1.1\n")
     assert not environments.is_current(requirements)
 
     # A second installation fails at its last step: the first stays in use, nothing half-made is left.
     write_wheel(tmp_path / "wheels", "raise RuntimeError('wrong processor')")
+    forget_downloads(environments)
     requirements.write_text("partsam-tiny==1.0\n")
-    with pytest.raises(environment.InstallFailed, match=r"do not work: partsam_tiny .*wrong processor"):
-        install(environments, settings_for(requirements, tmp_path / "wheels"))
-    assert environments.python() == python
-    assert folders(environments) == [python.parents[1].name, "environment.json"]
+    settings = settings_for(requirements, tmp_path / "wheels")
+    with pytest.raises(environment.InstallFailed, match=r"does not work: partsam_tiny .*wrong processor"):
+        install(environments, settings)
+    assert environments.python() == python and works(python)
+    assert made(environments) == [python.parents[1].name, "environment.json"]
 
     environments.remove_all()
-    assert environments.python() is None and folders(environments) == []
-
-
-class SimpleIndex(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def package_index(tmp_path: Path) -> Iterator[str]:
-    """A package server on 127.0.0.1."""
-    write_wheel(tmp_path / "index" / "partsam-tiny")
-    handler = partial(SimpleIndex, directory=str(tmp_path / "index"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    assert environments.python() is None and made(environments) == []
+    assert [path.name for path in environments.root.iterdir()] == ["install.lock"]
 
 
 def test_packages_come_from_an_index_only_with_leave(
-    requirements: Path, environments, package_index: str, monkeypatch
+    requirements: Path, environments, index: Index, monkeypatch
 ) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", package_index)
-    monkeypatch.setenv("PIP_TARGET", "/nonexistent")  # a user's setting that would divert the packages
-    settings = settings_for(requirements, None)
+    monkeypatch.setenv("VIRTUAL_ENV", "/nonexistent")  # a user's settings that would divert the packages
+    monkeypatch.setenv("UV_PYTHON", "2.7")
+    settings = settings_for(requirements)
     with pytest.raises(environment.InstallFailed, match="online access is off"):
-        install(environments, settings)
+        install(environments, settings, online=False)
     assert not environments.root.exists()
-    assert install(environments, settings, online=True).is_usable
+    assert install(environments, settings).is_usable
 
 
-def test_an_unreachable_index_is_named(requirements: Path, environments, monkeypatch) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{unused.getsockname()[1]}/")
-        with pytest.raises(environment.InstallFailed, match="could not be reached") as failure:
-            install(environments, settings_for(requirements, None), online=True)
-    assert "partsam-tiny" in failure.value.text()
-    assert environments.python() is None and folders(environments) == []
-
-
-def test_a_hanging_installation_is_cancelled_with_its_processes(
-    requirements: Path, environments, monkeypatch
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("stall", "stopped answering"),
+        ("truncate", "damaged or cut off"),
+        ("damage", "damaged or cut off"),
+        ("403", r"refused \(401 or 403\)"),
+        ("407", "proxy wants a name and a password"),
+        ("hash", "wrong hash"),
+    ],
+)
+def test_a_faulty_index_is_named_and_leaves_what_was(
+    requirements: Path, environments, index: Index, fault: str, reason: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        task = environment.start_install(environments, settings_for(requirements, None), online_access=True)
-        silent.settimeout(TIMEOUT)
-        connection, _ = silent.accept()  # pip waits for an answer
-        with connection:
-            task.cancel()
-            with pytest.raises(Exception, match="cancelled"):
-                task.wait(TIMEOUT)
-            connection.settimeout(TIMEOUT)
-            while connection.recv(4096):  # ends when pip's process has ended
-                pass
-    assert environments.python() is None and folders(environments) == []
+    install(environments, settings_for(requirements, index.wheel.parent), online=False)
+    before = environments.python()
+    if fault == "hash":
+        requirements.write_text(f"{REQUIREMENT} --hash=sha256:{'0' * 64}\n")
+    else:
+        index.fault = fault
+    forget_downloads(environments)
+    with pytest.raises(environment.InstallFailed, match=reason) as failure:
+        install(environments, settings_for(requirements))
+    assert any("partsam" in line for line in failure.value.lines), "the last lines of uv's output are kept"
+    assert environments.python() == before and works(before)
+    assert made(environments) == [before.parents[1].name, "environment.json"]
 
 
-def test_too_small_a_disk_is_named_before_anything_is_written(
-    requirements: Path, environments, tmp_path
+def test_an_unreachable_index_and_proxy_are_named(requirements: Path, environments, monkeypatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/")  # nobody listens
+    with pytest.raises(environment.InstallFailed, match="could not be reached"):
+        install(environments, settings_for(requirements))
+    assert environments.python() is None and made(environments) == []
+
+
+def test_without_uvs_own_python_another_is_used(
+    requirements: Path, environments, index: Index, monkeypatch
 ) -> None:
-    settings = settings_for(requirements, tmp_path, space=10**18)
-    with pytest.raises(environment.InstallFailed, match=r"Not enough disk space: about 931322574\.6 GB"):
+    monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", index.url)  # has none: 404
+    task = start(environments, settings_for(requirements, base_python=None))
+    assert task.wait(TIMEOUT).is_usable
+    assert any(line.startswith("No Python of its own:") for line in task.progress.lines)
+
+
+def test_cancelling_ends_the_download_at_once(requirements: Path, environments, index: Index) -> None:
+    index.fault = "stall"
+    task = start(environments, settings_for(requirements))
+    assert index.asked.wait(TIMEOUT)
+    task.cancel()
+    with pytest.raises(errors.Cancelled):
+        task.wait(TIMEOUT)
+    assert environments.python() is None and made(environments) == []
+    assert not processes_of(environments.root)
+
+
+def test_two_blenders_do_not_collide(requirements: Path, environments, index: Index) -> None:
+    index.fault = "stall"
+    first = start(environments, settings_for(requirements))
+    assert index.asked.wait(TIMEOUT)
+    with pytest.raises(errors.PartSAMError, match="Another Blender is setting up"):
+        install(environments, settings_for(requirements))
+    index.fault = ""
+    index.released.set()
+    with contextlib.suppress(environment.InstallFailed):
+        first.wait(TIMEOUT)
+    assert install(environments, settings_for(requirements)).is_usable
+
+
+INSTALL_AND_DIE = """
+    import sys
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    from plain_addon import load
+    environment = load("environment")
+    settings = environment.InstallSettings(
+        Path({uv!r}),
+        environment.TorchPlan("cpu", "the CPU", "a test", 0, 2**20),
+        requirements=Path({requirements!r}),
+        packages=Path({packages!r}),
+        modules=("partsam_tiny",),
+        model=None,
+        base_python=Path(sys.executable),
+    )
+    folder = environment.EnvironmentFolder(Path({root!r}))
+    print("started", flush=True)
+    install = lambda progress: environment.install(folder, settings, progress, online_access=False)
+    task = environment.Task(install)
+    task.wait({seconds})
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for left processes in /proc")
+def test_killed_at_any_moment_it_never_looks_ready_and_is_not(
+    tmp_path: Path, requirements: Path, environments
+) -> None:
+    """Twenty times: the program that stands for Blender is killed at a random moment of the installation."""
+    packages = write_wheel(tmp_path / "wheels").parent
+    code = INSTALL_AND_DIE.format(
+        tests=str(ROOT / "tests"),
+        root=str(environments.root),
+        requirements=str(requirements),
+        packages=str(packages),
+        uv=str(UV),
+        seconds=TIMEOUT,
+    )
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    began = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    whole, chance = time.monotonic() - began, random.Random(7)
+    survived = 0
+    for _ in range(20):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as blender:
+            blender.stdout.readline()
+            time.sleep(chance.uniform(0.0, whole))
+            blender.send_signal(signal.SIGKILL)
+        wait_until(lambda: not processes_of(environments.root))
+        python = environments.python()
+        survived += python is not None
+        assert python is None or works(python)
+    assert survived == 20, "the environment from before stays in use"
+    install(environments, settings_for(requirements, packages), online=False)
+    assert made(environments) == [environments.python().parents[1].name, "environment.json"]
+
+
+def test_too_small_a_disk_is_named_before_anything_is_written(requirements: Path, environments) -> None:
+    settings = settings_for(requirements, requirements.parent)
+    plan = graphics.TorchPlan("cpu", "the CPU", "a test", 0, 10**18)
+    settings = environment.InstallSettings(settings.uv, plan, packages=requirements.parent)
+    with pytest.raises(environment.InstallFailed, match=r"Not enough disk space: about 1000000000\.0 GB"):
         install(environments, settings)
-    assert folders(environments) == []
+    assert made(environments) == []
 
 
-def test_a_base_that_cannot_make_environments_is_named(requirements: Path, environments, tmp_path) -> None:
-    (tmp_path / "python").write_text("#!/bin/sh\necho 'Error: No module named venv'; exit 1\n")
-    (tmp_path / "python").chmod(0o755)
-    settings = settings_for(requirements, tmp_path)
-    broken = InstallSettings(tmp_path / "python", requirements=requirements, packages=tmp_path, space=1)
-    with pytest.raises(environment.InstallFailed, match="cannot make virtual environments"):
-        install(environments, broken)
-    missing = InstallSettings(tmp_path / "nowhere", requirements=requirements, packages=tmp_path, space=1)
-    with pytest.raises(environment.InstallFailed, match="nowhere"):
-        install(environments, missing)
-    assert folders(environments) == [] and settings.needs_network is False
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of a Unix")
+def test_a_folder_that_cannot_be_written_is_named(requirements: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    environments = environment.EnvironmentFolder(tmp_path / "file" / "PartSAM")
+    with pytest.raises(environment.InstallFailed):
+        install(environments, settings_for(requirements, tmp_path))
+
+
+def test_a_broken_base_python_is_named(requirements: Path, environments, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_bytes(b"#!/bin/sh\nprintf '\\377\\376 nonsense'; exit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(environment.InstallFailed, match="does not work"):
+        install(environments, settings_for(requirements, tmp_path, base_python=broken))
+    assert made(environments) == []
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (
-            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-            "disk is full",
-        ),
-        (
-            "ERROR: No matching distribution found for torch==2.13.0",
-            "no package torch==2.13.0 for this Python",
-        ),
-        ("[WinError 206] The filename or extension is too long", "too long for Windows"),
-        ("OSError: [Errno 13] Permission denied: '/x'", "cannot be written to"),
-        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'", "certificate"),
-        ("ERROR: something new", "The installation failed: ERROR: something new"),
+        ("  cause: failed to write file: No space left on device (os error 28)", "disk is full"),
+        ("The filename or extension is too long. (os error 206)", "too long for Windows"),
+        ("  cause: failed to create directory: Permission denied (os error 13)", "cannot be written to"),
+        ("  cause: invalid peer certificate: UnknownIssuer", "certificate was not accepted"),
+        ("  cause: tunnel error: proxy authentication required", "name and a password"),
+        ("  cause: dns error", "could not be reached"),
+        ("  The process cannot access the file (os error 32)", "held by another program"),
+        ("  cause: Exec format error (os error 8)", "another kind of processor"),
+        ("  torch==2.13.0 has no wheels with a matching Python ABI tag", "Intel Macs"),
+        ("  (you're using glibc 2.17) GLIBC_2.28 not found", "too old for PyTorch"),
+        ("error: something new", "Setting up failed: error: something new"),
     ],
 )
-def test_what_pip_prints_becomes_a_next_step(line: str, reason: str) -> None:
-    assert reason in errors.explain_failure(["Collecting torch", line, "a last word"])
-
-
-def test_an_interrupted_build_is_never_used_and_later_removed(tmp_path: Path, environments) -> None:
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("x\n")
-    folder = environments.begin()
-    (folder / "bin").mkdir()
-    (folder / "bin" / "python").touch()
-    assert environments.python() is None  # Blender was killed here
-    environments.remove_unused()
-    assert folder.exists(), "another Blender may be at work in it"
-    long_ago = time.time() - 100_000
-    os.utime(folder / "unfinished", (long_ago, long_ago))
-    environments.remove_unused()
-    assert not folder.exists()
+def test_what_uv_prints_becomes_a_next_step(line: str, reason: str) -> None:
+    assert reason in faults.explain_failure(["Resolved 14 packages", line, "a last word"])
 
 
 @pytest.mark.parametrize(
@@ -248,54 +316,64 @@ def test_a_damaged_pointer_means_no_environment(environments, content: str) -> N
     assert environments.python() is None
 
 
-def test_pythons_are_found_and_judged(tmp_path: Path) -> None:
-    script = tmp_path / "python"
-    script.write_text("#!/bin/sh\necho 'no such thing' >&2\n")
-    script.chmod(0o755)
-    assert "no such thing" in environment.probe_python(script).problem
-    assert environment.probe_python(tmp_path / "nowhere").problem.startswith("it cannot be started")
-    script.write_text(f"#!/bin/sh\necho '{json.dumps([sys.executable, [3, 9, 1], 64, []])}'\n")
-    assert "3.11 to 3.13 is needed" in environment.probe_python(script).problem
-    script.write_text(f"#!/bin/sh\necho '{json.dumps(['', [3, 11, 0], 64, ['ensurepip']])}'\n")
-    assert "lacks the standard module ensurepip" in environment.probe_python(script).problem
-
-    candidates = environment.find_pythons(BASE)
-    assert BASE in [candidate.path for candidate in candidates if candidate.is_usable]
-    usable = [candidate.is_usable for candidate in candidates]
-    assert usable == sorted(usable, reverse=True)
-
-
-def test_the_check_reports_python_torch_device_and_memory() -> None:
-    report = environment.check_environment(BASE)
-    assert report.is_usable, report.problems
-    assert report.versions["torch"] and report.device
-    assert f"Python {sys.version.split()[0]}" in report.lines()
+def test_uv_is_copied_and_may_be_run(tmp_path: Path) -> None:
+    unpacked = tmp_path / "site-packages" / "uv-0.0.data" / "scripts" / UV.name
+    unpacked.parent.mkdir(parents=True)
+    unpacked.write_bytes(UV.read_bytes())
+    unpacked.chmod(0o644)  # as Blender leaves it
+    found = environment.find_uv(["", str(tmp_path / "nowhere"), str(tmp_path / "site-packages")])
+    assert found == unpacked
+    copy = load("environment.install").own_uv(found, tmp_path / "machine")
+    assert subprocess.run([copy, "--version"], capture_output=True, check=True).stdout.startswith(b"uv ")
+    assert environment.find_uv([str(tmp_path)]) is None
 
 
 def test_the_check_says_what_is_broken(tmp_path: Path) -> None:
-    report = environment.check_environment(BASE, modules=("json", "no_such_module"))
+    def check(path: Path, **options: object):
+        return environment.check_environment(environment.BackendPython(path), **options)
+
+    report = check(BASE, modules=("json", "no_such_module"), model=None)
     assert report.problems == (
         "no_such_module cannot be imported (ModuleNotFoundError: No module named 'no_such_module')",
     )
-    assert "there is no Python at" in environment.check_environment(tmp_path / "x").problems[0]
+    assert "there is no Python at" in check(tmp_path / "x").problems[0]
     script = tmp_path / "python"
-    script.write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
-    script.chmod(0o755)
-    assert "processor is too old" in environment.check_environment(script).problems[0]
+    for printed, expected in (
+        ("echo 'Illegal instruction' >&2; exit 132", "processor is too old"),
+        ("printf '\\377\\376\\n'", "it stopped with code 0"),
+        ("echo '[1]'", "it stopped with code 0"),
+        ("echo '{\"problems\": 3}'", "it stopped with code 0"),
+    ):
+        script.write_text(f"#!/bin/sh\n{printed}\n")
+        script.chmod(0o755)
+        assert expected in check(script).problems[0]
 
 
-def test_the_manual_way_is_the_same_installation() -> None:
-    settings = InstallSettings(BASE, compute=environment.Compute.CPU)
-    first, second = environment.manual_instructions(settings, Path("/some folder")).splitlines()
-    assert first.endswith("-m venv '/some folder'")
-    assert "-m pip install" in second and str(environment.REQUIREMENTS) in second
+def test_a_folder_of_unpacked_wheels_comes_after_the_pythons_own(tmp_path: Path) -> None:
+    """Other extensions unpack theirs there too: the interpreter's own numpy must win."""
+    for name in ("numpy.py", "partsam_tiny.py"):
+        (tmp_path / name).write_text("__version__ = 'of another extension'\n")
+    python = environment.BackendPython(BASE, tmp_path)
+    report = environment.check_environment(python, modules=("numpy", "partsam_tiny"), model=None)
+    assert report.is_usable
+    assert report.versions["numpy"] != report.versions["partsam_tiny"] == "of another extension"
 
 
-def test_the_requirements_are_what_the_tests_run_with() -> None:
-    """The pinned versions are the ones that everything here is tested against."""
-    from importlib.metadata import version
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of running processes that name `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+        if str(folder) in text:
+            found.append(text)
+    return found
 
-    lines = environment.REQUIREMENTS.read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    for name, pinned in pins.items():
-        assert version(name).split("+")[0] == pinned, name
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)

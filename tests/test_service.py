@@ -49,7 +49,7 @@ class Client:
     """A server process and the test's end of its pipes."""
 
     def __init__(self, *arguments: str, command: list[str] | None = None) -> None:
-        launcher = [sys.executable, "-I", "-u", str(ROOT / "backend" / "service" / "launcher.py")]
+        launcher = [sys.executable, "-I", "-u", str(ROOT / "backend" / "service" / "launcher.py"), "serve"]
         self.process = subprocess.Popen(
             [*(command or launcher), *arguments],
             cwd=ROOT,

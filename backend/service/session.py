@@ -59,6 +59,7 @@ class Session:
         self._parts: Recent[Parts] = Recent(PARTS_BUDGET, held_bytes)
         self._predictions: Recent[HeldPrediction] = Recent(PREDICTIONS_BUDGET, held_bytes)
         self._devices: dict[str, str] = {}  # as asked for ("auto"), as it was resolved
+        self._device_notice = ""  # why "auto" passed over a device; told once, with the first shape
         self._ids = itertools.count(1)
         self._handlers: dict[str, Callable[[Call], Reply]] = {
             "hello": self._hello,
@@ -96,10 +97,11 @@ class Session:
         import torch
 
         from .. import __version__
-        from ..devices import pick_device
+        from ..devices import choose_device, device_name
         from ..segmenter import available_models
 
-        device = pick_device()
+        device, self._device_notice = choose_device()
+        self._devices["auto"] = device
         free, total = device_memory(device)
         return Reply(
             {
@@ -108,7 +110,7 @@ class Session:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "device": device,
-                "device_name": _device_name(device),
+                "device_name": device_name(device),
                 "memory_free": free,
                 "memory_total": total,
                 "models": available_models(),
@@ -140,6 +142,9 @@ class Session:
             points = segmenter.config.points if sample is None else len(sample["points"])
             asked = Footprint(PROMPT_BATCH, points, segmenter.device)
             shape = HeldShape(shape_id, model, seed, mesh, sample, asked, asked)
+        if device == "auto" and self._device_notice:
+            call.notices.append(self._device_notice)
+            self._device_notice = ""
         started = time.monotonic()
         call.progress("encode", 0.0)
         encoded = self._within_memory(call, shape, lambda segmenter, encoded, batch: encoded, decodes=False)
@@ -402,12 +407,3 @@ def _labels_reply(parts: Parts, granularity: float, labels: NDArray, *, parts_id
         ({} if parts_id is None else {"parts": parts_id}) | {"part_count": len(confidence)},
         {"labels": labels.astype(np.int32, copy=False), "confidence": confidence},
     )
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    module = torch.get_device_module(device)
-    if hasattr(module, "get_device_name"):
-        return str(module.get_device_name())
-    return platform.processor() or platform.machine()

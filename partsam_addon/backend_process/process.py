@@ -20,6 +20,7 @@ from . import requests
 from .connection import Closed, Connection, Event, Unsendable
 from .crash import CrashReport, explain_exit
 from .job import BackendDied, Job, JobState, RequestFailed, Result
+from .launching import launcher_command
 from .log_file import BackendLog
 from .requests import Request
 
@@ -30,8 +31,6 @@ SHUTDOWN_GRACE_SECONDS = 2.0
 CLOSED_GRACE_SECONDS = 0.5
 POLL_SECONDS = 0.1
 
-LAUNCHER = Path(__file__).resolve().parents[2] / "backend" / "service" / "launcher.py"
-
 
 @dataclass(frozen=True)
 class BackendSettings:
@@ -39,11 +38,13 @@ class BackendSettings:
 
     python: the interpreter of the backend's environment (see `partsam_addon.environment`)
     working_folder: a folder of the user's for logs and compiled Python files; made if absent
+    packages: a folder of modules that `python` finds besides its own; None for none
     idle_release_seconds: give (video) memory back after so long without a request; 0 for never
     """
 
     python: Path
     working_folder: Path
+    packages: Path | None = None
     idle_release_seconds: float = 300.0
 
 
@@ -183,16 +184,14 @@ class BackendProcess:
         self._log.close()
 
     def _command(self) -> list[str]:
-        cache = self.settings.working_folder / "pycache"
-        return [
-            str(self.settings.python),
-            # Isolated: neither the user's packages nor PYTHON* variables. Compiled files go elsewhere,
-            # because the extension's folder may be read-only.
-            *("-I", "-u", "-X", f"pycache_prefix={cache}"),
-            str(LAUNCHER),
+        return launcher_command(
+            self.settings.python,
+            self.settings.packages,
+            "serve",
             f"--parent-pid={os.getpid()}",
             f"--idle-release={self.settings.idle_release_seconds}",
-        ]
+            compiled_files=self.settings.working_folder / "pycache",
+        )
 
     def _submit(
         self,

@@ -1,45 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks into an environment: does the backend run in it, and on what?"""
+"""Looks into a Python: does the backend run in it, and on what? It is asked to examine itself."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ..backend_process.connection import child_environment
+from ..backend_process.launching import launcher_command
+from .faults import hinted
+from .interpreter import BackendPython
 
-REQUIRED_MODULES = ("numpy", "scipy", "torch", "safetensors", "maxflow")
-CHECK_SECONDS = 120.0
-PROBE_SCRIPT = Path(__file__).resolve().parents[2] / "backend" / "service" / "probe.py"
-
-HINTS = {
-    "WinError 126": "a DLL is missing: install the Microsoft Visual C++ Redistributable",
-    "WinError 1114": "a DLL failed to start: install the Microsoft Visual C++ Redistributable",
-    "GLIBC": "this Linux is too old for the installed package",
-    "Illegal instruction": "this processor is too old for the installed package",
-}
+CHECK_SECONDS = 300.0
+TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
 class EnvironmentReport:
-    """What `check_environment` found.
+    """What `check_environment` found; the fields are those of the backend's `Examination`.
 
     problems: sentences for the user; empty if the backend can run
-    python, versions: of the interpreter and of the modules that were asked for
-    device: the torch device that "auto" means; device_name, memory_free, memory_total (bytes): of it
     """
 
     interpreter: Path
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     python: str = ""
+    executable: str = ""
+    system: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     device_name: str = ""
     memory_free: int | None = None
     memory_total: int | None = None
+    model: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    agreement: float | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -52,42 +51,59 @@ class EnvironmentReport:
         if self.device:
             facts.append(f"Device: {self.device} ({self.device_name})")
         if self.memory_free is not None and self.memory_total is not None:
-            facts.append(
-                f"Video memory: {self.memory_free / 2**30:.1f} of {self.memory_total / 2**30:.1f} GB free"
-            )
+            free, total = self.memory_free / 2**30, self.memory_total / 2**30
+            facts.append(f"Memory: {free:.1f} of {total:.1f} GB free")
+        if self.seconds:
+            facts.append(", ".join(f"{stage} {spent:.1f} s" for stage, spent in self.seconds.items()))
+        if self.agreement is not None:
+            facts.append(f"Same part on the CPU: {self.agreement:.0%} of the area")
+        facts += [f"Notice: {notice}" for notice in self.notices]
         return facts + [f"Problem: {problem}" for problem in self.problems]
 
 
 def check_environment(
-    interpreter: Path, *, modules: Sequence[str] = REQUIRED_MODULES, timeout: float = CHECK_SECONDS
+    python: BackendPython,
+    *,
+    modules: Sequence[str] | None = None,
+    model: str | None = "small",
+    device: str = "auto",
+    timeout: float = CHECK_SECONDS,
 ) -> EnvironmentReport:
-    """Import `modules` in a process of `interpreter` and try its device. Takes seconds: use a `Task`."""
-    if not interpreter.is_file():
-        return EnvironmentReport(interpreter, (f"there is no Python at {interpreter}",))
+    """Have `python` import what the backend needs and run `model` once. Takes seconds: use a `Task`.
+
+    modules: names to import instead of the usual ones; model: name or file, None to run none
+    """
+    if not python.path.is_file():
+        return EnvironmentReport(python.path, (f"there is no Python at {python.path}",))
+    words = ["doctor", "--json", f"--device={device}"]
+    words += ["--no-model"] if model is None else [f"--model={model}"]
+    words += ["--modules", *modules] if modules is not None else []
     try:
         run = subprocess.run(
-            [str(interpreter), "-I", "-B", str(PROBE_SCRIPT), *modules],
+            launcher_command(python.path, python.packages, *words),
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=timeout,
             env=child_environment(),
             stdin=subprocess.DEVNULL,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except subprocess.TimeoutExpired:
-        return EnvironmentReport(interpreter, (f"it did not answer within {timeout:.0f} seconds",))
+        return EnvironmentReport(python.path, (f"it did not answer within {timeout:.0f} seconds",))
     except OSError as error:
-        return EnvironmentReport(interpreter, (f"it cannot be started: {error.strerror}",))
+        return EnvironmentReport(python.path, (hinted(f"it cannot be started: {error.strerror}"),))
+    return _read_answer(python.path, run.returncode, run.stdout, run.stderr)
+
+
+def _read_answer(path: Path, code: int, output: bytes, errors: bytes) -> EnvironmentReport:
+    """A Python that is broken, or is none, may print anything."""
+    known = {part.name for part in fields(EnvironmentReport)} - {"interpreter"}
     try:
-        found = json.loads(run.stdout)
-    except ValueError:
-        last = (run.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        return EnvironmentReport(interpreter, (_hinted(f"it stopped with code {run.returncode}: {last}"),))
-    found["problems"] = tuple(map(_hinted, found["problems"]))
-    return EnvironmentReport(interpreter, **found)
-
-
-def _hinted(problem: str) -> str:
-    hints = [hint for sign, hint in HINTS.items() if sign in problem]
-    return "; ".join([problem, *hints])
+        found = json.loads(output.decode("utf-8", errors="replace"))
+        values = {name: value for name, value in found.items() if name in known}
+        values["problems"] = tuple(map(hinted, values["problems"]))
+        values["notices"] = tuple(map(hinted, values["notices"]))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        printed = errors.decode("utf-8", errors="replace").strip().splitlines()
+        last = (printed or ["it printed nothing"])[-1]
+        return EnvironmentReport(path, (hinted(f"it stopped with code {code}: {last}"),))
+    return EnvironmentReport(path, **values)

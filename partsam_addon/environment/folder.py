@@ -3,30 +3,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
 import sys
-import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from ...backend.errors import PartSAMError
 
 logger = logging.getLogger(__name__)
 
 POINTER = "environment.json"
-UNFINISHED = "unfinished"
-STALE_SECONDS = 24 * 3600.0
+LOCK = "install.lock"
+ENVIRONMENTS = "env-*"
+TOOLS = ("uv", "cache", "python")
+"""Folders beside the environments: the uv program, its cache, the Python that it manages."""
 
 
 @dataclass(frozen=True)
 class EnvironmentFolder:
-    """Environments under `root`, a folder of the user's that survives updates of the add-on.
+    """Environments under `root`, a folder of the user's that survives updates of the add-on and of Blender.
 
     A virtual environment cannot be moved after it was made, so a new one is built under a name of its own
-    and comes into use by one atomic write of the pointer. An unfinished one is never pointed at.
+    and comes into use by one atomic write of the pointer. What the pointer does not name is not in use,
+    whatever it looks like. Only the holder of the lock makes, removes and points.
     """
 
     root: Path
@@ -39,45 +46,56 @@ class EnvironmentFolder:
         python = interpreter_of(self.root / name)
         return python if python.is_file() else None
 
+    def torch_build(self) -> str:
+        """Which build of torch the environment in use has, by uv's name; "" for the usual one."""
+        return str(self._pointer().get("torch", ""))
+
     def is_current(self, requirements: Path) -> bool:
         """Whether the environment in use was made from just these requirements."""
         return self.python() is not None and self._pointer().get("requirements") == fingerprint(requirements)
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one to change anything here. Raises PartSAMError where another Blender is, OSError.
+
+        The system gives the lock back when a process ends, in whatever way.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / LOCK).open("a+b") as file:
+            if not _try_lock(file):
+                raise PartSAMError("Another Blender is setting up PartSAM; wait until it is done")
+            yield
+
     def begin(self) -> Path:
-        """Make the folder for a new environment, marked unfinished. Raises OSError."""
+        """Make the folder for a new environment. Raises OSError."""
         folder = self.root / f"env-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
-        (folder / UNFINISHED).touch()
         return folder
 
-    def activate(self, folder: Path, requirements: Path) -> None:
+    def activate(self, folder: Path, requirements: Path, *, torch: str = "") -> None:
         """Bring a finished environment into use. Raises OSError, and then the old one stays in use."""
-        entry = {"folder": folder.name, "requirements": fingerprint(requirements)}
-        partial = self.root / f"{POINTER}.{os.getpid()}.partial"
+        entry = {"folder": folder.name, "requirements": fingerprint(requirements), "torch": torch}
+        partial = self.root / f"{POINTER}.partial"
         try:
-            partial.write_text(json.dumps(entry), encoding="utf-8")
-            (folder / UNFINISHED).unlink(missing_ok=True)
+            with partial.open("w", encoding="utf-8") as file:
+                json.dump(entry, file)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(self.root / POINTER)
         finally:
             partial.unlink(missing_ok=True)
 
-    def discard(self, folder: Path) -> None:
-        """Remove a folder that `begin` made."""
-        _remove(folder)
-
     def remove_unused(self) -> None:
-        """Remove environments that are not in use, except one that another Blender may be building."""
+        """Remove all environments but the one in use: what an interrupted installation left, and old ones."""
         in_use = self._pointer().get("folder")
-        for folder in self.root.glob("env-*"):
-            marker = folder / UNFINISHED
-            building = marker.exists() and time.time() - marker.stat().st_mtime < STALE_SECONDS
-            if folder.name != in_use and not building:
+        for folder in self.root.glob(ENVIRONMENTS):
+            if folder.name != in_use:
                 _remove(folder)
 
     def remove_all(self) -> None:
-        """Remove the environment in use and all others."""
+        """Remove everything that setting up made."""
         (self.root / POINTER).unlink(missing_ok=True)
-        for folder in self.root.glob("env-*"):
+        for folder in (*self.root.glob(ENVIRONMENTS), *(self.root / name for name in TOOLS)):
             _remove(folder)
 
     def _pointer(self) -> dict[str, object]:
@@ -98,6 +116,21 @@ def fingerprint(requirements: Path) -> str:
     """Hash of what a requirements file asks for, comments aside."""
     lines = (line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines())
     return hashlib.sha256("\n".join(filter(None, lines)).encode()).hexdigest()
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _remove(folder: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the backend's environment: virtual environment, pinned packages, check; then it comes into use.
+"""Makes the backend's environment with uv: virtual environment, locked packages, a trial; then it is used.
 
 Nothing is installed into Blender's Python, nothing needs administrator rights or a compiler, and nothing is
 downloaded unless the caller says that the user allows it.
@@ -7,128 +7,105 @@ downloaded unless the caller says that the user allows it.
 
 from __future__ import annotations
 
-import enum
-import shlex
+import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .check import REQUIRED_MODULES, EnvironmentReport, check_environment
+from .check import EnvironmentReport, check_environment
+from .faults import TRANSIENT, InstallFailed, explain_failure
 from .folder import EnvironmentFolder, interpreter_of
-from .install_errors import InstallFailed, explain_failure
+from .graphics import TorchPlan
+from .interpreter import BackendPython
 from .running import run_step
-from .task import Progress, Task
+from .task import Progress
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "backend" / "requirements.txt"
-TORCH_INDEX = "https://download.pytorch.org/whl"
-GIGABYTE = 2**30
-PIP_OPTIONS = (
-    *("--no-input", "--disable-pip-version-check", "--progress-bar=off"),
-    *("--no-cache-dir", "--no-compile"),  # a cache would double the disk space; compiling takes half a minute
-)
-
-
-class Compute(enum.Enum):
-    """Which build of torch to install. Macs have one build for all, which can use their GPU."""
-
-    AUTO = "auto"
-    NVIDIA = "nvidia"
-    CPU = "cpu"
-
-    def resolved(self) -> Compute:
-        """AUTO decided for this machine: NVIDIA where its driver is installed."""
-        if self is not Compute.AUTO:
-            return self
-        has_driver = sys.platform != "darwin" and shutil.which("nvidia-smi") is not None
-        return Compute.NVIDIA if has_driver else Compute.CPU
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "backend" / "requirements.lock"
+PYTHON = "3.11"
+"""What the environment is made with where it can be chosen: the version that everything is tested with."""
+PYTHON_RANGE = ">=3.11,<3.14"
+TRIES = 3
+RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class InstallSettings:
     """What to install, and from where.
 
-    base_python: an interpreter that `find_pythons` calls usable
-    compute: which torch
-    requirements: pip requirements file
-    packages: a folder of wheels to use instead of the network (an installation without internet)
-    modules: what must be importable before the environment is put to use
-    space: bytes of disk that the download and the environment take together; None for an estimate
+    uv: the uv program as Blender unpacked it
+    torch: which build
+    blender_python: to make the environment from where no other Python can be had
+    requirements: uv requirements file, with hashes for what comes from the network
+    packages: a folder of wheels to use instead (an installation without internet), as pip fetches them for
+        the .txt file beside `requirements`
+    modules, model: what must be importable and what must run before the environment is put to use
+    base_python: an interpreter to make the environment from; None finds one
     """
 
-    base_python: Path
-    compute: Compute = Compute.AUTO
+    uv: Path
+    torch: TorchPlan
+    blender_python: Path = field(default_factory=lambda: Path(sys.executable))
     requirements: Path = REQUIREMENTS
     packages: Path | None = None
-    modules: tuple[str, ...] = REQUIRED_MODULES
-    space: int | None = None
+    modules: tuple[str, ...] | None = None
+    model: str | None = "small"
+    base_python: Path | None = None
 
     @property
     def needs_network(self) -> bool:
         return self.packages is None
 
-    def needed_bytes(self) -> int:
-        """`space`, or what torch and the rest take, roughly."""
-        if self.space is not None:
-            return self.space
-        nvidia = self.compute.resolved() is Compute.NVIDIA
-        return (12 if nvidia else 3) * GIGABYTE
-
     def pip_arguments(self) -> list[str]:
-        """Arguments of `pip install`, for this machine."""
-        arguments = ["--only-binary=:all:", "-r", str(self.requirements)]
+        """Arguments of `uv pip install`."""
+        arguments = ["--only-binary=:all:", "-r"]
         if self.packages is not None:
-            return [*arguments, "--no-index", "--find-links", str(self.packages)]
-        nvidia = self.compute.resolved() is Compute.NVIDIA
-        # PyPI's own torch is the right one for Linux with an NVIDIA card and for Macs. The builds of the
-        # extra index have versions such as 2.13.0+cpu, which pip prefers over the plain 2.13.0.
-        if sys.platform == "win32" and nvidia:
-            return [*arguments, "--extra-index-url", f"{TORCH_INDEX}/cu130"]
-        if sys.platform == "linux" and not nvidia:
-            return [*arguments, "--extra-index-url", f"{TORCH_INDEX}/cpu"]
-        return arguments
-
-
-def start_install(
-    environments: EnvironmentFolder, settings: InstallSettings, *, online_access: bool
-) -> Task[EnvironmentReport]:
-    """Install in the background; the task's result is the report on the new environment.
-
-    online_access: whether the user lets Blender use the network (`bpy.app.online_access`)
-    The task raises InstallFailed, or Cancelled. Unless it succeeds, the environment in use stays as it was.
-    """
-    return Task(lambda progress: install(environments, settings, progress, online_access=online_access))
+            pinned = self.requirements.with_suffix(".txt")
+            return [*arguments, str(pinned), "--no-index", "--find-links", str(self.packages)]
+        return [
+            *arguments,
+            str(self.requirements),
+            *([f"--torch-backend={self.torch.build}"] if self.torch.build else []),
+        ]
 
 
 def install(
     environments: EnvironmentFolder, settings: InstallSettings, progress: Progress, *, online_access: bool
 ) -> EnvironmentReport:
-    """As `start_install`, in this thread."""
+    """Make an environment, try it and bring it into use; the report on it. Takes minutes: use a `Task`.
+
+    online_access: whether the user lets Blender use the network (`bpy.app.online_access`)
+    Raises InstallFailed or Cancelled, and then the environment in use stays as it was.
+    """
     if settings.needs_network and not online_access:
         raise InstallFailed(
-            "Installing needs the internet, and Blender's online access is off. Switch it on in Preferences "
-            "> System > Network, or make the environment by hand (see the instructions) and choose it."
+            "Setting up needs the internet, and Blender's online access is off. Switch it on in Preferences "
+            "> System > Network, or choose an offline folder of wheels."
         )
     try:
-        progress.begin("Preparing", 0.0)
-        environments.root.mkdir(parents=True, exist_ok=True)
-        environments.remove_unused()
-        _check_space(environments.root, settings.needed_bytes())
-        report = _build_and_activate(environments, settings, progress)
-        environments.remove_unused()  # the one before
+        with environments.lock():
+            progress.begin("Preparing", 0.0)
+            environments.remove_unused()
+            _check_space(environments.root, settings.torch.disk)
+            report = _build_and_activate(environments, settings, progress)
+            environments.remove_unused()  # the one before
     except OSError as error:
         raise InstallFailed(explain_failure([str(error)]), lines=progress.lines) from error
     progress.begin("Done", 1.0)
     return report
 
 
-def manual_instructions(settings: InstallSettings, folder: Path) -> str:
-    """The commands that do the same by hand, one a line."""
-    python = interpreter_of(folder)
-    pip = _command_line([str(python), "-m", "pip", "install", *settings.pip_arguments()])
-    return "\n".join([_command_line([str(settings.base_python), "-m", "venv", str(folder)]), pip])
+def own_uv(source: Path, root: Path) -> Path:
+    """Our copy of the uv program, which may be run: Blender unpacks it without that right. Raises OSError."""
+    copy = root / "uv" / source.name
+    if not copy.is_file() or copy.stat().st_size != source.stat().st_size:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        partial = copy.with_suffix(".partial")
+        shutil.copyfile(source, partial)
+        partial.chmod(0o755)
+        partial.replace(copy)
+    return copy
 
 
 def _build_and_activate(
@@ -136,50 +113,99 @@ def _build_and_activate(
 ) -> EnvironmentReport:
     folder = environments.begin()
     try:
-        report = _build(folder, settings, progress)
-        environments.activate(folder, settings.requirements)
+        report = _Builder(environments.root, settings, progress).build(folder)
+        progress.check()
+        environments.activate(folder, settings.requirements, torch=settings.torch.build)
     except BaseException:
-        environments.discard(folder)
+        environments.remove_unused()
         raise
     return report
 
 
-def _build(folder: Path, settings: InstallSettings, progress: Progress) -> EnvironmentReport:
-    progress.begin("Making a virtual environment", 0.02)
-    run_step([str(settings.base_python), "-I", "-m", "venv", str(folder)], progress)
-    python = interpreter_of(folder)
-    progress.begin("Installing packages (this can take several minutes)", 0.05)
-    scratch = folder / "tmp"
-    scratch.mkdir()
-    run_step(
-        [str(python), "-I", "-m", "pip", "install", *PIP_OPTIONS, *settings.pip_arguments()],
-        progress,
-        watched=folder,
-        # pip unpacks what it downloads into the temporary folder; here it is on the disk that was
-        # checked for space, counts as progress, and goes with the rest.
-        environment={"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)},
-        expected_bytes=settings.needed_bytes(),
-        fractions=(0.05, 0.9),
-    )
-    shutil.rmtree(scratch, ignore_errors=True)
-    progress.begin("Checking", 0.92)
-    report = check_environment(python, modules=settings.modules)
-    progress.check()
-    if not report.is_usable:
-        raise InstallFailed(
-            f"The packages were installed but do not work: {'; '.join(report.problems)}", lines=progress.lines
+class _Builder:
+    """The steps of one installation."""
+
+    def __init__(self, root: Path, settings: InstallSettings, progress: Progress) -> None:
+        self._root = root
+        self._settings = settings
+        self._progress = progress
+        self._uv = own_uv(settings.uv, root)
+
+    def build(self, folder: Path) -> EnvironmentReport:
+        base = self._settings.base_python or self._find_python()
+        self._progress.begin("Making an environment", 0.05)
+        self._run("venv", "--allow-existing", f"--python={base}", str(folder))
+        python = interpreter_of(folder)
+        self._progress.begin("Downloading and installing PyTorch (minutes)", 0.1)
+        self._install(python)
+        self._progress.begin("Trying it", 0.92)
+        report = check_environment(
+            BackendPython(python), modules=self._settings.modules, model=self._settings.model
         )
-    return report
+        self._progress.lines.extend(report.lines())
+        if not report.is_usable:
+            raise InstallFailed(
+                f"It was installed but does not work: {'; '.join(report.problems)}",
+                lines=self._progress.lines,
+            )
+        return report
+
+    def _find_python(self) -> str:
+        """A Python that stays when Blender is removed: uv's own, else the system's; else Blender's."""
+        self._progress.begin("Looking for Python", 0.02)
+        if self._settings.needs_network:
+            try:
+                self._run("python", "install", PYTHON)
+                return self._run("python", "find", "--managed-python", PYTHON)[-1]
+            except InstallFailed as error:
+                self._progress.lines.append(f"No Python of its own: {error}")
+        try:
+            return self._run("python", "find", "--system", "--no-python-downloads", PYTHON_RANGE)[-1]
+        except InstallFailed:
+            return str(self._settings.blender_python)
+
+    def _install(self, python: Path) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                self._run(
+                    *("pip", "install", f"--python={python}", *self._settings.pip_arguments()),
+                    watched=self._root,
+                    expected_bytes=self._settings.torch.disk,
+                    fractions=(0.1, 0.9),
+                )
+                return
+            except InstallFailed as error:
+                if attempt == TRIES or not TRANSIENT.search("\n".join(error.lines[-40:])):
+                    raise
+                self._progress.lines.append("A file is held by another program; trying again")
+                time.sleep(RETRY_SECONDS)
+
+    def _run(
+        self,
+        *words: str,
+        watched: Path | None = None,
+        expected_bytes: int = 0,
+        fractions: tuple[float, float] = (0.0, 1.0),
+    ) -> list[str]:
+        return run_step(
+            [str(self._uv), "--no-progress", "--color=never", *words],
+            self._progress,
+            environment={
+                "UV_CACHE_DIR": str(self._root / "cache"),
+                "UV_PYTHON_INSTALL_DIR": str(self._root / "python"),
+                "UV_SYSTEM_CERTS": "true",  # of a company's proxy, for one
+                "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "60"),
+            },
+            watched=watched,
+            expected_bytes=expected_bytes,
+            fractions=fractions,
+        )
 
 
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InstallFailed(
-            f"Not enough disk space: about {needed / GIGABYTE:.1f} GB are needed in {folder}, "
-            f"and {free / GIGABYTE:.1f} GB are free."
+            f"Not enough disk space: about {needed / 1e9:.1f} GB are needed in {folder}, "
+            f"and {free / 1e9:.1f} GB are free."
         )
-
-
-def _command_line(words: Sequence[str]) -> str:
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

@@ -13,18 +13,23 @@ import time
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from ...backend.errors import Cancelled
 from ..backend_process.connection import child_environment
-from .install_errors import InstallFailed, explain_failure
+from .faults import InstallFailed, explain_failure
 from .task import Progress
 
 POLL_SECONDS = 0.1
 SIZE_SECONDS = 2.0
 
-# Settings of the user's pip that would put the packages elsewhere. Mirrors and proxies stay in force.
-PIP_DIVERSIONS = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_DRY_RUN"}
+SUPERVISOR = Path(__file__).with_name("supervise.py")
+
+# What would make uv put things elsewhere. The user's mirrors, proxies and certificates stay in force.
+DIVERSIONS = {
+    *("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES"),
+    *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_PROJECT_ENVIRONMENT", "UV_TORCH_BACKEND", "UV_LINK_MODE"),
+}
 
 
 def run_step(
@@ -35,18 +40,21 @@ def run_step(
     watched: Path | None = None,
     expected_bytes: int = 0,
     fractions: tuple[float, float] = (0.0, 1.0),
-) -> None:
-    """Run `command` to its end. Raises InstallFailed if it fails, Cancelled (after killing it) if asked to.
+) -> list[str]:
+    """Run `command` to its end; what it printed. Raises InstallFailed if it fails, Cancelled if told to.
+
+    However this ends, the program has ended, too.
 
     watched, expected_bytes: a folder whose growth to so many bytes moves the progress through `fractions`
     """
-    variables = {k: v for k, v in child_environment().items() if k.upper() not in PIP_DIVERSIONS}
+    variables = {k: v for k, v in child_environment().items() if k.upper() not in DIVERSIONS}
     process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-I", str(SUPERVISOR), *command],
+        stdin=subprocess.PIPE,  # held open: the supervisor ends the program when we are gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
         errors="replace",
         env={**variables, **(environment or {})},
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
@@ -63,8 +71,10 @@ def run_step(
     finally:
         process.wait()
         reader.join()
+        cast(IO[str], process.stdin).close()
     if process.returncode != 0:
         raise InstallFailed(explain_failure(printed), lines=progress.lines)
+    return printed
 
 
 def folder_bytes(folder: Path) -> int:

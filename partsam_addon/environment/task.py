@@ -64,6 +64,10 @@ class Task(Generic[Value]):
         """Ask to stop; `result` then raises Cancelled."""
         self.progress.cancel()
 
+    def join(self, timeout: float) -> None:
+        """Wait for the end, whatever it is, for at most `timeout` seconds."""
+        self._thread.join(timeout)
+
     def wait(self, timeout: float | None = None) -> Value:
         """Wait for the end and return `result`. Raises TimeoutError."""
         self._thread.join(timeout)

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
-from bpy.props import EnumProperty
+from bpy.props import BoolProperty, StringProperty
 
 from ...backend.errors import PartSAMError
 from ..constants import EXTENSION
-from ..environment import Compute
+from ..environment import plan_for_this_machine
 from ..session import get_session
+from ..session.choices import environment_folder, preferences
+from ..session.report import report_text
 from .reporting import reports_errors
 
 
@@ -56,47 +60,93 @@ class PARTSAM_OT_dismiss(bpy.types.Operator):
 
 
 class PARTSAM_OT_set_up(bpy.types.Operator):
-    """Make a Python environment with PyTorch for PartSAM, outside of Blender's own. Downloads once"""
+    """Make a Python environment with PyTorch for PartSAM, outside of Blender's own, once for this machine"""
 
     bl_idname = "partsam.set_up"
     bl_label = "Set Up"
 
-    compute: EnumProperty(
-        name="PyTorch",
-        description="Which build of PyTorch to download",
-        items=(
-            ("AUTO", "Automatic", "For the graphics processor where its driver is installed"),
-            ("NVIDIA", "NVIDIA", "For NVIDIA graphics processors; about 3 GB to download"),
-            ("CPU", "Processor", "Without support for graphics processors; about 0.3 GB to download"),
-        ),
-        default="AUTO",
+    cpu_only: BoolProperty(
+        name="CPU Only", description="Without support for graphics cards; a much smaller download"
     )
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        if not bpy.app.online_access:
+        can = bpy.app.online_access or bool(preferences().wheels_folder)
+        if not can:
             cls.poll_message_set(
                 "Online access is off. Allow it in Preferences > System > Network, "
-                "or choose a Python that has PyTorch"
+                "or choose an offline folder of wheels"
             )
-        return bpy.app.online_access
+        return can
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        self._plans = {cpu_only: plan_for_this_machine(cpu_only=cpu_only) for cpu_only in (False, True)}
         return context.window_manager.invoke_props_dialog(
-            self, width=420, title="Set Up PartSAM's Environment", confirm_text="Download and Set Up"
+            self, width=480, title="Set Up PartSAM's Environment", confirm_text="Download and Set Up"
         )
 
     def draw(self, _context: bpy.types.Context) -> None:
         column = self.layout.column()
-        column.label(text="PyTorch is downloaded from pypi.org and pytorch.org", icon="URL")
-        column.label(text="into a folder of PartSAM's own. Blender is not changed.", icon="BLANK1")
-        column.separator()
-        column.use_property_split = True
-        column.prop(self, "compute")
+        for line in self._plans[self.cpu_only].lines():
+            column.label(text=line)
+        column.label(text="It comes from pypi.org and pytorch.org, into a folder of PartSAM's own:")
+        column.label(text=str(environment_folder().root), icon="FILE_FOLDER")
+        column.prop(self, "cpu_only")
 
     @reports_errors
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        get_session().setup.start_install(Compute[self.compute])
+        get_session().setup.start_install(plan_for_this_machine(cpu_only=self.cpu_only))
+        return {"FINISHED"}
+
+
+class PARTSAM_OT_remove_environment(bpy.types.Operator):
+    """Remove the environment that Set Up made, for all versions of Blender on this machine"""
+
+    bl_idname = "partsam.remove_environment"
+    bl_label = "Remove Environment"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    @reports_errors
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session = get_session()
+        session.abandon("The environment was removed; the running work was dropped")
+        session.close_backend()
+        session.setup.remove()
+        return {"FINISHED"}
+
+
+class PARTSAM_OT_import_model(bpy.types.Operator):
+    """Try a .safetensors file as PartSAM's network, keep a copy of it and use that"""
+
+    bl_idname = "partsam.import_model"
+    bl_label = "Import Model"
+
+    filepath: StringProperty(name="File", description="The weights", subtype="FILE_PATH")
+    filter_glob: StringProperty(
+        name="Filter", description="What is shown", default="*.safetensors", options={"HIDDEN"}
+    )
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reports_errors
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        get_session().setup.start_import(Path(self.filepath))
+        return {"FINISHED"}
+
+
+class PARTSAM_OT_copy_report(bpy.types.Operator):
+    """Copy what is known about the backend, for a bug report"""
+
+    bl_idname = "partsam.copy_report"
+    bl_label = "Copy Report"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.window_manager.clipboard = report_text(get_session())
+        self.report({"INFO"}, "The report is on the clipboard")
         return {"FINISHED"}
 
 
@@ -140,6 +190,9 @@ classes = (
     PARTSAM_OT_open_log,
     PARTSAM_OT_dismiss,
     PARTSAM_OT_set_up,
+    PARTSAM_OT_remove_environment,
+    PARTSAM_OT_import_model,
+    PARTSAM_OT_copy_report,
     PARTSAM_OT_check,
     PARTSAM_OT_cancel_setup,
     PARTSAM_OT_open_preferences,

@@ -11,12 +11,12 @@ import bpy
 
 from ...backend.errors import PartSAMError
 from ..constants import EXTENSION, EXTENSION_FOLDER, MODEL_VARIABLE, PYTHON_VARIABLE
-from ..environment import EnvironmentFolder
+from ..environment import BackendPython, EnvironmentFolder, blenders_own, machine_folder
 
 BUNDLED_MODEL = "small"
 NO_ENVIRONMENT = (
-    "PartSAM needs a Python environment with PyTorch; open the preferences and press Set Up, "
-    "or choose an existing Python"
+    "This zip of PartSAM comes without PyTorch: press Set Up, choose an existing Python in the preferences, "
+    "or install the full zip"
 )
 
 
@@ -24,13 +24,13 @@ NO_ENVIRONMENT = (
 class Choices:
     """What the user chose.
 
-    python: the backend's interpreter
+    python: what runs the backend
     model: name of a bundled model, or a weights file
     device: "auto", or one of the backend's device names
     idle_release_seconds: after so long without work the backend gives memory back; 0 for never
     """
 
-    python: Path
+    python: BackendPython
     model: str
     device: str
     idle_release_seconds: float
@@ -42,21 +42,29 @@ def preferences() -> bpy.types.AddonPreferences:
 
 
 def working_folder() -> Path:
-    """The add-on's writable folder, which survives updates: logs, temporary files, the environment."""
+    """The add-on's writable folder, which survives updates: logs, temporary files."""
     return Path(bpy.utils.extension_path_user(EXTENSION, path="", create=True))
 
 
 def environment_folder() -> EnvironmentFolder:
-    """Where Set Up makes environments."""
-    return EnvironmentFolder(working_folder() / "environments")
+    """Where Set Up makes environments, for all versions of Blender on this machine."""
+    return EnvironmentFolder(Path(machine_folder()))
 
 
-def chosen_python() -> Path | None:
-    """The backend's interpreter, or None where none was chosen or set up yet."""
+def models_folder() -> Path:
+    """Where imported models are kept: beside the environments, so that they survive updates."""
+    return environment_folder().root.parent / "models"
+
+
+def chosen_python() -> BackendPython | None:
+    """What runs the backend: what the user named, what Set Up made, or Blender's own Python with the wheels
+    of the full zip. None where there is none of these.
+    """
     named = os.environ.get(PYTHON_VARIABLE) or preferences().python_path
     if named:
-        return Path(bpy.path.abspath(named))
-    return environment_folder().python()
+        return BackendPython(Path(bpy.path.abspath(named)))
+    made = environment_folder().python()
+    return blenders_own() if made is None else BackendPython(made)
 
 
 def chosen_model() -> str:

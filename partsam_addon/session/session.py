@@ -94,7 +94,8 @@ class Session:
         self.choices = choices
         if self.backend is None:
             settings = BackendSettings(
-                python=choices.python,
+                python=choices.python.path,
+                packages=choices.python.packages,
                 working_folder=working_folder(),
                 idle_release_seconds=choices.idle_release_seconds,
             )
@@ -222,7 +223,7 @@ class Session:
     def close(self) -> None:
         """End everything that runs."""
         self.abandon("PartSAM was disabled; the running work was dropped")
-        self.setup.cancel()
+        self.setup.close()
         self._watchers.clear()
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)

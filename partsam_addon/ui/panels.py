@@ -12,6 +12,7 @@ from ..constants import LIVE_REFINE_FACES
 from ..parts import active_part, driven_level, has_parts
 from ..session import Session, get_session
 from ..session.choices import chosen_python
+from .preferences_layout import draw_failure, origin_line
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
 
@@ -139,14 +140,14 @@ def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
         row.progress(factor=progress.fraction, text=progress.step or session.setup.title, type="BAR")
         row.operator("partsam.cancel_setup", text="", icon="CANCEL")
         return
-    draw_text(box, "PartSAM computes in a Python of its own, which has PyTorch.", icon="INFO")
+    draw_text(box, origin_line(), icon="INFO")
     draw_online_access(box)
     column = box.column(align=True)
     column.scale_y = 1.3
     column.operator("partsam.set_up", icon="IMPORT")
     column.operator("partsam.open_preferences", text="Choose Existing Python", icon="PREFERENCES")
     if session.setup.problem:
-        draw_text(box, session.setup.problem, icon="ERROR")
+        draw_failure(session.setup, box)
 
 
 def draw_click_hints(layout: bpy.types.UILayout) -> None:
@@ -182,6 +183,7 @@ def draw_backend(layout: bpy.types.UILayout, session: Session) -> None:
     row.label(text=text)
     row.operator("partsam.restart_backend", text="", icon="FILE_REFRESH")
     row.operator("partsam.open_log", text="", icon="TEXT")
+    row.operator("partsam.copy_report", text="", icon="COPYDOWN")
     row.operator("partsam.open_preferences", text="", icon="PREFERENCES")
 
 
@@ -202,6 +204,7 @@ def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:
     if problem.restart:
         row.operator("partsam.restart_backend", icon="FILE_REFRESH")
         row.operator("partsam.open_log", text="", icon="TEXT")
+        row.operator("partsam.copy_report", text="", icon="COPYDOWN")
         row.operator("partsam.dismiss", text="", icon="X")
     else:
         row.operator("partsam.dismiss", text="Close", icon="X")

@@ -21,6 +21,7 @@ PACKAGE = "bl_ext.user_default.partsam"
 
 _resources = Path(tempfile.mkdtemp(prefix="partsam-blender-"))
 os.environ["BLENDER_USER_RESOURCES"] = str(_resources)
+os.environ["PARTSAM_FOLDER"] = str(_resources / "machine")  # not this machine's own environments and models
 (_resources / "extensions" / "user_default").mkdir(parents=True)
 (_resources / "extensions" / "user_default" / "partsam").symlink_to(ROOT, target_is_directory=True)
 

@@ -87,7 +87,7 @@ def test_manifest_follows_blenders_rules():
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
     texts = [manifest["tagline"], *manifest["permissions"].values()]
     assert all(len(text) <= 64 and text[-1].isalnum() for text in texts)
-    assert set(manifest["permissions"]) == {"files", "network"}
+    assert set(manifest["permissions"]) == {"files", "network", "clipboard"}
 
 
 def test_without_an_environment_the_message_says_what_to_do(monkeypatch):

@@ -47,8 +47,8 @@ def blender(*arguments: str | Path, environment: dict[str, str], seconds: int) -
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A profile of Blender's in which the built zip is installed and enabled."""
-    zips = sorted((ROOT / "build").glob("partsam-*.zip"))
-    assert zips, "build the extension first: python dev.py build"
+    zips = sorted((ROOT / "build").glob("partsam-*[0-9].zip"))
+    assert zips, "build the extension first: python dev.py build --plain"
     profile = tmp_path_factory.mktemp("profile")
     blender(
         *("--command", "extension", "install-file", "-r", "user_default", "-e", zips[-1]),
@@ -70,6 +70,7 @@ def play(installed: Path) -> Iterator[Play]:
             old.unlink()
         environment = {
             "BLENDER_USER_RESOURCES": str(installed),
+            "PARTSAM_FOLDER": str(installed / "machine"),
             "PARTSAM_WINDOW_OUTPUT": str(output),
             "PARTSAM_WINDOW_MESH": str(ROOT / "tests" / "data" / "knight_fused.glb"),
             "PARTSAM_BACKEND_PYTHON": sys.executable,
