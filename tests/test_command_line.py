@@ -106,6 +106,30 @@ def test_split_parts_are_connected(tmp_path: Path, repository: Path) -> None:
     np.testing.assert_array_equal(labels["split"], np.repeat(np.arange(10), 12))
 
 
+def test_a_number_of_parts_and_their_tree(tmp_path: Path, repository: Path) -> None:
+    row = tmp_path / "row.ply"
+    boxes = [
+        trimesh.creation.box(transform=trimesh.transformations.translation_matrix((3 * i, 0, 0)))
+        for i in range(10)
+    ]
+    trimesh.util.concatenate(boxes).export(row)
+    outputs = ("-o", tmp_path / "row.glb", "--labels", tmp_path / "row.npy")
+    result = backend("segment", row, *outputs, *QUICK, "--parts", "10", "--tree", repository=repository)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.unique(np.load(tmp_path / "row.npy")), np.arange(10))
+    nodes = json.loads((tmp_path / "row.json").read_text())["nodes"]
+    assert (nodes[0]["parent"], nodes[0]["part"]) == (None, None)
+    assert sorted(node["part"] for node in nodes if node["part"] is not None) == list(range(10))
+    tree = glb_tree(tmp_path / "row.glb")
+    assert tree["scenes"][0]["nodes"] == [10]
+    below = [child for node in tree["nodes"][10:] for child in node["children"]]
+    assert sorted(below) == [number for number in range(len(tree["nodes"])) if number != 10]
+    assert len(read_mesh_file(tmp_path / "row.glb").surfaces) == 10
+    refused = backend("segment", row, *outputs, "--tree", "--split", repository=repository)
+    assert refused.returncode == 2
+    assert "give one of them" in refused.stderr
+
+
 def test_same_seed_same_labels_and_no_output_but_the_asked(
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, repository: Path
 ) -> None:

@@ -219,6 +219,26 @@ def test_a_number_of_parts_gives_the_nearest_there_is(nested: tuple[Parts, Mesh]
             parts.face_labels(parts=wrong)
 
 
+def test_parts_hang_below_the_containers_that_hold_them(nested: tuple[Parts, Mesh]) -> None:
+    parts, mesh = nested
+    containers, _ = planted(mesh.face_count)
+    tree = parts.containment(parts=6)
+    labels = parts.face_labels(parts=6)
+    groups = [node for node in tree if node.part is None]
+    assert [node.parent for node in groups] == [None, 0, 0]
+    for part in range(6):
+        container = containers[labels == part][0]
+        siblings = {
+            containers[labels == n.part][0]
+            for n in tree
+            if n.part is not None and n.parent == tree[3 + part].parent
+        }
+        assert siblings == {container}
+    assert tree[0].area == pytest.approx(1)
+    assert sum(node.area for node in tree[3:]) == pytest.approx(1)
+    assert [(node.parent, node.part) for node in parts.containment(parts=1)] == [(None, None), (0, 0)]
+
+
 def test_the_slider_goes_in_equal_ratios_without_a_cliff(nested: tuple[Parts, Mesh]) -> None:
     parts, _ = nested
     counts = [partition.count for partition in parts.partitions]

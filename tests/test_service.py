@@ -439,6 +439,10 @@ def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter, ball
         np.testing.assert_array_equal(stored, expected.face_labels(float(granularity)))
         confidence = expected.confidence(float(granularity))
         np.testing.assert_allclose(tree["confidences"][step][: len(confidence)], confidence, atol=1e-5)
+    few = client.result("face_labels", {"parts": parts, "granularity": 0.0, "count": 2})
+    np.testing.assert_array_equal(few.arrays["labels"], expected.face_labels(parts=2))
+    wrong = {"parts": parts, "granularity": 0.0, "count": 0}
+    assert client.error("face_labels", wrong)[0] == "protocol"
     refined = client.result("refine", {"parts": parts, "granularity": 0.5, "strength": 2.0})
     np.testing.assert_array_equal(refined.arrays["labels"], expected.refined_labels(0.5, strength=2.0))
     assert refined.fields["part_count"] == len(refined.arrays["confidence"])

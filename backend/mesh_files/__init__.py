@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mesh files: read into one mesh and back into named parts, with materials, UVs and textures kept."""
 
-from .gltf_writing import part_name, write_labels, write_parts
+from .gltf_writing import Groups, part_name, write_labels, write_parts
 from .palette import part_color
 from .reading import READABLE_SUFFIXES, read_mesh_file
 from .scene import Image, Looks, SourceScene, Surface
 
 __all__ = [
     "READABLE_SUFFIXES",
+    "Groups",
     "Image",
     "Looks",
     "SourceScene",

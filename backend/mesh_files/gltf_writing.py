@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,21 @@ class _Piece:
     material: int | None
 
 
+@dataclass(frozen=True)
+class Groups:
+    """What parts lie in: of_part, the group of each part; of_group, the group around each, None for none."""
+
+    of_part: Sequence[int]
+    of_group: Sequence[int | None]
+
+
 def write_parts(
-    path: Path, scene: SourceScene, labels: NDArray[np.integer], *, part_colors: bool | None = None
+    path: Path,
+    scene: SourceScene,
+    labels: NDArray[np.integer],
+    *,
+    part_colors: bool | None = None,
+    groups: Groups | None = None,
 ) -> None:
     """Write a scene, split by face labels, as a GLB file; complete or not at all.
 
@@ -52,6 +65,7 @@ def write_parts(
         nodes carry a translation
     part_colors: True gives each part one distinct colour instead; None does so only if the scene has
         neither materials nor vertex colours
+    groups: nodes to nest the parts' nodes in; they follow after those
 
     Raises MeshFileError if the file cannot be written.
     """
@@ -75,6 +89,8 @@ def write_parts(
                 pieces = [_recolored(piece, label) for piece in pieces]
             extras = dict(scene.surfaces[sources[label]].extras) if sources[label] >= 0 else {}
             builder.add_part(names[label], pieces, extras)
+    if groups is not None:
+        builder.nest(groups)
     builder.write(path)
 
 
@@ -197,6 +213,7 @@ class _GlbBuilder:
         self._accessors: list[dict[str, Any]] = []
         self._meshes: list[dict[str, Any]] = []
         self._nodes: list[dict[str, Any]] = []
+        self._roots: list[int] | None = None
         self._looks = looks
         self._asset = asset
         self._translation = translation
@@ -213,6 +230,19 @@ class _GlbBuilder:
             node["mesh"] = len(self._meshes)
             self._meshes.append({"name": name, "primitives": [self._primitive(piece) for piece in pieces]})
         self._nodes.append(node)
+
+    def nest(self, groups: Groups) -> None:
+        """Append the groups' nodes and put every node so far into its own."""
+        parts = len(self._nodes)
+        children: list[list[int]] = [[] for _ in groups.of_group]
+        for node, group in enumerate(groups.of_part):
+            children[group].append(node)
+        for number, around in enumerate(groups.of_group):
+            if around is not None:
+                children[around].append(parts + number)
+        for number, inside in enumerate(children):
+            self._nodes.append({"name": f"group_{number:02d}", "children": inside})
+        self._roots = [parts + number for number, around in enumerate(groups.of_group) if around is None]
 
     def write(self, path: Path) -> None:
         """Write the file; MeshFileError if it would pass GLB's 4 GiB or cannot be written."""
@@ -239,7 +269,7 @@ class _GlbBuilder:
             "extensionsUsed": used,
             "extensionsRequired": required,
             "scene": 0,
-            "scenes": [{"nodes": list(range(len(self._nodes)))}],
+            "scenes": [{"nodes": list(range(len(self._nodes))) if self._roots is None else self._roots}],
             "nodes": self._nodes,
             "meshes": self._meshes,
             "materials": list(looks.materials),

@@ -14,6 +14,7 @@ from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph
 from ..refinement.graph_cut import refine_labels
 from ..refinement.islands import dissolve_islands
+from .containment import ContainmentNode, containment
 from .nearest import nearest
 from .part_tree import PartTree
 from .partition import Partition
@@ -89,6 +90,10 @@ class Parts:
         evidence = self.face_evidence(granularity, parts=parts)
         refined = refine_labels(self.graph, evidence, labels, strength=strength, cancel=cancel)
         return dissolve_islands(self.graph, refined)
+
+    def containment(self, granularity: float = 0.5, *, parts: int | None = None) -> list[ContainmentNode]:
+        """Which of the parts lie together in which larger one, the whole shape first."""
+        return containment(self.tree, self.partition(granularity, parts=parts))
 
     def partition(self, granularity: float = 0.5, *, parts: int | None = None) -> Partition:
         """The partition at a granularity, or with the number of parts nearest to `parts`.

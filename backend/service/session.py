@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ PREDICTIONS_BUDGET = 256 * 2**20
 KEPT_MODELS = 2
 PROMPT_BATCH = 64
 MAX_PROMPTS = 4096
+MAX_PARTS = 4096
 MAX_JOINT_PARTS = 256
 
 
@@ -164,7 +165,7 @@ class Session:
         message = call.message
         shape = self._shape(message)
         prompts = fields.integer(message, "prompts", low=1, high=MAX_PROMPTS)
-        granularity = _granularity(message)
+        cut = _cut(message)
 
         def segment(segmenter: Segmenter, encoded: EncodedShape, prompt_batch: int) -> Parts:
             return segmenter.segment_every_part(
@@ -178,7 +179,7 @@ class Session:
         parts = self._within_memory(call, shape, segment)
         parts_id = f"parts-{next(self._ids)}"
         self._parts.put(parts_id, parts)
-        return _labels_reply(parts, granularity, parts.face_labels(granularity), parts_id=parts_id)
+        return _labels_reply(parts, cut, parts.face_labels(**cut), parts_id=parts_id)
 
     def _predict(self, call: Call) -> Reply:
         message = call.message
@@ -231,8 +232,8 @@ class Session:
         return Reply(arrays={"labels": labels, "scores": np.asarray(prediction.scores, dtype=np.float32)})
 
     def _face_labels(self, call: Call) -> Reply:
-        parts, granularity = self._held_parts(call.message), _granularity(call.message)
-        return _labels_reply(parts, granularity, parts.face_labels(granularity))
+        parts, cut = self._held_parts(call.message), _cut(call.message)
+        return _labels_reply(parts, cut, parts.face_labels(**cut))
 
     def _part_tree(self, call: Call) -> Reply:
         from ..segmentation.atoms import atom_tree
@@ -242,10 +243,10 @@ class Session:
         return Reply({"atom_count": tree.labels.shape[1]}, arrays)
 
     def _refine(self, call: Call) -> Reply:
-        parts, granularity = self._held_parts(call.message), _granularity(call.message)
+        parts, cut = self._held_parts(call.message), _cut(call.message)
         call.progress("refine", 0.0)
-        labels = parts.refined_labels(granularity, strength=_strength(call.message), cancel=call.cancelled)
-        return _labels_reply(parts, granularity, labels)
+        labels = parts.refined_labels(**cut, strength=_strength(call.message), cancel=call.cancelled)
+        return _labels_reply(parts, cut, labels)
 
     def _refine_prediction(self, call: Call) -> Reply:
         from ..refinement.mask import refine_mask
@@ -350,8 +351,19 @@ def _model_and_device(message: Message) -> tuple[str, str]:
     return fields.text(message, "model"), fields.text(message, "device", "auto")
 
 
-def _granularity(message: Message) -> float:
-    return fields.number(message, "granularity", low=0.0, high=1.0)
+class Cut(TypedDict, total=False):
+    """Where parts are cut: the arguments of `Parts.face_labels` and the like."""
+
+    granularity: float
+    parts: int
+
+
+def _cut(message: Message) -> Cut:
+    """Where to cut: at a granularity, or into about `count` parts if that is given."""
+    cut: Cut = {"granularity": fields.number(message, "granularity", low=0.0, high=1.0)}
+    if message.fields.get("count") is not None:
+        cut["parts"] = fields.integer(message, "count", low=1, high=MAX_PARTS)
+    return cut
 
 
 def _strength(message: Message) -> float:
@@ -401,8 +413,8 @@ def _encoded(segmenter: Segmenter, shape: HeldShape, count: int) -> EncodedShape
     return segmenter.encode_points(points, normals, colors=colors, point_faces=faces, mesh=shape.mesh)
 
 
-def _labels_reply(parts: Parts, granularity: float, labels: NDArray, *, parts_id: str | None = None) -> Reply:
-    confidence = np.asarray(parts.confidence(granularity), dtype=np.float32)
+def _labels_reply(parts: Parts, cut: Cut, labels: NDArray, *, parts_id: str | None = None) -> Reply:
+    confidence = np.asarray(parts.confidence(**cut), dtype=np.float32)
     return Reply(
         ({} if parts_id is None else {"parts": parts_id}) | {"part_count": len(confidence)},
         {"labels": labels.astype(np.int32, copy=False), "confidence": confidence},

@@ -60,12 +60,16 @@ def encode(
     return Request("encode", fields, arrays, arrays_on_demand=True)
 
 
-def segment_every_part(shape: str, *, prompts: int = 512, granularity: float = 0.5) -> Request:
+def segment_every_part(
+    shape: str, *, prompts: int = 512, granularity: float = 0.5, count: int | None = None
+) -> Request:
     """Find all parts of an encoded shape. Progress stages stream.
 
+    count: about so many parts instead of a granularity
     Result fields: parts (id for `face_labels` and `refine`), part_count; arrays as for `face_labels`.
     """
-    return Request("segment_every_part", {"shape": shape, "prompts": prompts, "granularity": granularity})
+    fields = {"shape": shape, "prompts": prompts, "granularity": granularity, "count": count}
+    return Request("segment_every_part", fields)
 
 
 def predict(
@@ -105,12 +109,12 @@ def predict_parts(shape: str, points: ArrayLike, parts: ArrayLike, *, strength: 
     return Request("predict_parts", {"shape": shape, "strength": strength}, arrays)
 
 
-def face_labels(parts: str, *, granularity: float = 0.5) -> Request:
-    """Cut the part tree at `granularity` in [0, 1]; no inference.
+def face_labels(parts: str, *, granularity: float = 0.5, count: int | None = None) -> Request:
+    """Cut the part tree at `granularity` in [0, 1], or into about `count` parts; no inference.
 
     Result fields: part_count; arrays: labels int32 [F] (0..P-1), confidence float32 [P].
     """
-    return Request("face_labels", {"parts": parts, "granularity": granularity})
+    return Request("face_labels", {"parts": parts, "granularity": granularity, "count": count})
 
 
 def part_tree(parts: str) -> Request:
@@ -122,9 +126,12 @@ def part_tree(parts: str) -> Request:
     return Request("part_tree", {"parts": parts})
 
 
-def refine(parts: str, *, granularity: float = 0.5, strength: float = 1.0) -> Request:
+def refine(
+    parts: str, *, granularity: float = 0.5, strength: float = 1.0, count: int | None = None
+) -> Request:
     """As `face_labels`, with borders moved to the creases by graph cut. Result as for `face_labels`."""
-    return Request("refine", {"parts": parts, "granularity": granularity, "strength": strength})
+    fields = {"parts": parts, "granularity": granularity, "strength": strength, "count": count}
+    return Request("refine", fields)
 
 
 def refine_prediction(prediction: str, *, candidate: int, strength: float = 1.0) -> Request:
