@@ -41,6 +41,12 @@ def write_made(owner: bpy.types.ID, kind: str, value: Value) -> None:
     owner[_key(kind)] = value
 
 
+def forget_made(owner: bpy.types.ID, kind: str) -> None:
+    """Let `owner` count as something that nothing was made of."""
+    if _key(kind) in owner:
+        del owner[_key(kind)]
+
+
 def digest(*arrays: np.ndarray) -> str:
     """Short hash of arrays, to notice changes by hand."""
     state = hashlib.blake2b(digest_size=8)

@@ -12,7 +12,7 @@ from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
 from ..apply.falloff import VertexWeights, blended_weights, rigid_weights
-from ..apply.ownership import read_made, write_made
+from ..apply.ownership import forget_made, read_made, write_made
 from ..apply.vertex_groups import (
     WrittenGroups,
     follow_renamed,
@@ -144,6 +144,11 @@ def own_armature(obj: bpy.types.Object) -> bpy.types.Object | None:
     ):
         return None
     return rig
+
+
+def forget_rig(copy: bpy.types.Object) -> None:
+    """Let a copy of a rigged object not count as the one for which the armature was made."""
+    forget_made(copy, _RIG)
 
 
 def _foreign_armature(obj: bpy.types.Object, own: bpy.types.Object | None) -> bpy.types.Object | None:

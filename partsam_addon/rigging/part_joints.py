@@ -8,6 +8,7 @@ from typing import Literal
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..mesh_exchange.arrays import (
     FloatArray,
@@ -61,6 +62,12 @@ def joint_parts(
         shapes, borders = measure(mesh, part_ids, matrix), part_borders(mesh, part_ids, matrix)
     top = root or _choose_root(shapes, borders, rule, up)
     return JointedParts(part_ids, shapes, build_tree(shapes, borders, top))
+
+
+def joint_places(mesh: bpy.types.Mesh) -> dict[int, Vector]:
+    """In object space, where each part but the root meets the part that it hangs on."""
+    parts = joint_parts(mesh, np.eye(4), rule="AUTO")
+    return {part: Vector(joint) for part, joint in parts.tree.joints.items() if part not in parts.tree.loose}
 
 
 def measure(mesh: bpy.types.Mesh, part_ids: IntArray, matrix: FloatArray) -> dict[int, PartShape]:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import bpy
 from mathutils import Matrix
 
 from ..constants import GROUP_PROPERTY
-from .animation import copy_action, copy_drivers
+from .animation import animated_paths, copy_animation, copy_drivers
+from .heirs import bequeath
 
 Grouping = Literal["EMPTY", "COLLECTION", "NONE"]
 
@@ -31,16 +32,21 @@ _TRANSFORM = (
 
 @dataclass(frozen=True)
 class Place:
-    """The collection for the parts, the empty that stands for the original if any, and the group's tag."""
+    """Where the parts go.
+
+    collections: for the parts; empty: stands for the original, if one does; tag: of the group
+    left_out: what of the original's animation has no place
+    """
 
     collections: list[bpy.types.Collection]
     empty: bpy.types.Object | None
     tag: str
+    left_out: list[str] = field(default_factory=list)
 
 
 def arrange(context: bpy.types.Context, obj: bpy.types.Object, grouping: Grouping) -> Place:
     """Prepare the place for the parts of `obj`."""
-    homes = _homes(context, obj)
+    homes = homes_of(context, obj)
     tag = uuid.uuid4().hex  # unlike those of files that are appended later
     if obj.parent_type == "ARMATURE" and grouping == "EMPTY":
         grouping = "NONE"  # this parent deforms its direct children only
@@ -54,9 +60,10 @@ def arrange(context: bpy.types.Context, obj: bpy.types.Object, grouping: Groupin
     empty.empty_display_size = max(0.1, max(obj.dimensions) / 4)
     for home in homes:
         home.objects.link(empty)
-    _take_place(obj, empty)
+    left_out = [f'NLA strip "{name}"' for name in _take_place(obj, empty)]
+    left_out += [f'animation of "{path}"' for path in sorted(animated_paths(obj)) if not _moves(path)]
     empty[GROUP_PROPERTY] = tag
-    return Place(homes, empty, tag)
+    return Place(homes, empty, tag, left_out)
 
 
 def place_part(original: bpy.types.Object, part: bpy.types.Object, place: Place, shift: Matrix) -> None:
@@ -90,15 +97,13 @@ def replace_original(
     """Hide or remove the original and select the parts. Children of a removed one follow the parts."""
     largest = max(parts, key=lambda part: len(part.data.polygons))
     if remove:
-        _adopt_children(context, obj, place.empty or largest)
         mesh = obj.data
+        bequeath(context, obj, place.empty or largest, largest)
         bpy.data.objects.remove(obj)
         if mesh.users == 0:
             bpy.data.meshes.remove(mesh)
     else:
-        obj.select_set(False)
-        obj.hide_set(True)
-        obj.hide_render = True
+        _hide_everywhere(obj)
     context.view_layer.update()
     for part in parts:
         part.hide_set(False)
@@ -107,8 +112,8 @@ def replace_original(
     context.view_layer.objects.active = largest
 
 
-def _take_place(obj: bpy.types.Object, empty: bpy.types.Object) -> None:
-    """Give the empty the parent, transform, constraints and animation of `obj`."""
+def _take_place(obj: bpy.types.Object, empty: bpy.types.Object) -> list[str]:
+    """Give the empty the parent, transform, constraints and animation of `obj`; what has no place there."""
     empty.parent, empty.parent_type = obj.parent, obj.parent_type
     if obj.parent_type == "BONE":
         empty.parent_bone = obj.parent_bone
@@ -119,8 +124,8 @@ def _take_place(obj: bpy.types.Object, empty: bpy.types.Object) -> None:
         setattr(empty, name, getattr(obj, name))
     for constraint in obj.constraints:
         empty.constraints.copy(constraint)
-    copy_action(obj, empty)
     copy_drivers(obj, empty, _moves)
+    return copy_animation(obj, empty)
 
 
 def _moves(data_path: str) -> bool:
@@ -128,24 +133,30 @@ def _moves(data_path: str) -> bool:
     return data_path.startswith(("location", "rotation", "scale", "delta", "constraints"))
 
 
-def _adopt_children(context: bpy.types.Context, obj: bpy.types.Object, heir: bpy.types.Object) -> None:
-    """Make the children of `obj` those of `heir`, without moving them."""
-    context.view_layer.update()
-    for child in list(obj.children):
-        world = child.matrix_world.copy()
-        by_vertices = child.parent_type in ("VERTEX", "VERTEX_3")
-        child.parent = heir
-        child.matrix_parent_inverse = (
-            heir.matrix_world.inverted_safe() @ obj.matrix_world @ child.matrix_parent_inverse
-        )
-        if by_vertices:  # those vertices are gone
-            child.parent_type = "OBJECT"
-            child.matrix_world = world
+def homes_of(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Collection]:
+    """The collections of scenes that hold `obj`, those that this view layer shows first.
+
+    Physics keeps objects in collections of its own, which are none of these.
+    """
+    scenes = [context.scene, *(scene for scene in bpy.data.scenes if scene != context.scene)]
+    trees = [{scene.collection, *scene.collection.children_recursive} for scene in scenes]
+    shown = _shown_collections(context.view_layer.layer_collection)
+    found = [home for home in obj.users_collection if any(home in tree for tree in trees)]
+    return sorted(found, key=lambda home: (home not in shown, home not in trees[0]))
 
 
-def _homes(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Collection]:
-    """The collections of `obj`, those of the current scene first."""
-    scene = context.scene.collection
-    here = {scene, *scene.children_recursive}
-    homes = sorted(obj.users_collection, key=lambda collection: collection not in here)
-    return homes or [scene]
+def _shown_collections(layer: bpy.types.LayerCollection) -> set[bpy.types.Collection]:
+    """The collections below `layer` that are not excluded."""
+    if layer.exclude:
+        return set()
+    return {layer.collection}.union(*(_shown_collections(child) for child in layer.children))
+
+
+def _hide_everywhere(obj: bpy.types.Object) -> None:
+    """Hide an object in every view layer, and in renders."""
+    for scene in bpy.data.scenes:
+        for layer in scene.view_layers:
+            if obj.name in layer.objects:
+                obj.select_set(False, view_layer=layer)
+                obj.hide_set(True, view_layer=layer)
+    obj.hide_render = True

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import bmesh
 import bpy
 import numpy as np
 
 from ..apply.falloff import VertexWeights, read_weights
 from ..apply.vertex_groups import add_weights
-from ..mesh_exchange.arrays import FloatArray
+from ..mesh_exchange.arrays import (
+    BoolArray,
+    FloatArray,
+    read_polygon_integers,
+    write_polygon_integers,
+)
 from .topology import PartTopology
 
 _TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
+
+_FREESTYLE = "use_freestyle_mark"
 
 _MEMBERS: dict[str, tuple[str, int, type]] = {
     "FLOAT": ("value", 1, np.float32),
@@ -52,7 +60,9 @@ class MeshLayers:
 
     weights: per vertex group, in the object's order
     shape_keys: name -> positions float32 [V, 3]
-    normals: custom corner normals float32 [C, 3], if the mesh has any
+    normals: corner normals float32 [C, 3] that are to be kept, if any
+    freestyle: marks of edges bool [E] and faces bool [P], where Blender keeps them apart
+    skin: per vertex radius x, radius y, root, loose, float32 [V, 4], if the mesh has skin data
     unread: names of attributes of a type that is not known here
     """
 
@@ -60,11 +70,16 @@ class MeshLayers:
     weights: list[VertexWeights]
     shape_keys: dict[str, FloatArray]
     normals: FloatArray | None
+    freestyle: dict[str, BoolArray] = field(default_factory=dict)
+    skin: FloatArray | None = None
     unread: list[str] = field(default_factory=list)
 
 
-def read_layers(obj: bpy.types.Object) -> MeshLayers:
-    """Read all layers of `obj`'s mesh. Not in Edit mode."""
+def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLayers:
+    """Read all layers of `obj`'s mesh. Not in Edit mode.
+
+    keep_shading: read the normals of a mesh without custom ones, too
+    """
     mesh = obj.data
     layers, unread = [], []
     for attribute in mesh.attributes:
@@ -82,7 +97,9 @@ def read_layers(obj: bpy.types.Object) -> MeshLayers:
         layers=layers,
         weights=read_weights(obj),
         shape_keys=_read_shape_keys(mesh),
-        normals=_read_custom_normals(mesh),
+        normals=_read_normals(mesh, plain=keep_shading),
+        freestyle=_read_freestyle(mesh),
+        skin=_read_skin(mesh),
         unread=unread,
     )
 
@@ -106,6 +123,9 @@ def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTop
     for layer in layers.layers:
         if len(sources[layer.domain]):
             _write(mesh.attributes[layer.name], layer, sources[layer.domain])
+    _write_freestyle(mesh, layers, topology)
+    if layers.skin is not None:
+        _write_skin(mesh, layers.skin, topology)
     if layers.normals is not None:
         normals = layers.normals[topology.corners]
         normals[len(normals) - 3 * topology.caps :] = 0  # zero: as the faces of the cap have it
@@ -113,20 +133,46 @@ def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTop
 
 
 def write_weights(
-    obj: bpy.types.Object, part: bpy.types.Object, layers: MeshLayers, topology: PartTopology
+    obj: bpy.types.Object,
+    part: bpy.types.Object,
+    layers: MeshLayers,
+    topology: PartTopology,
+    *,
+    drop_unused: bool = False,
 ) -> None:
-    """Give `part` the vertex groups of `obj`, all of them, with the weights of its vertices."""
+    """Give `part` the vertex groups of `obj`, or those that hold vertices of it, with the weights."""
     local = np.full(len(obj.data.vertices), -1, dtype=np.int32)
     local[topology.vertices] = np.arange(len(topology.vertices), dtype=np.int32)
     for original, entry in zip(obj.vertex_groups, layers.weights, strict=True):
-        group = part.vertex_groups.new(name=original.name)
-        group.lock_weight = original.lock_weight
         here = local[entry.vertices]
         inside = here >= 0
+        if drop_unused and not inside.any():
+            continue
+        group = part.vertex_groups.new(name=original.name)
+        group.lock_weight = original.lock_weight
         if inside.any():
             add_weights(group, VertexWeights(here[inside], entry.weights[inside]))
-    if layers.weights:
+    if layers.weights and not drop_unused:
         part.vertex_groups.active_index = obj.vertex_groups.active_index
+
+
+def drop_unused_slots(part: bpy.types.Object) -> None:
+    """Leave out the material slots that no face of `part` uses."""
+    mesh = part.data
+    if len(part.material_slots) < 2:
+        return
+    indices = read_polygon_integers(mesh, "material_index")
+    indices = np.zeros(len(mesh.polygons), dtype=np.int32) if indices is None else indices
+    indices = np.clip(indices, 0, len(part.material_slots) - 1)
+    used = np.unique(indices).tolist()
+    slots = [(part.material_slots[k].link, part.material_slots[k].material) for k in used]
+    mesh.materials.clear()
+    for _, material in slots:
+        mesh.materials.append(material)
+    for slot, (link, material) in zip(part.material_slots, slots, strict=True):
+        slot.link = link
+        slot.material = material
+    write_polygon_integers(mesh, "material_index", np.searchsorted(used, indices).astype(np.int32))
 
 
 def _is_encoded_normals(attribute: bpy.types.Attribute) -> bool:
@@ -160,11 +206,53 @@ def _read_shape_keys(mesh: bpy.types.Mesh) -> dict[str, FloatArray]:
     return found
 
 
-def _read_custom_normals(mesh: bpy.types.Mesh) -> FloatArray | None:
+def _read_normals(mesh: bpy.types.Mesh, *, plain: bool) -> FloatArray | None:
+    """Custom normals, or where there are none and `plain` is set, those of smooth shading."""
     attribute = mesh.attributes.get("custom_normal")
     free = attribute is not None and attribute.data_type == "FLOAT_VECTOR"
-    if not mesh.has_custom_normals or free:
+    if free or not (mesh.has_custom_normals or plain):
         return None
     normals = np.empty((len(mesh.loops), 3), dtype=np.float32)
     mesh.corner_normals.foreach_get("vector", normals.ravel())
     return normals
+
+
+def _read_freestyle(mesh: bpy.types.Mesh) -> dict[str, BoolArray]:
+    """Freestyle marks by collection, where any are set; in newer versions they are attributes as well."""
+    found = {}
+    for name, element in (("edges", bpy.types.MeshEdge), ("polygons", bpy.types.MeshPolygon)):
+        if _FREESTYLE in element.bl_rna.properties:
+            flags = np.zeros(len(getattr(mesh, name)), dtype=bool)
+            getattr(mesh, name).foreach_get(_FREESTYLE, flags)
+            if flags.any():
+                found[name] = flags
+    return found
+
+
+def _write_freestyle(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTopology) -> None:
+    for name, flags in layers.freestyle.items():
+        sources = topology.edges if name == "edges" else topology.polygons
+        here = flags[sources] & (sources >= 0)
+        getattr(mesh, name).foreach_set(_FREESTYLE, here)
+
+
+def _read_skin(mesh: bpy.types.Mesh) -> FloatArray | None:
+    if not len(mesh.skin_vertices):
+        return None
+    data = mesh.skin_vertices[0].data
+    values = [(*vertex.radius, vertex.use_root, vertex.use_loose) for vertex in data]
+    return np.array(values, dtype=np.float32).reshape(-1, 4)
+
+
+def _write_skin(mesh: bpy.types.Mesh, skin: FloatArray, topology: PartTopology) -> None:
+    # Only an edit mesh can add the layer.
+    edit_mesh = bmesh.new()
+    try:
+        edit_mesh.from_mesh(mesh)
+        layer = edit_mesh.verts.layers.skin.verify()
+        for vertex, values in zip(edit_mesh.verts, skin[topology.vertices].tolist(), strict=True):
+            vertex[layer].radius = values[:2]
+            vertex[layer].use_root, vertex[layer].use_loose = bool(values[2]), bool(values[3])
+        edit_mesh.to_mesh(mesh)
+    finally:
+        edit_mesh.free()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Meshes of parts, built from arrays."""
+"""Meshes of parts and their shape keys, built from arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import FloatArray
+from .animation import copy_animation, copy_drivers
 from .topology import PartTopology
+
+_SETTINGS = ("slider_min", "slider_max", "value", "mute", "vertex_group", "interpolation")
 
 
 def part_template(obj: bpy.types.Object) -> bpy.types.Mesh:
@@ -19,9 +22,10 @@ def part_template(obj: bpy.types.Object) -> bpy.types.Mesh:
         holder.shape_key_clear()
         bpy.data.objects.remove(holder)
     template.clear_geometry()
-    template.partsam.parts.clear()
-    template.partsam.retired.clear()
-    template.partsam.active_index = 0
+    table = template.partsam
+    for collection in (table.parts, table.retired, table.levels):
+        collection.clear()
+    table.active_index, table.origin = 0, 0
     return template
 
 
@@ -40,3 +44,34 @@ def fill_mesh(mesh: bpy.types.Mesh, positions: FloatArray, topology: PartTopolog
         mesh.loops.foreach_set("edge_index", topology.corner_edges.astype(np.int32))
         mesh.polygons.foreach_set("loop_start", starts.astype(np.int32))
     mesh.update(calc_edges_loose=True)
+
+
+def write_shape_keys(
+    obj: bpy.types.Object,
+    part: bpy.types.Object,
+    positions: dict[str, FloatArray],
+    topology: PartTopology,
+    center: FloatArray,
+) -> list[str]:
+    """Give `part` the shape keys of `obj`, with their settings, drivers and animation; what has no place.
+
+    positions: name -> float32 [V, 3] of the whole mesh; center: the part's origin in it
+    """
+    if not positions:
+        return []
+    keys = obj.data.shape_keys
+    for name, whole in positions.items():
+        block = part.shape_key_add(name=name, from_mix=False)
+        local = whole[topology.vertices] - center.astype(np.float32)
+        block.data.foreach_set("co", local.ravel())
+    made = part.data.shape_keys
+    for block in keys.key_blocks:
+        copied = made.key_blocks[block.name]
+        for setting in _SETTINGS:
+            setattr(copied, setting, getattr(block, setting))
+        copied.relative_key = made.key_blocks[block.relative_key.name]
+    made.use_relative = keys.use_relative
+    made.eval_time = keys.eval_time
+    part.active_shape_key_index = obj.active_shape_key_index
+    copy_drivers(keys, made, lambda _path: True)
+    return [f'NLA strip "{name}"' for name in copy_animation(keys, made)]

@@ -8,6 +8,7 @@ arrays, in time proportional to its size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import bpy
 import numpy as np
@@ -15,13 +16,16 @@ from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
 from ..parts import UNASSIGNED, get_part, read_part_ids
-from ..view import isolated_part, show_all_parts
+from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin, remove_attributes
+from ..parts.memory import MEMORY_ATTRIBUTE
+from ..rigging.armature import forget_rig
+from ..rigging.part_joints import joint_places
+from ..view import show_all_parts
 from ..view.state import reset_view
 from .caps import cap_holes, split_edges
-from .hierarchy import Grouping, arrange, place_part, replace_original
-from .layers import MeshLayers, read_layers, write_attributes, write_weights
-from .part_mesh import fill_mesh, part_template
-from .shape_keys import write_shape_keys
+from .hierarchy import Grouping, arrange, homes_of, place_part, replace_original
+from .layers import MeshLayers, drop_unused_slots, read_layers, write_attributes, write_weights
+from .part_mesh import fill_mesh, part_template, write_shape_keys
 from .topology import (
     PartTopology,
     WholeMesh,
@@ -31,8 +35,13 @@ from .topology import (
     with_loose_elements,
 )
 
+Origin = Literal["CENTER", "JOINT", "KEEP"]
+
 CAP_ATTRIBUTE = "partsam_cap"
 """Face attribute (bool) of separated parts: the face closes a hole that splitting left."""
+
+_OF_THE_WHOLE = (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE, ORIGIN_ATTRIBUTE)
+"""Face attributes that say something about the undivided mesh only."""
 
 ORIGIN_BOUND = {"MIRROR", "SIMPLE_DEFORM", "CAST", "WAVE", "SCREW", "ARRAY", "WARP", "HOOK"}
 """Modifiers whose effect depends on where the object's origin lies."""
@@ -59,14 +68,19 @@ class SeparateSettings:
     """How to separate.
 
     grouping: EMPTY (under an empty that takes the original's place), COLLECTION, or NONE
-    own_origin: each part's origin at the middle of its bounding box
+    origin: each part's at the middle of its bounding box (CENTER), at the joint with the part that it
+        hangs on (JOINT), or where the original's is (KEEP)
     cap: close the holes
+    keep_shading: store the normals of a mesh without custom ones, so that borders look as before
+    drop_unused: leave out material slots and vertex groups that a part does not use
     remove_original: delete the original instead of hiding it
     """
 
     grouping: Grouping = "EMPTY"
-    own_origin: bool = True
+    origin: Origin = "CENTER"
     cap: bool = False
+    keep_shading: bool = False
+    drop_unused: bool = False
     remove_original: bool = False
 
 
@@ -79,46 +93,53 @@ class Separated:
 
 
 def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings) -> None:
-    """Raise PromptError where `separate_parts` would find nothing to do."""
-    whole = WholeMesh.read(obj.data)
+    """Raise PromptError where `separate_parts` would find nothing to do, or lose work."""
     count = len(np.unique(read_part_ids(obj.data)))
-    if count + int(has_loose_elements(whole)) < 2:
+    if count + int(has_loose_elements(WholeMesh.read(obj.data))) < 2:
         raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
+    if not homes_of(context, obj):
+        raise PromptError(f'"{obj.name}" is in no collection of a scene; link it to one first')
+    sculpted = next((m.name for m in obj.modifiers if m.type == "MULTIRES"), None)
+    if settings.remove_original and sculpted is not None:
+        raise PromptError(
+            f'"{obj.name}" has the sculpt of the modifier "{sculpted}", which its parts cannot keep; apply '
+            "the modifier first, or let the original be hidden"
+        )
 
 
 def separate_parts(
     context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings | None = None
 ) -> Separated:
-    """Make an object of each part of `obj`. Not in Edit mode. PromptError with fewer than two parts."""
+    """Make an object of each part of `obj`. Not in Edit mode. PromptError where `check_separable` says so."""
     settings = settings or SeparateSettings()
+    check_separable(context, obj, settings)
+    show_all_parts(obj)  # else the parts would come with hidden faces
+    reset_view(obj)
     part_ids = read_part_ids(obj.data)
     whole = WholeMesh.read(obj.data)
-    topologies = _topologies(whole, part_ids, cap=settings.cap)
-    if len(topologies) < 2:
-        raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
-    if isolated_part(obj) is not None:
-        show_all_parts(obj)  # else the parts would come with hidden faces
-    layers = read_layers(obj)
+    layers = read_layers(obj, keep_shading=settings.keep_shading)
     place = arrange(context, obj, settings.grouping)
-    own_origin = settings.own_origin and not _origin_matters(obj, moved_by_empty=place.empty is not None)
+    keeps_origin = settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=place.empty is not None)
+    joints = joint_places(obj.data) if settings.origin == "JOINT" and not keeps_origin else {}
     template = part_template(obj)
-    objects = []
-    for part_id, topology in topologies:
-        center = _center(whole, topology) if own_origin else Vector((0, 0, 0))
+    objects, dropped = [], _dropped(obj, layers) + place.left_out
+    for part_id, topology in _topologies(whole, part_ids, cap=settings.cap):
+        center = Vector((0, 0, 0)) if keeps_origin else joints.get(part_id) or _center(whole, topology)
         mesh = _build_mesh(obj, template, part_id, whole, layers, topology, center)
         part = obj.copy()
         part.data = mesh
-        reset_view(part)
+        forget_rig(part)
         part.name = _name(obj, part_id)
         place_part(obj, part, place, Matrix.Translation(center))
-        write_weights(obj, part, layers, topology)
-        write_shape_keys(obj, part, layers.shape_keys, topology, np.array(center))
+        write_weights(obj, part, layers, topology, drop_unused=settings.drop_unused)
+        dropped += write_shape_keys(obj, part, layers.shape_keys, topology, np.array(center))
         _drop_modifiers(part)
+        if settings.drop_unused:
+            drop_unused_slots(part)
         objects.append(part)
     bpy.data.meshes.remove(template)
-    dropped = _dropped(obj, layers)
     replace_original(context, obj, place, objects, remove=settings.remove_original)
-    return Separated(objects, dropped)
+    return Separated(objects, list(dict.fromkeys(dropped)))
 
 
 def _topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tuple[int, PartTopology]]:
@@ -151,8 +172,10 @@ def _build_mesh(
         mesh.attributes.new(CAP_ATTRIBUTE, "BOOLEAN", "FACE").data.foreach_set("value", flags)
     _restore_active_layers(obj.data, mesh)
     mesh.name = _name(obj, part_id)
+    remove_attributes(mesh, *_OF_THE_WHOLE)
     if part_id != UNASSIGNED:
         _describe(get_part(obj.data, part_id), mesh)
+        mark_origin(mesh)
     return mesh
 
 
@@ -167,6 +190,7 @@ def _describe(source: bpy.types.PropertyGroup, mesh: bpy.types.Mesh) -> None:
     part.name, part.color = source.name, source.color
     part.locked, part.confidence = source.locked, source.confidence
     part.face_count, part.area = source.face_count, source.area
+    part.by_hand = source.by_hand
 
 
 def _restore_active_layers(source: bpy.types.Mesh, mesh: bpy.types.Mesh) -> None:

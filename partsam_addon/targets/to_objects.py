@@ -28,14 +28,25 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
             ("NONE", "As the Original", "In the original's collections, with the original's parent"),
         ),
     )
-    own_origin: BoolProperty(
-        name="Own Origins",
-        description="Put each origin at the middle of its part, unless a modifier, constraint or animation "
-        "depends on it",
-        default=True,
+    origin: EnumProperty(
+        name="Origins",
+        description="Where each part's origin is, unless a modifier, constraint or animation depends on it",
+        items=(
+            ("CENTER", "Middle of the Part", "The middle of the part's bounding box"),
+            ("JOINT", "Joint", "Where the part meets the one that it hangs on, to turn it about there"),
+            ("KEEP", "As the Original", "Where the original has its origin"),
+        ),
     )
     cap_holes: BoolProperty(
         name="Cap Holes", description="Close the holes that cutting the parts apart leaves"
+    )
+    keep_shading: BoolProperty(
+        name="Keep Shading",
+        description="Store the normals of smooth meshes, so that the shading along borders stays as it was",
+    )
+    drop_unused: BoolProperty(
+        name="Drop Unused",
+        description="Leave out material slots and vertex groups that a part does not use",
     )
     original: EnumProperty(
         name="Original",
@@ -49,8 +60,10 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
     def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
         settings = SeparateSettings(
             grouping=self.grouping,
-            own_origin=self.own_origin,
+            origin=self.origin,
             cap=self.cap_holes,
+            keep_shading=self.keep_shading,
+            drop_unused=self.drop_unused,
             remove_original=self.original == "REMOVE",
         )
         check_separable(context, obj, settings)
@@ -71,5 +84,6 @@ TARGET = Target(
     icon="OBJECT_DATA",
     section="APPLY",
     order=1,
-    row="an object per part with all layers; `EMPTY`, `COLLECTION`, `NONE`; `HIDE`, `REMOVE`",
+    row="an object per part with all layers; `EMPTY`, `COLLECTION`, `NONE`; `CENTER`, `JOINT`, `KEEP`; "
+    "`HIDE`, `REMOVE`",
 )

@@ -138,7 +138,7 @@ def test_every_layer_is_kept(parts):
     source_part = ids(obj, parts)
     seams = np.array([edge.use_seam for edge in obj.data.edges])
     weights = weights_of(obj)
-    assert bpy.ops.partsam.apply_separate(own_origin=False) == {"FINISHED"}
+    assert bpy.ops.partsam.apply_separate(origin="KEEP") == {"FINISHED"}
     seen = []
     for part_id, part in enumerate(separated(["Part 1", "Part 2", "Part 3"]), start=1):
         mesh = part.data
@@ -148,7 +148,7 @@ def test_every_layer_is_kept(parts):
         domain_key = {"POINT": "v", "EDGE": "e", "FACE": "f", "CORNER": "c"}
         names = {a.name for a in obj.data.attributes if a.data_type in MEMBERS}
         assert names <= {a.name for a in mesh.attributes}
-        for name in names - {"position", ".edge_verts", ".corner_vert", ".corner_edge"}:
+        for name in names - {"position", ".edge_verts", ".corner_vert", ".corner_edge", ".partsam_origin"}:
             original, copied = obj.data.attributes[name], mesh.attributes[name]
             assert (copied.data_type, copied.domain) == (original.data_type, original.domain)
             expected = values(obj.data, name)[source[domain_key[original.domain]]]
