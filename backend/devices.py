@@ -47,6 +47,11 @@ def arithmetic_is_scarce(device: str) -> bool:
     return device == "cpu"
 
 
+def searches_neighbors(device: str) -> bool:
+    """Whether the device itself finds a shape's patches: it is faster at that, and has double precision."""
+    return device == CUDA
+
+
 def pick_device(name: str = "auto") -> str:
     """The device to compute on: `name`, or for "auto" the best one that works. Raises DeviceError."""
     return choose_device(name)[0]

@@ -151,8 +151,8 @@ class Segmenter:
         cube = normalization.apply(points)
         normals, colors = np.nan_to_num(normals), np.nan_to_num(colors)
         space = patch_space(cube, normals, self.config)
-        geometry = patch_geometry(space, self.config)
-        centers = space[geometry.center_index[0].numpy()]
+        geometry = patch_geometry(space, self.config, device=self.device)
+        centers = space[geometry.center_index[0].cpu().numpy()]
         with torch.inference_mode(), mixed_precision(self.device):
             encoding = self.network.encode(
                 self._tensor(cube)[None],
@@ -357,7 +357,9 @@ class Segmenter:
         colors: FloatArray,
     ) -> Locations:
         """Locations in the cube, [K, 3] each; centers: the patches' places in the `patch_space`."""
-        index, weight = interpolation_weights(centers, patch_space(cube, normals, self.config))
+        index, weight = interpolation_weights(
+            centers, patch_space(cube, normals, self.config), device=self.device
+        )
         points = self._tensor(cube)[None]
         attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
         return self.network.locate(

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from backend.network import farthest_point_sampling, interpolation_weights, patch_geometry, patch_space
+from backend.network import (
+    farthest_point_sampling,
+    interpolation_weights,
+    neighbors,
+    patch_geometry,
+    patch_space,
+)
 from backend.training import device_geometry
 from tests.tiny_network import TINY
 
@@ -51,6 +57,26 @@ def test_farthest_points_obey_the_definition(points: np.ndarray, count: int) -> 
     assert (chosen.shape, chosen.dtype) == ((count,), np.int64)
     assert_farthest(points, chosen[: len(points)])
     np.testing.assert_array_equal(chosen, np.resize(chosen[: len(points)], count))
+
+
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+@pytest.mark.parametrize("axes", [3, 6])
+def test_patches_are_the_same_on_a_device(axes: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's code, also run on the CPU: the same patches, in whatever chunks."""
+    points = np.random.default_rng(axes).normal(size=(TINY.points, axes)).astype(np.float32)
+    ours = patch_geometry(points, TINY)
+    centers = points[ours.center_index[0].numpy()]
+    weights = interpolation_weights(centers, points)
+    monkeypatch.setattr(neighbors, "searches_neighbors", lambda name: True)
+    monkeypatch.setattr(neighbors, "_DISTANCES_AT_ONCE", 7 * TINY.points)
+    theirs = patch_geometry(points, TINY, device=device)
+    for name, expected in vars(ours).items():
+        assert torch.equal(getattr(theirs, name).cpu(), expected), name
+    for expected, found in zip(weights, interpolation_weights(centers, points, device=device), strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-6, atol=0)
 
 
 def test_large_clouds_are_sampled_by_the_definition() -> None:
