@@ -115,7 +115,7 @@ def _look_at_device(found: Examination, device: str) -> None:
 
 
 def _run_model(found: Examination, model: str) -> None:
-    mesh = _example()
+    mesh = example_mesh()
     here = _part(found, model, found.device, mesh)
     found.model = model
     if found.device == "cpu" or found.problems:
@@ -148,7 +148,7 @@ def _part(found: Examination | None, model: str, device: str, mesh: Mesh) -> NDA
     return logits[prediction.best] > 0
 
 
-def _example() -> Mesh:
+def example_mesh() -> Mesh:
     """Three boxes on top of each other, each side two rows of small triangles: 576 faces."""
     import numpy as np
 
