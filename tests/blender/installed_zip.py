@@ -46,7 +46,8 @@ def full(mesh: str) -> dict[str, Any]:
     shape = next(obj for obj in bpy.data.objects if obj.type == "MESH")
     bpy.context.view_layer.objects.active = shape
     shape.select_set(True)
-    bpy.context.scene.partsam.prompts = 24
+    bpy.context.scene.partsam.prompts = 64
+    bpy.context.window_manager.partsam.granularity = 1.0
     done = bpy.ops.partsam.segment()
     parts = len(shape.data.partsam.parts)
     api = module("partsam_addon.api")
