@@ -27,6 +27,8 @@ class ApplyOperator(PartsOperator):
     Such an object is left out and named; if none remains, nothing has changed.
     """
 
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
     several = True
     """Whether the operator works on all selected objects."""
 
