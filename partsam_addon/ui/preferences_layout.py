@@ -9,7 +9,6 @@ import bpy
 
 from ...backend.errors import PartSAMError
 from ..constants import MODEL_VARIABLE, PYTHON_VARIABLE
-from ..environment import FOLDER_VARIABLE
 from ..session import get_session
 from ..session.choices import chosen_python, environment_folder, model_file
 from ..session.setup import Setup
@@ -32,7 +31,7 @@ def draw_preferences(
     column.row().prop(preferences, "device")
     draw_model(preferences, column)
     column.prop(preferences, "idle_minutes")
-    for name in (PYTHON_VARIABLE, MODEL_VARIABLE, FOLDER_VARIABLE):
+    for name in (PYTHON_VARIABLE, MODEL_VARIABLE):
         if os.environ.get(name):
             layout.label(text=f"{name} is set and wins over these preferences", icon="INFO")
 
