@@ -25,6 +25,13 @@ from .topology import PartTopology
 
 _TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
 
+_DEFORMERS = {"ARMATURE", "LATTICE", "CURVE", "HOOK", "SIMPLE_DEFORM", "SOFT_BODY", "CLOTH", "WAVE"}
+
+_NORMALS = "custom_normal"
+
+_NORMAL_TOLERANCE = 0.02
+"""Length of the difference from which a stored normal counts as another one."""
+
 _FREESTYLE = "use_freestyle_mark"
 
 _MEMBERS: dict[str, tuple[str, int, type]] = {
@@ -62,6 +69,7 @@ class MeshLayers:
     shape_keys: name -> positions float32 [V, 3]
     normals: corner normals float32 [C, 3] that are to be kept, if any
     freestyle: marks of edges bool [E] and faces bool [P], where Blender keeps them apart
+    deforms: whether shape keys or an armature change the shape
     skin: per vertex radius x, radius y, root, loose, float32 [V, 4], if the mesh has skin data
     unread: names of attributes of a type that is not known here
     """
@@ -72,6 +80,7 @@ class MeshLayers:
     normals: FloatArray | None
     freestyle: dict[str, BoolArray] = field(default_factory=dict)
     skin: FloatArray | None = None
+    deforms: bool = False
     unread: list[str] = field(default_factory=list)
 
 
@@ -100,12 +109,16 @@ def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLay
         normals=_read_normals(mesh, plain=keep_shading),
         freestyle=_read_freestyle(mesh),
         skin=_read_skin(mesh),
+        deforms=mesh.shape_keys is not None or any(m.type in _DEFORMERS for m in obj.modifiers),
         unread=unread,
     )
 
 
-def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTopology) -> None:
-    """Write the attributes of a part into its new mesh, which has its connectivity already."""
+def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTopology) -> int:
+    """Write the attributes of a part into its new mesh, which has its connectivity already.
+
+    Returns at how many corners the normals could not be kept.
+    """
     sources = {
         "POINT": topology.vertices,
         "EDGE": topology.edges,
@@ -126,10 +139,12 @@ def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTop
     _write_freestyle(mesh, layers, topology)
     if layers.skin is not None:
         _write_skin(mesh, layers.skin, topology)
-    if layers.normals is not None:
-        normals = layers.normals[topology.corners]
-        normals[len(normals) - 3 * topology.caps :] = 0  # zero: as the faces of the cap have it
-        mesh.normals_split_custom_set(normals)
+    if layers.normals is None:
+        return 0
+    normals = layers.normals[topology.corners]
+    kept = len(normals) - 3 * topology.caps
+    normals[kept:] = 0  # zero: as the faces of the cap have it
+    return _write_normals(mesh, normals, kept, deforms=layers.deforms)
 
 
 def write_weights(
@@ -177,7 +192,7 @@ def drop_unused_slots(part: bpy.types.Object) -> None:
 
 def _is_encoded_normals(attribute: bpy.types.Attribute) -> bool:
     """Custom normals stored relative to their neighbours cannot be copied as numbers."""
-    return attribute.name == "custom_normal" and attribute.data_type != "FLOAT_VECTOR"
+    return attribute.name == _NORMALS and attribute.data_type != "FLOAT_VECTOR"
 
 
 def _read(attribute: bpy.types.Attribute) -> np.ndarray:
@@ -208,13 +223,31 @@ def _read_shape_keys(mesh: bpy.types.Mesh) -> dict[str, FloatArray]:
 
 def _read_normals(mesh: bpy.types.Mesh, *, plain: bool) -> FloatArray | None:
     """Custom normals, or where there are none and `plain` is set, those of smooth shading."""
-    attribute = mesh.attributes.get("custom_normal")
+    attribute = mesh.attributes.get(_NORMALS)
     free = attribute is not None and attribute.data_type == "FLOAT_VECTOR"
     if free or not (mesh.has_custom_normals or plain):
         return None
     normals = np.empty((len(mesh.loops), 3), dtype=np.float32)
     mesh.corner_normals.foreach_get("vector", normals.ravel())
     return normals
+
+
+def _write_normals(mesh: bpy.types.Mesh, normals: FloatArray, kept: int, *, deforms: bool) -> int:
+    """Write custom normals; at how many of the first `kept` corners they could not be.
+
+    Blender stores them relative to the surface, so that they follow a deformation. Faces without extent
+    have none: there free normals are stored, from 4.5 on, unless the mesh is to be deformed.
+    """
+    mesh.normals_split_custom_set(normals)
+    stored = np.empty_like(normals)
+    mesh.corner_normals.foreach_get("vector", stored.ravel())
+    lost = int((np.linalg.norm(stored - normals, axis=1)[:kept] > _NORMAL_TOLERANCE).sum())
+    if not lost or deforms or bpy.app.version < (4, 5, 0):
+        return lost
+    stored[:kept] = normals[:kept]
+    mesh.attributes.remove(mesh.attributes[_NORMALS])
+    mesh.attributes.new(_NORMALS, "FLOAT_VECTOR", "CORNER").data.foreach_set("vector", stored.ravel())
+    return 0
 
 
 def _read_freestyle(mesh: bpy.types.Mesh) -> dict[str, BoolArray]:

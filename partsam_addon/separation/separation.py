@@ -122,10 +122,11 @@ def separate_parts(
     keeps_origin = settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=place.empty is not None)
     joints = joint_places(obj.data) if settings.origin == "JOINT" and not keeps_origin else {}
     template = part_template(obj)
-    objects, dropped = [], _dropped(obj, layers) + place.left_out
+    objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
     for part_id, topology in _topologies(whole, part_ids, cap=settings.cap):
         center = Vector((0, 0, 0)) if keeps_origin else joints.get(part_id) or _center(whole, topology)
-        mesh = _build_mesh(obj, template, part_id, whole, layers, topology, center)
+        mesh, lost = _build_mesh(obj, template, part_id, whole, layers, topology, center)
+        lost_normals += lost
         part = obj.copy()
         part.data = mesh
         forget_rig(part)
@@ -137,6 +138,8 @@ def separate_parts(
         if settings.drop_unused:
             drop_unused_slots(part)
         objects.append(part)
+    if lost_normals:
+        dropped.append(f"custom normals of {lost_normals} corners of faces without extent")
     bpy.data.meshes.remove(template)
     replace_original(context, obj, place, objects, remove=settings.remove_original)
     return Separated(objects, list(dict.fromkeys(dropped)))
@@ -162,10 +165,11 @@ def _build_mesh(
     layers: MeshLayers,
     topology: PartTopology,
     center: Vector,
-) -> bpy.types.Mesh:
+) -> tuple[bpy.types.Mesh, int]:
+    """The part's mesh, and at how many corners its normals could not be kept."""
     mesh = template.copy()
     fill_mesh(mesh, whole.positions[topology.vertices] - np.array(center, dtype=np.float32), topology)
-    write_attributes(mesh, layers, topology)
+    lost_normals = write_attributes(mesh, layers, topology)
     if topology.caps:
         flags = np.zeros(len(topology.polygons), dtype=bool)
         flags[len(flags) - topology.caps :] = True
@@ -176,7 +180,7 @@ def _build_mesh(
     if part_id != UNASSIGNED:
         _describe(get_part(obj.data, part_id), mesh)
         mark_origin(mesh)
-    return mesh
+    return mesh, lost_normals
 
 
 def _name(obj: bpy.types.Object, part_id: int) -> str:

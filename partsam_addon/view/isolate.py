@@ -30,8 +30,8 @@ def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
 def show_all_parts(obj: bpy.types.Object) -> None:
     """End the isolation; faces that the user has hidden stay hidden. Not in Edit mode."""
     mesh = obj.data
-    _write_hidden(mesh, _hidden_by_user(obj))
     if _USER_HIDDEN in mesh.attributes:
+        _write_hidden(mesh, _hidden_by_user(obj))
         mesh.attributes.remove(mesh.attributes[_USER_HIDDEN])
     obj.partsam_view.isolated = 0
     _update(obj)

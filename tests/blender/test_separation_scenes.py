@@ -186,6 +186,33 @@ def test_shading_along_the_borders_of_smooth_meshes(parts, keep):
         assert (off < 0.01) == keep
 
 
+def test_custom_normals_of_faces_without_extent(parts, addon):
+    """Blender stores normals relative to the surface, which such faces do not have."""
+    separation = addon("separation.separation")
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8)
+    mesh = bpy.context.object.data
+    for edge in list(mesh.edges)[::9]:
+        first, second = edge.vertices
+        mesh.vertices[first].co = mesh.vertices[second].co
+    bpy.ops.object.shade_smooth()
+    wanted = corner_normals(mesh) + np.random.default_rng(0).normal(0, 0.2, (len(mesh.loops), 3))
+    mesh.normals_split_custom_set((wanted / np.linalg.norm(wanted, axis=1)[:, None]).tolist())
+    whole = corner_normals(mesh)
+    labels = np.array([polygon.index * 5 // len(mesh.polygons) for polygon in mesh.polygons])
+    parts.write_labels(mesh, labels)
+    corners = np.repeat(labels, [polygon.loop_total for polygon in mesh.polygons])
+    result = separation.separate_parts(bpy.context, bpy.context.object)
+    off = [
+        np.linalg.norm(corner_normals(part.data) - whole[corners == number], axis=1)
+        for number, part in enumerate(result.objects)
+    ]
+    lost = int((np.concatenate(off) > 0.02).sum())
+    assert lost == 0 and not result.dropped
+    if bpy.app.version >= (4, 5, 0):  # 4.2 stores them all the same
+        kinds = {part.data.attributes["custom_normal"].data_type for part in result.objects}
+        assert "FLOAT_VECTOR" in kinds
+
+
 def test_origins_at_the_joints(parts):
     obj, labels = voxels({0: ((-2, -2, 0), (2, 2, 3)), 1: ((0, 0, 3), (1, 1, 9))})
     parts.write_labels(obj.data, labels)
