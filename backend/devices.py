@@ -47,6 +47,21 @@ def arithmetic_is_scarce(device: str) -> bool:
     return device == "cpu"
 
 
+def peak_device_bytes(device: str) -> int | None:
+    """Most memory that this process has held on a graphics card; None where that is not known."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if device == CUDA else None
+
+
+def finish(device: str) -> None:
+    """Wait until the device has done what it was asked for."""
+    import torch
+
+    if device != "cpu":
+        torch.accelerator.synchronize()
+
+
 def searches_neighbors(device: str) -> bool:
     """Whether the device itself finds a shape's patches: it is faster at that, and has double precision."""
     return device == CUDA
@@ -122,10 +137,12 @@ def use_gpu(number: int) -> int:
     return number
 
 
-def mixed_precision(device: str) -> AbstractContextManager[object]:
-    """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU."""
+def mixed_precision(device: str, *, wanted: bool = True) -> AbstractContextManager[object]:
+    """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU or where not `wanted`."""
     import torch
 
+    if not wanted:
+        return contextlib.nullcontext()
     if device == CUDA:
         return torch.autocast(CUDA, dtype=torch.bfloat16)
     if device == "mps":

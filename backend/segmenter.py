@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from .network import (
     patch_space,
     untrained_network,
 )
+from .network.mask_decoder import Attention
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.nearest import facing, nearest
@@ -84,6 +86,19 @@ class Segmenter:
         self.device = device
         self.model_name = name or network.config.name
         self.is_trained = trained
+        self.is_plain = False
+
+    def plain(self) -> Segmenter:
+        """The same network without what makes it fast: float32, the textbook's attention, every mask
+        evaluated everywhere. What the fast one is to be compared with."""
+        other = Segmenter(
+            copy.deepcopy(self.network), device=self.device, name=self.model_name, trained=self.is_trained
+        )
+        other.is_plain = True
+        for module in other.network.modules():
+            if isinstance(module, Attention):
+                module.reorders = False
+        return other
 
     @property
     def config(self) -> NetworkConfig:
@@ -153,7 +168,7 @@ class Segmenter:
         space = patch_space(cube, normals, self.config)
         geometry = patch_geometry(space, self.config, device=self.device)
         centers = space[geometry.center_index[0].cpu().numpy()]
-        with torch.inference_mode(), mixed_precision(self.device):
+        with torch.inference_mode(), mixed_precision(self.device, wanted=not self.is_plain):
             encoding = self.network.encode(
                 self._tensor(cube)[None],
                 self._tensor(normals)[None],
@@ -239,7 +254,7 @@ class Segmenter:
     ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
         """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C]."""
         masks = _offered(points)
-        decoder = PromptDecoder(self.network, self.device, shape)
+        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
         at_points, at_faces, scores = [], [], []
         step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
@@ -293,7 +308,7 @@ class Segmenter:
         sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         masks = _offered(points)
-        decoder = PromptDecoder(self.network, self.device, shape)
+        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
         logits, scores = [], []
         step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
@@ -334,7 +349,7 @@ class Segmenter:
         report = progress or (lambda stage, share: None)
         chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)))
         clicks = self._tensor(shape.points[chosen])
-        decoder = PromptDecoder(self.network, self.device, shape)
+        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
         if strict_paper:
             return find_parts_as_published(
                 decoder, clicks, prompt_batch=prompt_batch, report=report, cancel=cancel

@@ -329,7 +329,7 @@ def test_help_does_not_wait_for_torch(name: str, repository: Path) -> None:
 
 def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: Path) -> None:
     out = tmp_path / "numbers.json"
-    result = backend("benchmark", "--faces", 600, *QUICK, "--json", out, repository=repository)
+    result = backend("benchmark", "--faces", 600, *QUICK, "--repeat", 1, "--json", out, repository=repository)
     assert result.returncode == 0, result.stderr
     assert "(untrained weights)" in result.stdout
     numbers = json.loads(out.read_text())
@@ -338,6 +338,10 @@ def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: P
     assert all(seconds >= 0 for seconds in stages["seconds"].values())
     if sys.platform == "linux":
         assert stages["peak_mib"] > 50  # torch alone is larger
+    (network,) = numbers["network"]
+    assert network["same_labels"] > 0.995
+    assert min(network["mask_iou"], network["click_iou"]) > 0.99
+    assert min(*network["fast"].values(), *network["plain"].values()) > 0
     (cut,) = numbers["cuts"]
     assert cut["faces"] == stages["faces"] == pytest.approx(600, rel=0.1)
     assert cut["reference_ratio"] > 0

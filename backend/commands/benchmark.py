@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure seconds and memory of every stage by face count, and our graph cut against a plain one."""
+"""Measure every stage by face count, and the network and the graph cut against plain ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..mesh_files.atomic import atomic_writer
 from .arguments import add_network_arguments, positive
+from .network_times import NetworkMeasurement, measure_network
 from .stage_times import StageTimes
 
 if TYPE_CHECKING:
     from ..refinement.benchmark_cut import CutMeasurement
+
+Measurement = TypeVar("Measurement")
 
 _LABELS = 20
 """Parts of the built shape that the cut is measured on."""
@@ -54,19 +59,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-limit", type=positive, default=20_480, metavar="N",
         help="most faces for which the plain cut runs, too: it is slow (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--repeat", type=positive, default=3, metavar="N",
+        help="how often the network is asked; the median counts (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the numbers to a file, too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure each size in a process of its own, so that memory peaks do not mix; print two tables."""
+    """Measure each size in a process of its own, so that memory peaks do not mix; print three tables."""
     from ..refinement.benchmark_cut import measure_cut
 
-    stages = [_measure_apart(faces, args) for faces in args.faces]
+    _print_machine(args)
+    stages = [_measure_apart(measure_stages, faces, args) for faces in args.faces]
     _print_stages(stages, args)
+    networks = [_measure_apart(measure_network, faces, args, repeat=args.repeat) for faces in args.faces]
+    _print_networks(networks, args)
     cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
     _print_cuts(cuts)
     if args.json is not None:
-        _write_json(args, stages, cuts)
+        _write_json(args, stages, networks, cuts)
     return 0
 
 
@@ -120,13 +132,38 @@ class _StageClock:
         self._since = now
 
 
-def _measure_apart(faces: int, args: argparse.Namespace) -> StageMeasurement:
+def _measure_apart(
+    measure: Callable[..., Measurement], faces: int, args: argparse.Namespace, **options: int
+) -> Measurement:
+    options["prompts"] = args.prompts
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        future = executor.submit(
-            measure_stages, faces, model=args.model, device=args.device, prompts=args.prompts
-        )
-        return future.result()
+        return executor.submit(measure, faces, model=args.model, device=args.device, **options).result()
+
+
+def _print_machine(args: argparse.Namespace) -> None:
+    import torch
+
+    from ..devices import pick_device
+    from ..threads import usable_cores
+
+    device = pick_device(args.device)
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
+    print(f"{platform.platform()}, {usable_cores()} cores, {torch.get_num_threads()} threads")
+    print(f"device {device} ({name or platform.machine()}), torch {torch.__version__}, {date.today()}\n")
+
+
+def _print_networks(measurements: list[NetworkMeasurement], args: argparse.Namespace) -> None:
+    print("\nthe network's answers in milliseconds, as given / computed plainly (float32, the textbook's")
+    print("attention, every mask evaluated everywhere), and how far both agree; graphics memory in MiB\n")
+    heads = {"encode": "encode", "every_part": f"{args.prompts} prompts", "click": "click"}
+    print(f"{'faces':>10}" + "".join(f"{head:>19}" for head in heads.values()), end="")
+    print(f"{'labels':>9}{'masks':>8}{'clicks':>8}{'memory':>8}")
+    for item in measurements:
+        pairs = [(getattr(item.fast, name), getattr(item.plain, name)) for name in heads]
+        row = "".join(f"{fast:>9,.1f} /{plain:>8,.1f}" for fast, plain in pairs)
+        agreement = f"{item.same_labels:>9.2%}{item.mask_iou:>8.4f}{item.click_iou:>8.4f}"
+        print(f"{item.faces:>10,}{row}{agreement}{_memory(item.memory_mib):>8}")
 
 
 def _print_stages(measurements: list[StageMeasurement], args: argparse.Namespace) -> None:
@@ -159,11 +196,17 @@ def _memory(mib: float | None) -> str:
     return "?" if mib is None else f"{mib:,.0f}"
 
 
-def _write_json(args: argparse.Namespace, stages: list[StageMeasurement], cuts: list[CutMeasurement]) -> None:
+def _write_json(
+    args: argparse.Namespace,
+    stages: list[StageMeasurement],
+    networks: list[NetworkMeasurement],
+    cuts: list[CutMeasurement],
+) -> None:
     numbers: dict[str, Any] = {
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "settings": {"model": args.model, "device": args.device, "prompts": args.prompts},
         "stages": [dataclasses.asdict(item) for item in stages],
+        "network": [dataclasses.asdict(item) for item in networks],
         "cuts": [dataclasses.asdict(item) | {"reference_ratio": item.reference_ratio} for item in cuts],
     }
     with atomic_writer(args.json) as file:

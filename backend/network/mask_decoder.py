@@ -34,10 +34,11 @@ class Attention(nn.Module):
         self.k = nn.Linear(width, inner)
         self.v = nn.Linear(width, inner)
         self.out = nn.Linear(inner, width)
+        self.reorders = True  # False: the textbook's order of products, for comparison
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: [B, M, Tq, C]; k, v: [B, M or 1, Tk, C]; q with M = 1 is broadcast. Returns [B, M, Tq, C]."""
-        if not torch.is_grad_enabled():
+        if self.reorders and not torch.is_grad_enabled():
             inner = self.q.out_features
             if q.shape[2] * self.heads < inner <= k.shape[2]:
                 return self._of_few_queries(q, k, v)

@@ -57,11 +57,15 @@ class EncodedShape:
 
 @dataclass(frozen=True)
 class PromptDecoder:
-    """A network bound to one encoded shape."""
+    """A network bound to one encoded shape.
+
+    plain: everything in float32, every mask evaluated everywhere
+    """
 
     network: PartSAM
     device: str
     shape: EncodedShape
+    plain: bool = False
 
     def decode(
         self,
@@ -82,7 +86,7 @@ class PromptDecoder:
         if previous is not None:
             index = self.shape.geometry.mask_point_index[0].to(previous.device)
             mask_logits = previous[:, index].to(self.device).float()[None]
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, wanted=not self.plain):
             return self.network.decode(
                 self.shape.encoding,
                 points[None],
@@ -96,7 +100,7 @@ class PromptDecoder:
         count = locations.points.shape[1]
         per_location = decoding.iou.shape[1] * self.network.config.mask_channels
         tile = max(1, chunk_elements(self.device) // max(per_location, 1))
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, wanted=not self.plain):
             tiles = [
                 self.network.mask_logits(decoding, locations.part(start, start + tile), masks)[0].float()
                 for start in range(0, count, tile)
@@ -110,10 +114,12 @@ class PromptDecoder:
 
         wanted: bool [M, C], masks whose logits matter
         """
+        if self.plain:
+            return self.logits(decoding, locations, masks)
         if decoding.center_logits is None or not arithmetic_is_scarce(self.device):
             return self._logits_of_wanted(decoding, locations, masks, wanted)
         at_once = max(1, chunk_elements(self.device) // self.network.config.mask_channels)
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, wanted=not self.plain):
             return sparse_mask_logits(
                 self.network,
                 self.shape.encoding.centers[0],
