@@ -15,7 +15,7 @@ from .operators import (
 )
 from .session import close_session, handlers, open_session
 from .ui import menus
-from .view import exploded, overlay, state
+from .view import exploded, isolate, overlay, state
 
 CLASS_MODULES = (
     parts,
@@ -43,6 +43,7 @@ def register() -> None:
     parts.register_properties()
     state.register()
     exploded.register()
+    isolate.register()
     properties.register()
     handlers.register()
     menus.register()
@@ -56,6 +57,7 @@ def unregister() -> None:
     menus.unregister()
     handlers.unregister()
     properties.unregister()
+    isolate.unregister()
     exploded.unregister()
     state.unregister()
     parts.unregister_properties()

@@ -140,6 +140,33 @@ def test_the_addon_has_no_circle_of_imports() -> None:
         graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
+FLOORS = (
+    {"constants"},
+    {"backend_process", "mesh_exchange"},
+    {"environment"},
+    {"parts"},
+    {"apply", "repair", "view"},
+    {"retexture", "rigging"},
+    {"separation"},
+    {"session"},
+    {"api", "properties"},
+    {"operators"},
+    {"click_tool", "targets"},
+    {"ui"},
+    {"preferences"},
+)
+"""The rooms of the add-on, from the ground up: each may use those on lower floors."""
+
+
+def test_rooms_of_the_addon_use_only_lower_floors() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    for own, imported in addon_imports().items():
+        room = "".join(own.split(".")[2:3])
+        for other in ("".join(module.split(".")[2:3]) for module in imported):
+            if room and other and other != room:
+                assert floor_of[other] < floor_of[room], f"{own} uses {other}"
+
+
 def test_one_module_knows_the_names_of_devices() -> None:
     """A device comes from a parameter or from the tensors, never from a literal."""
     guilty = {}

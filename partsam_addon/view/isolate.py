@@ -5,24 +5,33 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
+from bpy.app.handlers import persistent
 
-from ..mesh_exchange.arrays import BoolArray, polygon_flags, touched_elements, write_flags
+from ..mesh_exchange.arrays import (
+    BoolArray,
+    IntArray,
+    polygon_flags,
+    read_polygon_integers,
+    touched_elements,
+    write_flags,
+    write_polygon_integers,
+)
 from ..parts import get_part, read_part_ids
 from .state import isolated_part, sync_display
 
 __all__ = ["isolate_part", "isolated_part", "show_all_parts", "shown_polygons"]
 
-_USER_HIDDEN = ".partsam_hidden"
-"""Face attribute (bool) while a part is isolated: the faces that the user has hidden."""
+_STATE = ".partsam_hidden"
+"""Face attribute (int) while a part is isolated: _BY_USER for faces that the user had hidden before, plus
+_ALONE for those of the part, whose hide flags are the user's own."""
+
+_BY_USER, _ALONE = 1, 2
 
 
 def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
     """Show only this part. Renders, exports and the shape stay as they are. Not in Edit mode."""
-    mesh = obj.data
-    get_part(mesh, part_id)
-    hidden_by_user = _hidden_by_user(obj)
-    write_flags(mesh, _USER_HIDDEN, "FACE", hidden_by_user)
-    _write_hidden(mesh, hidden_by_user | (read_part_ids(mesh) != part_id))
+    get_part(obj.data, part_id)
+    _show_alone(obj, read_part_ids(obj.data) == part_id)
     obj.partsam_view.isolated = part_id
     _update(obj)
 
@@ -30,9 +39,9 @@ def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
 def show_all_parts(obj: bpy.types.Object) -> None:
     """End the isolation; faces that the user has hidden stay hidden. Not in Edit mode."""
     mesh = obj.data
-    if _USER_HIDDEN in mesh.attributes:
-        _write_hidden(mesh, _hidden_by_user(obj))
-        mesh.attributes.remove(mesh.attributes[_USER_HIDDEN])
+    if _STATE in mesh.attributes:
+        _write_hidden(mesh, _hidden_by_user(mesh))
+        mesh.attributes.remove(mesh.attributes[_STATE])
     obj.partsam_view.isolated = 0
     _update(obj)
 
@@ -43,17 +52,54 @@ def shown_polygons(obj: bpy.types.Object) -> BoolArray | None:
     return None if part_id is None else read_part_ids(obj.data) == part_id
 
 
-def _hidden_by_user(obj: bpy.types.Object) -> BoolArray:
-    """Faces that are hidden by the user's own doing, before the isolation or in the isolated part."""
-    mesh = obj.data
-    hidden = polygon_flags(mesh, "hide")
-    attribute = mesh.attributes.get(_USER_HIDDEN)
-    if attribute is None:
+@persistent
+def _follow_labels(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    """After labels have changed: hide what is no longer of the part, or end the isolation with the part."""
+    for update in depsgraph.updates:
+        if update.is_updated_geometry and isinstance(update.id, bpy.types.Object):
+            obj = update.id.original
+            if obj.type == "MESH" and obj.mode == "OBJECT" and obj.partsam_view.isolated and obj.is_editable:
+                _refresh(obj)
+
+
+def _refresh(obj: bpy.types.Object) -> None:
+    part_id = isolated_part(obj)
+    if part_id is None:
+        show_all_parts(obj)
+        return
+    alone = read_part_ids(obj.data) == part_id
+    if ((_read_state(obj.data) & _ALONE != 0) != alone).any():
+        _show_alone(obj, alone)
+
+
+def register() -> None:
+    """Let isolations follow the labels."""
+    bpy.app.handlers.depsgraph_update_post.append(_follow_labels)
+
+
+def unregister() -> None:
+    """Stop following."""
+    bpy.app.handlers.depsgraph_update_post.remove(_follow_labels)
+
+
+def _show_alone(obj: bpy.types.Object, alone: BoolArray) -> None:
+    """Show only these polygons [P], except those that the user hides."""
+    hidden = _hidden_by_user(obj.data)
+    write_polygon_integers(obj.data, _STATE, hidden * _BY_USER + alone * _ALONE)
+    _write_hidden(obj.data, hidden | ~alone)
+
+
+def _hidden_by_user(mesh: bpy.types.Mesh) -> BoolArray:
+    """Polygons [P] that are hidden by the user's own doing, before the isolation or in the isolated part."""
+    state, hidden = _read_state(mesh), polygon_flags(mesh, "hide")
+    if _STATE not in mesh.attributes:
         return hidden
-    before = np.zeros(len(mesh.polygons), dtype=bool)
-    attribute.data.foreach_get("value", before)
-    alone = read_part_ids(mesh) == obj.partsam_view.isolated
-    return np.where(alone, hidden, before)
+    return np.where(state & _ALONE != 0, hidden, state & _BY_USER != 0)
+
+
+def _read_state(mesh: bpy.types.Mesh) -> IntArray:
+    state = read_polygon_integers(mesh, _STATE)
+    return np.zeros(len(mesh.polygons), dtype=np.int32) if state is None else state
 
 
 def _write_hidden(mesh: bpy.types.Mesh, hidden: BoolArray) -> None:

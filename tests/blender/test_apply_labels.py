@@ -182,6 +182,31 @@ def test_several_objects_are_all_planned_before_the_first_is_written(striped, pa
     assert not bpy.data.objects["grid"].vertex_groups and len(bpy.data.objects["other"].vertex_groups) == 1
 
 
+def test_a_fault_half_way_can_be_undone_in_one_step(striped, parts, addon, monkeypatch):
+    """What plans cannot foresee: the second object fails while it is written."""
+    other = grid(2, name="other")
+    parts.write_labels(other.data, [0, 0, 1, 1])
+    striped.select_set(True)
+    bpy.context.view_layer.objects.active = striped
+    bpy.ops.ed.undo_push(message="before")
+    target = addon("targets.to_vertex_groups")
+    write = target.make_vertex_groups
+
+    def failing(obj, **options):
+        if obj.name == "other":
+            raise MemoryError("too many weights")
+        return write(obj, **options)
+
+    monkeypatch.setattr(target, "make_vertex_groups", failing)
+    with pytest.raises(RuntimeError, match="too many weights; undo takes back"):
+        bpy.ops.partsam.apply_vertex_groups("EXEC_DEFAULT", True)
+    assert len(striped.vertex_groups) == 3
+    bpy.ops.ed.undo()
+    assert (
+        not bpy.data.objects["grid"].vertex_groups and len(bpy.data.objects["grid"].data.partsam.parts) == 3
+    )
+
+
 def test_borders_at_doubled_vertices(parts):
     """A strip of four quads that share no vertices, as glTF splits them at UV seams."""
     points = [(x + dx, dy, 0) for x in range(4) for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1))]

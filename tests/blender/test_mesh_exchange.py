@@ -131,7 +131,12 @@ def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error, addon):
     again = exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
     assert again.content_hash == shape.content_hash  # our own view of parts is not part of the shape
     assert all(modifier.show_viewport for modifier in obj.modifiers)
-    names += ["partsam_part", ".partsam_hidden", *(f".hide_{kind}" for kind in ("vert", "edge", "poly"))]
+    names += [
+        "partsam_part",
+        ".partsam_origin",
+        ".partsam_hidden",
+        *(f".hide_{kind}" for kind in ("vert", "edge", "poly")),
+    ]
     remesh = obj.modifiers.new("remesh", "REMESH")
     remesh.mode, remesh.voxel_size = "VOXEL", 0.2
     with pytest.raises(mesh_error, match="apply the modifiers"):

@@ -14,9 +14,12 @@ WINDOW_ONLY = {
     "cancel",
     "cancel_setup",
     "check",
+    "copy_report",
     "dismiss",
+    "import_model",
     "open_log",
     "open_preferences",
+    "remove_environment",
     "restart_backend",
     "set_up",
 }

@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix
-from meshes import activate, grid
+from meshes import activate, add_object, grid
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +153,23 @@ def test_surface_that_is_drawn_in_each_mode(striped, addon, mode):
     assert np.abs(edges[:, :, 0]).max() == pytest.approx(1 / 3)
 
 
+def test_edit_meshes_with_faces_of_any_size(parts, addon):
+    """A triangle, a quad and a concave hexagon: the triangles cover exactly their areas."""
+    points = [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0), (3, 1), (2, 1)]
+    points += [(4, 0), (7, 0), (7, 1), (5, 1), (5, 3), (4, 3)]
+    obj = add_object(
+        "faces", [(x, y, 0) for x, y in points], [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9, 10, 11, 12]]
+    )
+    parts.write_labels(obj.data, [0, 1, 2])
+    bpy.ops.object.mode_set(mode="EDIT")
+    found = addon("view.surface").read_surface(bpy.context, obj)
+    corners = found.positions[found.triangles][:, :, :2].astype(float)
+    sides = corners[:, 1:] - corners[:, :1]
+    areas = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]) / 2
+    assert np.bincount(found.part_ids, weights=areas)[1:] == pytest.approx([0.5, 1.0, 5.0])
+    assert np.bincount(found.part_ids)[1:].tolist() == [1, 2, 4]
+
+
 def test_outline_passes_over_doubled_vertices(addon):
     surface = addon("view.surface")
     corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float32)
@@ -172,3 +189,15 @@ def test_groups_of_appended_files_stay_apart(striped, view, tmp_path):
         wanted.objects = [name for name in there.objects if name.startswith("Part")][:3]
     assert len(wanted.objects) == 3
     assert len(view.separated_group(wanted.objects[0])) == len(view.separated_group(bpy.context.object)) == 3
+
+
+def test_isolation_follows_the_labels(striped, parts, view):
+    """Merging and cutting change what the part is, or end it."""
+    bpy.ops.partsam.part_isolate(part=2)
+    parts.merge_parts(striped.data, 1, 2)
+    bpy.context.view_layer.update()
+    assert (hidden(striped) == (np.tile(np.arange(6) // 2, 6) == 2)).all()
+    parts.merge_parts(striped.data, 2, 3)  # nothing is left of it
+    bpy.context.view_layer.update()
+    assert not hidden(striped).any() and ".partsam_hidden" not in striped.data.attributes
+    assert striped.display_type == "TEXTURED" and view.isolated_part(striped) is None
