@@ -65,6 +65,7 @@ class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_new_from_selected"
     bl_label = "New Part from Selected Faces"
+    needs_parts = False
 
     name: StringProperty(
         name="Name", description="Name of the new part; empty: numbered", options={"SKIP_SAVE"}

@@ -174,6 +174,7 @@ class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.parts_release"
     bl_label = "Discard Edits by Hand"
+    needs_parts = False
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         count = release_edits(obj.data)
@@ -190,6 +191,7 @@ class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.tree_drop"
     bl_label = "Forget Part Tree"
+    needs_parts = False
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         size = stored_bytes(obj.data)
@@ -202,6 +204,7 @@ class PARTSAM_OT_parts_clear(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.parts_clear"
     bl_label = "Clear Parts"
+    needs_parts = False
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         clear_parts(obj.data)

@@ -33,6 +33,7 @@ class PartsOperator(_OperatorBase):
     """An operator on the parts of the active object, in any mode. Subclasses implement `work`."""
 
     bl_options = {"REGISTER", "UNDO"}
+    needs_parts = True
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -51,8 +52,14 @@ class PartsOperator(_OperatorBase):
         """Do the work on one object, out of Edit mode, table and faces in step; what to tell the user."""
         check_editable(obj)
         with object_mode(context, obj):
-            bring_together(obj.data)
+            self.enter(obj)
             return self.work(context, obj)
+
+    def enter(self, obj: bpy.types.Object) -> None:
+        """Bring table and faces in step. PromptError where no face is in a part any more."""
+        bring_together(obj.data)
+        if self.needs_parts and not len(obj.data.partsam.parts):
+            raise PromptError(f'No face of "{obj.name}" is in a part; press Segment first')
 
     def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
         raise NotImplementedError

@@ -12,7 +12,6 @@ from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import check_editable, object_mode, sharing_notice
 from ..operators.parts_operator import PartsOperator, parts_problem
 from ..operators.reporting import reports_errors
-from ..parts import bring_together
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ class ApplyOperator(PartsOperator):
             check_editable(obj)
         warnings = [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
         with object_mode(context, *objects):
-            for obj in objects:
-                bring_together(obj.data)
             plans = self._plan_all(context, objects, warnings)
             messages, failure = _write_all(plans, warnings)
         if failure is not None:
@@ -76,6 +73,7 @@ class ApplyOperator(PartsOperator):
         plans, left_out = [], []
         for obj in objects:
             try:
+                self.enter(obj)
                 plans.append(self.plan(context, obj))
             except PartSAMError as error:
                 left_out.append(str(error))

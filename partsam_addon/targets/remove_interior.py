@@ -22,6 +22,7 @@ class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):
     bl_idname = "partsam.remove_interior"
     bl_label = "Remove Interior Faces"
     several = False
+    needs_parts = False
 
     action: EnumProperty(
         name="Action",
