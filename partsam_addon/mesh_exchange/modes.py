@@ -24,6 +24,7 @@ def object_mode(context: bpy.types.Context, *objects: bpy.types.Object) -> Itera
     active_uid = None if active is None else active.session_uid
     try:
         for obj in objects:
+            obj = _in_edit_mode(layer, obj)
             if obj.mode == "OBJECT":
                 continue
             mode = obj.mode
@@ -70,6 +71,16 @@ def sharing_notice(obj: bpy.types.Object) -> str | None:
         f'The mesh "{obj.data.name}" is shared by {users} objects, and all of them change; '
         "to avoid it: Object > Relations > Make Single User"
     )
+
+
+def _in_edit_mode(layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> bpy.types.Object:
+    """The object through which `obj`'s mesh is being edited: another one may share it. Else `obj`."""
+    if obj.mode == "EDIT" or obj.type != "MESH" or not obj.data.is_editmode:
+        return obj
+    for other in layer.objects:
+        if other.data == obj.data and other.mode == "EDIT":
+            return other
+    raise MeshError(f'The mesh of "{obj.name}" is being edited in another scene; leave Edit mode there first')
 
 
 def _return_to(context: bpy.types.Context, mode: str, uids: list[int], active_uid: int | None) -> None:

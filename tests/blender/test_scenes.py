@@ -355,3 +355,13 @@ def test_instances_get_a_sentence_that_helps(addon):
     exchange = addon("mesh_exchange")
     with pytest.raises(addon("backend.errors").MeshError, match="Realize Instances"):
         exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
+
+
+def test_a_mesh_that_is_edited_through_another_object(quarters, parts):
+    twin = quarters.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.context.view_layer.objects.active = twin
+    bpy.ops.partsam.part_merge(part=1, into="2")
+    assert len(quarters.data.partsam.parts) == 3
+    assert (quarters.mode, twin.mode) == ("EDIT", "OBJECT")
