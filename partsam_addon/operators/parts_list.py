@@ -193,6 +193,13 @@ class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
     bl_label = "Forget Part Tree"
     needs_parts = False
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.mode != "OBJECT":  # undo of Edit mode could not bring the tree back
+            cls.poll_message_set("Go to Object mode first")
+            return False
+        return super().poll(context)
+
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         size = stored_bytes(obj.data)
         drop_levels(obj.data)

@@ -11,10 +11,16 @@ import numpy as np
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import BoolArray, polygon_flags
-from .attributes import EDIT_ATTRIBUTE, ORIGIN_ATTRIBUTE, read_edits, read_part_ids, remove_attributes
+from .attributes import (
+    EDIT_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    TREE_ATTRIBUTE,
+    read_edits,
+    read_part_ids,
+    remove_attributes,
+)
 from .edits import ABSORBED, FIXED, FOLLOWS, mark_edits
 from .growing import give_to_neighbors
-from .levels import drop_levels
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .polygon_graph import build_polygon_graph, part_borders
@@ -155,12 +161,11 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
-    drop_levels(mesh)
-    remove_attributes(mesh, PART_ATTRIBUTE, MEMORY_ATTRIBUTE, EDIT_ATTRIBUTE, ORIGIN_ATTRIBUTE)
-    mesh.partsam.parts.clear()
-    mesh.partsam.retired.clear()
-    mesh.partsam.active_index = 0
-    mesh.partsam.origin = 0
+    remove_attributes(
+        mesh, PART_ATTRIBUTE, MEMORY_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE, ORIGIN_ATTRIBUTE
+    )
+    # The parts are retired, not gone: undo in Edit mode brings back their faces and nothing else.
+    sync_table(mesh)
 
 
 def _check_unlocked(mesh: bpy.types.Mesh, part_id: int) -> None:

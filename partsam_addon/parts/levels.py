@@ -8,14 +8,23 @@ own faces, and needs no backend.
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import BoolArray, IntArray, write_polygon_integers
-from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
+from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, read_part_ids, remove_attributes
 from .part_tree import Cut, PartTree
 from .schema import PARTSAM_PG_level
 from .table import active_part
+
+KEPT_LEVELS = 2
+"""Levels without faces that are kept for undo in Edit mode."""
+
+KEPT_CUTS = 32
+"""Cuts of a level that are remembered for undo in Edit mode."""
 
 
 def store_level(
@@ -24,32 +33,46 @@ def store_level(
     """Add a level. Not in Edit mode.
 
     atoms: int [P], the atom of `tree` of each polygon; below 0 where the polygon is not in the level
-    whole: the level replaces all others
+    whole: the level replaces all others; they are kept for a while, in case that undo in Edit mode, which
+        brings back faces but not tables, finds their atoms again
     """
     levels = mesh.partsam.levels
     stored = read_atoms(mesh)
+    _drop_levels_without_faces(mesh, stored)
     if whole:
-        levels.clear()
         stored[:] = NO_ATOM
-    else:
-        _drop_levels_without_faces(mesh, stored)
     number = max((level.number for level in levels), default=0) + 1
     first = max((level.first_atom + level.atom_count for level in levels), default=1)
     level = levels.add()
     level.number, level.title, level.tree_id = number, title, tree_id
     level.first_atom, level.atom_count, level.data = first, tree.atom_count, tree.to_text()
-    note_cut(level, cut)
+    _set_cut(level, cut)
     inside = atoms >= 0
     stored[inside] = first + atoms[inside]
     write_polygon_integers(mesh, TREE_ATTRIBUTE, stored)
     return level
 
 
-def note_cut(level: PARTSAM_PG_level, cut: Cut) -> None:
-    """Store where `level` is cut."""
-    level.granularity, level.refine = cut.granularity, cut.strength is not None
-    if cut.strength is not None:
-        level.strength = cut.strength
+def note_cut(mesh: bpy.types.Mesh, level: PARTSAM_PG_level, cut: Cut) -> None:
+    """Store where `level` is cut, after its labels were written. Not in Edit mode."""
+    _set_cut(level, cut)
+    key = _digest(read_part_ids(mesh)[faces_of_level(mesh, level)])
+    known: dict[str, list] = json.loads(level.history or "{}")
+    known.pop(key, None)
+    known[key] = [cut.granularity, cut.strength]
+    level.history = json.dumps(dict(list(known.items())[-KEPT_CUTS:]))
+
+
+def recall_cuts(mesh: bpy.types.Mesh, part_ids: IntArray, atoms: IntArray) -> None:
+    """Set each level to the cut that gave its faces these part ids [P], where that is known.
+
+    For undo in Edit mode, which brings back the faces only.
+    """
+    for level in mesh.partsam.levels:
+        inside = (atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)
+        found = json.loads(level.history or "{}").get(_digest(part_ids[inside]))
+        if found is not None:
+            _set_cut(level, Cut(*found))
 
 
 def cut_of(level: PARTSAM_PG_level) -> Cut:
@@ -83,13 +106,10 @@ def find_level(mesh: bpy.types.Mesh, number: int) -> PARTSAM_PG_level | None:
 
 
 def driven_level(mesh: bpy.types.Mesh) -> PARTSAM_PG_level | None:
-    """The level that Granularity drives: that of the active part, else the first. Works in every mode."""
-    levels = mesh.partsam.levels
-    if len(levels) == 0:
-        return None
+    """The level that Granularity drives: the active part's, else the first with faces. In every mode."""
     part = active_part(mesh)
     found = None if part is None else find_level(mesh, part.level)
-    return levels[0] if found is None else found
+    return found or next((level for level in mesh.partsam.levels if level.face_count), None)
 
 
 def drop_levels(mesh: bpy.types.Mesh) -> None:
@@ -107,9 +127,21 @@ def stored_bytes(mesh: bpy.types.Mesh) -> int:
     return 4 * mesh.partsam.face_count + sum(len(level.data) for level in mesh.partsam.levels)
 
 
+def _set_cut(level: PARTSAM_PG_level, cut: Cut) -> None:
+    level.granularity, level.refine = cut.granularity, cut.strength is not None
+    if cut.strength is not None:
+        level.strength = cut.strength
+
+
+def _digest(part_ids: IntArray) -> str:
+    return hashlib.blake2b(part_ids.astype("<i4").tobytes(), digest_size=8).hexdigest()
+
+
 def _drop_levels_without_faces(mesh: bpy.types.Mesh, atoms: IntArray) -> None:
     levels = mesh.partsam.levels
-    for index in reversed(range(len(levels))):
-        level = levels[index]
-        if not ((atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)).any():
-            levels.remove(index)
+    used = [
+        bool(((atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)).any())
+        for level in levels
+    ]
+    for index in [index for index in range(len(levels)) if not used[index]][:-KEPT_LEVELS][::-1]:
+        levels.remove(index)

@@ -35,6 +35,8 @@ def is_customized(part: bpy.types.PropertyGroup) -> bool:
 
 def remembered_ids(mesh: bpy.types.Mesh) -> set[int]:
     """Ids of former parts that the user had named or coloured."""
+    if MEMORY_ATTRIBUTE not in mesh.attributes:
+        return set()
     return {part.part_id for part in mesh.partsam.retired if is_customized(part)}
 
 

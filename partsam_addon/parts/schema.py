@@ -80,6 +80,8 @@ class PARTSAM_PG_level(bpy.types.PropertyGroup):
     first_atom: IntProperty()
     atom_count: IntProperty()
     data: StringProperty()
+    face_count: IntProperty(name="Faces", description="Number of faces that the level decides on")
+    history: StringProperty()
     granularity: FloatProperty(name="Granularity", description="Where the tree is cut", default=0.5)
     refine: BoolProperty(name="Refine", description="Whether borders are to be refined", default=True)
     strength: FloatProperty(name="Strength", description="Strength of the refinement", default=1.0)

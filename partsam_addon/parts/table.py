@@ -166,11 +166,12 @@ def _measure(part_ids: IntArray, areas: FloatArray) -> tuple[IntArray, FloatArra
 
 
 def _levels_of_parts(mesh: bpy.types.Mesh, faces: Faces, size: int) -> list[int]:
-    """Number of the level that most faces of each part id belong to; 0 for none."""
+    """Number of the level that most faces of each part id belong to; 0 for none. Counts the levels' faces."""
     levels = mesh.partsam.levels
     votes = np.zeros((len(levels) + 1, size), dtype=np.int64)
     for row, level in enumerate(levels):
         inside = (faces.atoms >= level.first_atom) & (faces.atoms < level.first_atom + level.atom_count)
+        level.face_count = int(inside.sum())
         votes[row] = np.bincount(faces.part_ids[inside], minlength=size)
     numbers = np.array([*(level.number for level in levels), 0])
     return numbers[np.where(votes.sum(axis=0) > 0, votes.argmax(axis=0), len(levels))].tolist()

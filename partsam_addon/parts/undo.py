@@ -14,6 +14,7 @@ from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
+from .levels import recall_cuts
 from .palette import UNASSIGNED
 from .table import Faces, match_table
 
@@ -36,7 +37,9 @@ def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
         if layer is not None:
             row[:] = [face[layer] for face in edit_mesh.faces]
     areas = np.array([face.calc_area() for face in edit_mesh.faces], dtype=np.float32)
-    match_table(mesh, Faces(np.maximum(values[0], UNASSIGNED), areas, values[1], values[2]))
+    part_ids = np.maximum(values[0], UNASSIGNED)
+    match_table(mesh, Faces(part_ids, areas, values[1], values[2]))
+    recall_cuts(mesh, part_ids, values[2])
 
 
 def register() -> None:

@@ -52,7 +52,7 @@ def driven_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     candidates = [active, *(getattr(context, "selected_objects", None) or ())]
     found: dict[int, bpy.types.Object] = {}
     for obj in candidates:
-        if obj is not None and obj.type == "MESH" and has_parts(obj.data) and len(obj.data.partsam.levels):
+        if obj is not None and obj.type == "MESH" and has_parts(obj.data) and driven_level(obj.data):
             found.setdefault(obj.data.session_uid, obj)
     return list(found.values())
 

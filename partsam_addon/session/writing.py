@@ -107,8 +107,11 @@ class NewLevel:
             release_edits(mesh, labels >= 0)
         tree_id = uuid.uuid4().hex
         whole = not task.partial
-        store_level(mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=task.title, whole=whole)
+        level = store_level(
+            mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=task.title, whole=whole
+        )
         given = write_labels(mesh, labels, confidences=found.confidence, renumber=whole)
+        note_cut(mesh, level, found.cut)
         if task.title and given:
             set_active_part(mesh, given[min(given)])
         self.trees.keep(tree_id, found.held)
@@ -142,8 +145,8 @@ class Recut:
             refined = labels_of_polygons(self.source, self.labels)
             labels = np.where((labels != KEEP) & (refined >= 0), refined, labels)
             confidence = self.confidence
-        note_cut(level, self.cut)
         write_labels(mesh, labels, confidences=confidence)
+        note_cut(mesh, level, self.cut)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def give_tree(parts, obj, *, faces=None, title=""):
     )
     labels, confidence = parts.cut_labels(obj.data, level, 1.0)
     parts.write_labels(obj.data, labels, confidences=confidence)
+    parts.note_cut(obj.data, level, parts.Cut(1.0, None))
 
 
 @pytest.fixture
@@ -365,3 +366,13 @@ def test_a_mesh_that_is_edited_through_another_object(quarters, parts):
     bpy.ops.partsam.part_merge(part=1, into="2")
     assert len(quarters.data.partsam.parts) == 3
     assert (quarters.mode, twin.mode) == ("EDIT", "OBJECT")
+
+
+def test_undo_in_edit_mode_brings_back_where_the_slider_stood(quarters, parts):
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    cut(0.5)
+    cut(0.0)
+    for granularity, count in ((0.5, 2), (1.0, 4)):
+        bpy.ops.ed.undo()
+        table = bpy.data.objects["grid"].data.partsam
+        assert (table.levels[0].granularity, len(table.parts)) == (granularity, count)
