@@ -16,6 +16,10 @@ from bpy.props import (
 )
 
 
+MAX_NAME_BYTES = 63
+"""What fits into the names of vertex groups, materials and bones. Blender 4.2 cuts within a character."""
+
+
 def _keep_name_unique(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     table = part.id_data.partsam.parts
     unique = unique_name(part.name, (other.name for other in table if other.part_id != part.part_id))
@@ -100,15 +104,20 @@ class PARTSAM_PG_parts(bpy.types.PropertyGroup):
 
 
 def unique_name(name: str, taken: Iterable[str]) -> str:
-    """`name`, with a number if it is taken, as Blender numbers its data."""
+    """`name`, with a number if it is taken, as Blender numbers its data; at most MAX_NAME_BYTES long."""
     names = set(taken)
-    base = name or "Part"
+    base = _shortened(name, MAX_NAME_BYTES) or "Part"
     if base not in names:
         return base
     number = 1
-    while f"{base}.{number:03d}" in names:
+    while (numbered := f"{_shortened(base, MAX_NAME_BYTES - 4)}.{number:03d}") in names:
         number += 1
-    return f"{base}.{number:03d}"
+    return numbered
+
+
+def _shortened(name: str, size: int) -> str:
+    """The characters of `name` that fit into so many bytes of UTF-8."""
+    return name.encode()[:size].decode(errors="ignore")
 
 
 classes: tuple[type, ...] = (PARTSAM_PG_part, PARTSAM_PG_level, PARTSAM_PG_parts)

@@ -165,3 +165,13 @@ def test_a_hundred_thousand_faces(parts):
     parts.write_labels(obj.data, labels[::-1].copy())
     assert len(obj.data.partsam.parts) == 16
     assert sum(part.face_count for part in obj.data.partsam.parts) == 320 * 320
+
+
+def test_long_names_fit_into_what_parts_become(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, columns(4, [1, 2]))
+    for part in obj.data.partsam.parts:
+        part.name = "ä" * 40
+    assert [part.name for part in obj.data.partsam.parts] == ["ä" * 31, "ä" * 29 + ".001", "ä" * 29 + ".002"]
+    bpy.ops.partsam.apply_vertex_groups()
+    assert [group.name for group in obj.vertex_groups] == [part.name for part in obj.data.partsam.parts]
