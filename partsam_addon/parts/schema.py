@@ -15,7 +15,6 @@ from bpy.props import (
     StringProperty,
 )
 
-
 MAX_NAME_BYTES = 63
 """What fits into the names of vertex groups, materials and bones. Blender 4.2 cuts within a character."""
 
