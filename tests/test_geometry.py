@@ -161,6 +161,23 @@ def test_vertex_order_does_not_matter(mesh: Mesh, order: object) -> None:
     np.testing.assert_array_equal(again.faces, sample.faces)
 
 
+@given(seed=st.integers(0, 99), turn=st.integers(0, 5), mirrored=st.booleans())
+def test_points_fall_on_the_same_places_whatever_the_order_and_axes(
+    seed: int, turn: int, mirrored: bool
+) -> None:
+    """Faces and their corners in any order, turned by right angles, mirrored."""
+    mesh, random = ball(), np.random.default_rng(seed)
+    mesh = Mesh(mesh.vertices * [1, 1.5, 0.7] + 0.1 * mesh.vertices**2, mesh.triangles)
+    axes, signs = [(0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)][turn], np.ones(3)
+    signs[seed % 3] = -1 if mirrored else 1
+    order = random.permutation(mesh.face_count)
+    corners = np.argsort(random.random((mesh.face_count, 3)), axis=1)
+    turned = Mesh(mesh.vertices[:, axes] * signs, np.take_along_axis(mesh.triangles[order], corners, axis=1))
+    sample, again = sample_surface(mesh, COUNT), sample_surface(turned, COUNT)
+    np.testing.assert_array_equal(order[again.faces], sample.faces)
+    np.testing.assert_allclose(again.points, sample.points[:, axes] * signs, atol=1e-9)
+
+
 @given(mesh=meshes(), shift=st.integers(-50, 50), exponent=st.integers(-20, 20))
 def test_sample_moves_and_scales_with_the_mesh(mesh: Mesh, shift: int, exponent: int) -> None:
     """Whole numbers and powers of two make the arithmetic exact: the same faces are drawn."""

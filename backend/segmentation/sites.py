@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
+from ..geometry.canonical import canonical_order
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph, connected_faces
 from .nearest import facing, nearest
@@ -53,7 +54,7 @@ class Sites:
         of_face: IntArray = np.arange(mesh.face_count, dtype=np.int32)
         faces = of_face
         if mesh.face_count > MAX_SITES:
-            faces = _spread_over_area(areas, MAX_SITES).astype(np.int32)
+            faces = _spread_over_area(mesh, MAX_SITES).astype(np.int32)
             locations = centroids[faces]
             faced = facing(centroids, face_normals(mesh), float(np.ptp(centroids, axis=0).max()))
             of_face = nearest(faced[faces], faced)
@@ -121,8 +122,9 @@ def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
     )
 
 
-def _spread_over_area(areas: FloatArray, count: int) -> IntArray:
-    """Distinct faces at equal steps of the cumulative area."""
-    cumulative = np.cumsum(areas)
+def _spread_over_area(mesh: Mesh, count: int) -> IntArray:
+    """Distinct faces at equal steps of the area, in an order that follows the shape, int [count or fewer]."""
+    order = canonical_order(mesh).faces
+    cumulative = np.cumsum(face_areas(mesh)[order])
     steps = (np.arange(count) + 0.5) / count * cumulative[-1]
-    return np.unique(np.minimum(np.searchsorted(cumulative, steps), len(areas) - 1))
+    return np.unique(order[np.minimum(np.searchsorted(cumulative, steps), len(order) - 1)])
