@@ -3,34 +3,45 @@
 
 from __future__ import annotations
 
-import bpy
+from collections.abc import Callable
 
-from ...backend.errors import Cancelled, PartSAMError, PromptError
-from ..mesh_exchange import ReadSettings, editable_problem
+import bpy
+import numpy as np
+from bpy.props import BoolProperty
+
+from ...backend.errors import PartSAMError
+from ..mesh_exchange import ReadSettings, editable_problem, object_mode
 from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
-from .picking import MeshPicker
+from .gestures import Gestures
+from .keys import EVERYWHERE, MOUSE_ACTIONS, PRESSES, KeyTable
+from .picker import Picker
+from .surface import hidden_polygons, read_surface
 from .surroundings import Surroundings
-from .work import Click, ClickWork, Phase
+from .tool import TOOL, activate_tool, active_tool, leave_tool
+from .views import View, area_under, has_viewport, over_navigation_gizmo, view_under
+from .work import ClickSettings, ClickWork, Phase
 
-CLICK_HINTS = (
-    ("Click", "part of it"),
-    ("Ctrl Click", "not part of it"),
-    ("Backspace", "take back"),
-    ("Enter", "accept"),
-    ("Esc", "cancel"),
-)
-HINT = "    ".join(f"{keys}: {meaning}" for keys, meaning in CLICK_HINTS)
-ACCEPT_KEYS = {"RET", "NUMPAD_ENTER"}
+MOVES = {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE"}
+PASSING = {"TIMER", "TIMER_REPORT", "TIMER_REGION", "TIMER0", "TIMER1", "TIMER2", "WINDOW_DEACTIVATE", "NONE"}
+"""Events that are nobody's input."""
+MOUSE_BUTTONS = {"LEFTMOUSE", "MIDDLEMOUSE", "RIGHTMOUSE"}
+TYPING_EDITORS = {"TEXT_EDITOR", "CONSOLE"}
 
 
 class PARTSAM_OT_click_part(bpy.types.Operator):
-    """Click on a part of the active mesh to select all of it, and accept it as a new part"""
+    """Click on a part of the active mesh to select all of it, accept it, and go on with the next"""
 
     bl_idname = "partsam.click_part"
     bl_label = "Part by Clicks"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER"}
+
+    from_tool: BoolProperty(
+        name="From Tool",
+        description="Started by the mouse while the tool is active in the toolbar",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -44,27 +55,37 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             cls.poll_message_set(problem)
         return problem is None
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        if context.area is None or context.area.type != "VIEW_3D":
-            self.report({"ERROR"}, "Start this tool in a 3D viewport")
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if context.window is None or not has_viewport(context.window):
+            self.report({"ERROR"}, "Open a 3D viewport first")
             return {"CANCELLED"}
-        return self.begin(context)
+        result = self.begin(context)
+        if self.from_tool and result == {"CANCELLED"}:
+            leave_tool("")  # else each movement of the mouse fails again
+        elif self.from_tool and event.type not in MOVES:
+            self.modal(context, event)
+        return result
 
     @reports_errors
     def begin(self, context: bpy.types.Context) -> set[str]:
         """Encode the shape in the background, and listen to the mouse at once."""
         session, obj = get_session(), context.object
-        if obj.mode == "EDIT":
-            bpy.ops.object.mode_set(mode="OBJECT")
-        work = ClickWork(session, read_objects(context, [obj], ReadSettings()))
-        session.start("Preparing", work.prepare(seed=context.scene.partsam.seed))
-        self._work, self._object = work, work.shape.sources[0].object_name
-        self._picker = MeshPicker(context, obj)
-        work.at_end = Surroundings(context, work, hint=HINT).remove
-        session.clicks = work
+        work, picker = begin_work(context, obj, undo_message="Part by Clicks")
+        before = activate_tool(context)
+        self._keys = KeyTable.of_user(context.window_manager)
+        surroundings = Surroundings(context, work, picker, draw_status=status_drawer(self._keys))
+        self._work, self._picker = work, picker
+        self._gestures = Gestures(work, picker, surroundings.preview)
+        self._in_toolbar = active_tool(context) == TOOL
+
+        def end() -> None:
+            surroundings.remove()
+            leave_tool(before)
+
+        work.at_end = end
+        work.prepare(seed=context.scene.partsam.seed)
         session.watch(work.poll)
         context.window_manager.modal_handler_add(self)
-        self._tell(context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -74,113 +95,123 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             self.report({"WARNING"}, str(error))
             return {"RUNNING_MODAL"}
         except Exception:
-            self._end()
+            get_session().end_clicks()
             raise
 
     def cancel(self, _context: bpy.types.Context) -> None:
-        """Blender ends the tool (a file is loaded, Blender quits)."""
-        self._end()
+        """Blender ends the tool (a window is closed, a file is loaded, Blender quits)."""
+        get_session().end_clicks()
 
     def _handle(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self._work.phase is Phase.ENDED:
+            return {"FINISHED", "PASS_THROUGH"}
         if event.type == "TIMER":
-            return self._check(context)
-        if event.value != "PRESS" or not _over_viewport(context, event):
+            return self._tick(context)
+        if event.type in PASSING or event.type.startswith("TIMER"):
             return {"PASS_THROUGH"}
-        if event.type == "ESC":
-            self._end()
-            return {"CANCELLED"}
-        if event.type in ACCEPT_KEYS:
-            self._accept(context)
-        elif event.type == "BACK_SPACE" or (event.type == "Z" and event.ctrl):
-            self._work.remove_last()
-        elif is_click(context, event):
-            return self._click(context, event)
-        else:
+        view = view_under(context.window, event.mouse_x, event.mouse_y)
+        if event.type in MOVES:
+            self._gestures.move(view, (event.mouse_x, event.mouse_y))
+            return {"RUNNING_MODAL"} if self._gestures.is_dragging else {"PASS_THROUGH"}
+        action = self._keys.action(event)
+        if view is None and action not in EVERYWHERE:
+            return self._beside(context, event)
+        if view is None and self._is_typing(context, event):
             return {"PASS_THROUGH"}
-        self._tell(context)
+        return self._over_view(event, view, action)
+
+    def _beside(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """An event over another editor, a header or a sidebar. Buttons there can be pressed."""
+        if self._gestures.is_dragging and event.value == "RELEASE":
+            self._gestures.release(None)
+        area = area_under(context.window, event.mouse_x, event.mouse_y)
+        if area is None or area.type != "VIEW_3D" or self._keys.is_navigation(event):
+            return {"PASS_THROUGH"}
+        # Below its panels a sidebar lets events through to the viewport under it.
+        harmless = event.type in MOUSE_BUTTONS and event.value not in {"CLICK", "CLICK_DRAG"}
+        return {"PASS_THROUGH"} if harmless or event.type.startswith("WHEEL") else {"RUNNING_MODAL"}
+
+    def _over_view(self, event: bpy.types.Event, view: View | None, action: str | None) -> set[str]:
+        gestures = self._gestures
+        if gestures.is_dragging and event.type == "LEFTMOUSE" and event.value == "RELEASE":
+            gestures.release(view)
+            return {"RUNNING_MODAL"}
+        if action in MOUSE_ACTIONS and view is not None:
+            if over_navigation_gizmo(view):
+                return {"PASS_THROUGH"}
+            gestures.press(view, action)
+        elif action is not None:
+            gestures.perform(action, view)
+        elif self._keys.is_navigation(event):
+            return {"PASS_THROUGH"}
+        if event.value in PRESSES:
+            self._advance()
         return {"RUNNING_MODAL"}
 
-    def _check(self, context: bpy.types.Context) -> set[str]:
-        """End when the work has: accepted, failed, or dropped with its session."""
-        self._tell(context)
-        if self._work.phase is Phase.ACCEPTED:
-            self._end()
-            return {"FINISHED"}
-        if self._work.phase is Phase.FAILED:
-            self._end()
-            return {"CANCELLED"}
+    def _is_typing(self, context: bpy.types.Context, event: bpy.types.Event) -> bool:
+        area = area_under(context.window, event.mouse_x, event.mouse_y)
+        return area is not None and area.type in TYPING_EDITORS
+
+    def _tick(self, context: bpy.types.Context) -> set[str]:
+        """Ask for what the mouse rests on; end where there is nothing left to click in."""
+        lost = not has_viewport(context.window) or (self._in_toolbar and active_tool(context) != TOOL)
+        if lost or context.mode not in {"OBJECT", "EDIT_MESH"}:
+            self._work.leave()
+        self._gestures.hover(context.window)
+        self._advance()
         return {"PASS_THROUGH"}
 
-    def _click(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        obj = context.view_layer.objects.get(self._object)
-        if obj is None:
-            raise PromptError("The mesh is gone; press Esc")
-        mouse = (event.mouse_region_x, event.mouse_region_y)
-        position = self._picker.pick(context.region, context.region_data, obj.matrix_world, mouse)
-        if position is None:
-            return {"PASS_THROUGH"}
-        negative = event.ctrl or event.shift or event.alt or event.type == "RIGHTMOUSE"
-        self._work.add(Click((position.x, position.y, position.z), positive=not negative))
-        get_session().wake()
-        self._tell(context)
-        return {"RUNNING_MODAL"}
-
-    def _accept(self, context: bpy.types.Context) -> None:
-        sliders = context.window_manager.partsam
-        strength = sliders.strength if sliders.refine else None
-        get_session().start("Accepting", self._work.accept(strength=strength))
-
-    def _tell(self, context: bpy.types.Context) -> None:
-        if context.area is not None:
-            context.area.header_text_set(f"Part by Clicks: {progress_text(self._work)}")
-
-    def _end(self) -> None:
-        """Undo what `begin` set up. Nothing of the work goes on."""
+    def _advance(self) -> None:
+        """Take what the backend has said and send what is new, without waiting for the session's timer."""
         session = get_session()
-        session.end_clicks()
-        if session.run is not None:
-            session.run.abandon(Cancelled())
+        if session.backend is not None:
+            session.backend.pump()
+        self._work.poll()
 
 
-def progress_text(work: ClickWork) -> str:
-    """What the tool is doing, for the header."""
-    if work.phase is Phase.PREPARING:
-        return "looking at the shape; you may click already"
-    if work.phase is Phase.ACCEPTING:
-        return "refining the border"
-    if work.is_thinking:
-        return "thinking"
-    if work.preview is None:
-        return "click on a part"
-    faces = int(work.preview.polygons.sum())
-    return f"{faces:,} faces, confidence {work.preview.score:.0%}; Enter accepts"
+def begin_work(
+    context: bpy.types.Context, obj: bpy.types.Object, *, undo_message: str = ""
+) -> tuple[ClickWork, Picker]:
+    """Read `obj` and make the work on it the session's. Raises PartSAMError where it cannot be segmented.
 
-
-def is_click(context: bpy.types.Context, event: bpy.types.Event) -> bool:
-    """Whether the event is one of the tool's clicks and not one that navigates."""
-    if event.type == "RIGHTMOUSE":
-        return bool(event.shift)
-    emulates = context.preferences.inputs.use_mouse_emulate_3_button
-    return event.type == "LEFTMOUSE" and not (event.alt and emulates)
-
-
-def _over_viewport(context: bpy.types.Context, event: bpy.types.Event) -> bool:
-    """Whether the mouse is over the bare viewport that the tool was started in.
-
-    Events of other regions and editors arrive here as well, with this area as their context.
+    undo_message: of the undo step of each part; empty: none is pushed
     """
-    if context.area is None:
-        return False
-    for region in context.area.regions:
-        inside = (
-            region.x <= event.mouse_x < region.x + region.width
-            and region.y <= event.mouse_y < region.y + region.height
-        )
-        if region.type == "WINDOW" and not inside:
-            return False
-        if region.type != "WINDOW" and inside and region.width > 1 and region.height > 1:
-            return False
-    return True
+    session, settings = get_session(), context.scene.partsam
+    as_seen = settings.source == "EVALUATED"
+    session.open_backend()
+    session.problem, session.notices = None, ()
+    in_edit_mode = obj.mode == "EDIT"
+    with object_mode(context, obj):
+        shape = read_objects(context, [obj], ReadSettings(evaluated=as_seen))
+        surface = read_surface(context, obj, as_seen_places=as_seen)
+        surface = surface.with_hidden(hidden_polygons(obj, in_edit_mode=in_edit_mode))
+    work = ClickWork(session, shape, np.array(obj.matrix_world, dtype=np.float64))
+    sliders = context.window_manager.partsam
+    strength = sliders.strength if sliders.refine else None
+    work.settings = ClickSettings(strength=strength, undo_message=undo_message)
+    work.set_mirror(context.window_manager.partsam_clicks.mirror)
+    session.clicks = work
+    return work, Picker(surface, obj.session_uid, as_seen_places=as_seen)
+
+
+def status_drawer(keys: KeyTable) -> Callable[[bpy.types.Header, bpy.types.Context], None]:
+    """What draws the tool's keys into the status bar."""
+    hints = [
+        ("MOUSE_LMB", "Part of It", ""),
+        ("MOUSE_LMB", "Not Part of It", keys.keys_of("EXCLUDE")),
+        ("MOUSE_MMB", "Size", keys.keys_of("LARGER")),
+        ("EVENT_TAB", "Whole / Part / Sub-part", ""),
+        ("EVENT_RETURN", "Accept", ""),
+        ("EVENT_ESC", "Leave", ""),
+    ]
+
+    def draw(header: bpy.types.Header, _context: bpy.types.Context) -> None:
+        row = header.layout.row(align=False)
+        for icon, text, key in hints:
+            prefix = key.rpartition(" ")[0] if icon.startswith("MOUSE") and " " in key else ""
+            row.label(text=f"{prefix} {text}".strip(), icon=icon)
+
+    return draw
 
 
 classes = (PARTSAM_OT_click_part,)

@@ -7,7 +7,7 @@ import re
 
 import bpy
 
-from ..click_tool.operator import CLICK_HINTS
+from ..click_tool.panel import draw_click_panel
 from ..constants import LIVE_REFINE_FACES
 from ..parts import active_part, driven_level, has_parts
 from ..session import Session, get_session
@@ -43,7 +43,7 @@ class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
         if chosen_python() is None:
             draw_first_run(layout, session)
         elif session.clicks is not None:
-            draw_click_hints(layout)
+            draw_click_panel(context, layout)
         elif session.run is not None:
             draw_progress(layout, session)
         else:
@@ -148,18 +148,6 @@ def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
     column.operator("partsam.open_preferences", text="Choose Existing Python", icon="PREFERENCES")
     if session.setup.problem:
         draw_failure(session.setup, box)
-
-
-def draw_click_hints(layout: bpy.types.UILayout) -> None:
-    """How the click tool is used, while it runs."""
-    box = layout.box()
-    box.label(text="Part by Clicks", icon="RESTRICT_SELECT_OFF")
-    column = box.column(align=True)
-    column.scale_y = 0.85
-    for keys, meaning in CLICK_HINTS:
-        row = column.split(factor=0.45)
-        row.label(text=keys)
-        row.label(text=meaning)
 
 
 def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:

@@ -8,6 +8,7 @@ import os
 import bpy
 
 from ...backend.errors import PartSAMError
+from ..click_tool.panel import draw_keys
 from ..constants import MODEL_VARIABLE, PYTHON_VARIABLE
 from ..session import get_session
 from ..session.choices import chosen_python, environment_folder, model_file
@@ -21,9 +22,9 @@ PUBLISHED = "The authors' checkpoint may not be used commercially; import it onc
 
 
 def draw_preferences(
-    preferences: bpy.types.AddonPreferences, layout: bpy.types.UILayout, _context: bpy.types.Context
+    preferences: bpy.types.AddonPreferences, layout: bpy.types.UILayout, context: bpy.types.Context
 ) -> None:
-    """What runs the backend, then model and device."""
+    """What runs the backend, then model and device, then the keys of the click tool."""
     draw_environment(preferences, layout)
     layout.separator()
     column = layout.column()
@@ -34,6 +35,8 @@ def draw_preferences(
     for name in (PYTHON_VARIABLE, MODEL_VARIABLE):
         if os.environ.get(name):
             layout.label(text=f"{name} is set and wins over these preferences", icon="INFO")
+    layout.separator()
+    draw_keys(context, layout)
 
 
 def draw_environment(preferences: bpy.types.AddonPreferences, layout: bpy.types.UILayout) -> None:

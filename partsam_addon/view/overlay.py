@@ -39,6 +39,10 @@ CLAY = np.array((0.8, 0.8, 0.8))
 """Colour of a surface that is drawn in place of Blender's, where the overlay is transparent."""
 
 
+DIMMED = 0.35
+"""How opaque parts are beside what is being clicked."""
+
+
 @dataclass
 class DrawnObject:
     """What is drawn of one object.
@@ -100,6 +104,8 @@ class PartsOverlay:
         settings = context.window_manager.partsam
         tinted = settings.show_overlay and context.space_data.overlay.show_overlays
         opacity = settings.overlay_opacity if tinted else 0.0
+        if context.window_manager.partsam_clicks.is_running:
+            opacity *= DIMMED
         for obj in _shown_objects(context):
             in_place = is_drawn_by_overlay(obj)
             drawn = self._drawn(context, obj) if in_place or tinted else None

@@ -59,10 +59,11 @@ class WindowDriver:
             bpy.context.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=int(x) + offset, y=int(y))
             yield 0.15
 
-    def click(self, x: float, y: float, *, button: str = "LEFTMOUSE", ctrl: bool = False) -> Steps:
+    def click(self, x: float, y: float, *, button: str = "LEFTMOUSE", **modifiers: bool) -> Steps:
+        """modifiers: shift, ctrl, alt"""
         yield from self.move(x, y)
         for value in ("PRESS", "RELEASE"):
-            bpy.context.window.event_simulate(type=button, value=value, x=int(x), y=int(y), ctrl=ctrl)
+            bpy.context.window.event_simulate(type=button, value=value, x=int(x), y=int(y), **modifiers)
             yield 0.1
 
     def drag(self, start: tuple[float, float], stop: tuple[float, float], *, steps: int = 6) -> Steps:
@@ -78,10 +79,18 @@ class WindowDriver:
         window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=int(stop[0]), y=int(stop[1]))
         yield 0.2
 
-    def key(self, name: str, x: float, y: float, *, ctrl: bool = False) -> Steps:
+    def key(self, name: str, x: float, y: float, **modifiers: bool) -> Steps:
+        """modifiers: shift, ctrl, alt"""
         yield from self.move(x, y)
         for value in ("PRESS", "RELEASE"):
-            bpy.context.window.event_simulate(type=name, value=value, x=int(x), y=int(y), ctrl=ctrl)
+            bpy.context.window.event_simulate(type=name, value=value, x=int(x), y=int(y), **modifiers)
+            yield 0.1
+
+    def wheel(self, name: str, x: float, y: float, *, notches: int = 1, **modifiers: bool) -> Steps:
+        """Turn the wheel: WHEELUPMOUSE or WHEELDOWNMOUSE. modifiers: shift, ctrl, alt"""
+        yield from self.move(x, y)
+        for _ in range(notches):
+            bpy.context.window.event_simulate(type=name, value="PRESS", x=int(x), y=int(y), **modifiers)
             yield 0.1
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> Steps:

@@ -115,16 +115,24 @@ def test_segment_button(play: Play) -> None:
 
 def test_click_tool(play: Play) -> None:
     record = play("clicks")
-    assert record["clicks"] == [1, 2, 1, 1]  # added, excluded, taken back; a click on the sidebar is none
+    assert record["hover_faces"] >= 1
+    assert record["clicks"] == [1, 2, 1, 1, 1]  # added, excluded, on its dot, taken back, on the sidebar
     assert record["signs"] == [True, False]
+    assert not record["excluded"]
+    assert record["levels"] == sorted(record["levels"], reverse=True)
+    assert record["wheel_up"] == record["levels"][0]
+    assert record["wheel_down"] == record["levels"][2]
+    assert record["dragged"] == [2, True, False]
+    assert record["click_to_draw"]
+    assert record["parts"] == [1, 2, 3]
+    assert record["still_running"]
     assert record["problem"] == "None"
-    assert record["preview_faces"] >= 1
-    assert record["parts"] == 1
-    assert record["parts_after_undo"] == 0
-    assert not record["busy_after_escape"]
-    assert record["parts_after_escape"] == 0
-    assert record["after_loading"][:2] == [True, False]
-    assert "file was opened" in record["after_loading"][2]
+    assert record["untouched"][:4] == [True, "OBJECT", True, True]
+    assert record["parts_after_leaving"] == 3
+    assert record["tool_after"] == "builtin.select_box"
+    assert record["ended_for_good"]
+    assert record["parts_after_undo"] == [2, 1, 0]
+    assert record["after_loading"] == [True, False]
     assert record["after_disabling"] == [True, True, False]
 
 

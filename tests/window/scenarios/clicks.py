@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The click tool with a simulated mouse: add, exclude, take back, navigate meanwhile, accept, undo, Esc."""
+"""The click tool by mouse and keyboard, part after part, and every way out of it."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -12,8 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bpy
 from driver import Steps, WindowDriver, run
 
-CLICKS_BELOW_TOP = 83
-"""Pixels from the sidebar's top edge to the middle of the Part by Clicks button."""
+HEAD, BODY, SHIELD = (0.47, 0.72), (0.46, 0.42), (0.56, 0.5)
 
 
 def scenario(window: WindowDriver) -> Steps:
@@ -21,64 +21,161 @@ def scenario(window: WindowDriver) -> Steps:
     yield 0.5
     yield from window.frame_selected()
     yield from window.open_tab()
+    yield from clicking(window, obj)
+    yield from accepting(window, obj)
+    yield from nothing_else(window, obj)
+    yield from leaving(window, obj)
+    yield from other_ends(window)
+
+
+def start(window: WindowDriver) -> Steps:
+    """Choose the tool as the toolbar does; the mouse over the viewport starts it."""
     session = window.session()
-    record = window.record
-    on_head, on_body = window.view_point(0.47, 0.72), window.view_point(0.46, 0.42)
-
-    yield from window.click(*window.sidebar_point(CLICKS_BELOW_TOP))
+    bpy.ops.wm.tool_set_by_id(name="partsam.clicks", space_type="VIEW_3D")
+    yield 0.3
+    yield from window.move(*window.view_point(0.15, 0.2))
     yield from window.wait_for(lambda: session.clicks is not None, 10, "the tool was started")
-    work = session.clicks
-    yield from window.click(*on_head)
-    yield from window.wait_for(lambda: not work.is_thinking, 200, "the first click was answered")
-    record["clicks"] = [len(work.clicks)]
-    record["preview_faces"] = int(work.preview.polygons.sum())
-    yield 0.5
-    window.shot("first_click")
 
-    yield from window.click(*on_body, ctrl=True)
-    yield from window.wait_for(lambda: not work.is_thinking, 60, "the second click was answered")
+
+def settled(window: WindowDriver, work: object, what: str) -> Steps:
+    ended = lambda: work.phase.value == "ended"  # noqa: E731
+    yield from window.wait_for(lambda: ended() or not (work.is_thinking or work.is_accepting), 100, what)
+    assert not ended(), f"the tool ended: {what}"
+    yield 0.3
+
+
+def clicking(window: WindowDriver, obj: object) -> Steps:
+    record, session = window.record, window.session()
+    head, body = window.view_point(*HEAD), window.view_point(*BODY)
+    yield from start(window)
+    work = session.clicks
+    window.shot("preparing")
+    yield from window.wait_for(lambda: work.phase.value == "clicking", 200, "the shape was encoded")
+
+    yield from window.move(*head)
+    yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
+    record["hover_faces"] = int(work.hover.polygons.sum())
+    yield 0.3
+    window.shot("hover")
+
+    drawn = []
+    handle = bpy.types.SpaceView3D.draw_handler_add(
+        lambda: drawn.append(time.monotonic()) if work.preview is not None else None,
+        (),
+        "WINDOW",
+        "POST_PIXEL",
+    )
+    yield from window.click(*head)
+    yield from settled(window, work, "the first click was answered")
+    record["clicks"] = [len(work.clicks)]
+    record["levels"] = []
+    window.shot("first_click")
+    for _ in range(3):
+        yield from window.key("TAB", *head)
+        record["levels"].append(int(work.preview.polygons.sum()))
+    yield from window.wheel("WHEELUPMOUSE", *head, notches=16, ctrl=True)
+    yield from settled(window, work, "the size was answered")
+    record["wheel_up"] = int(work.preview.polygons.sum())
+    yield from window.wheel("WHEELDOWNMOUSE", *head, notches=24, ctrl=True)
+    yield from settled(window, work, "the size was answered")
+    record["wheel_down"] = int(work.preview.polygons.sum())
+
+    before, pressed = len(drawn), time.monotonic()
+    yield from window.click(*body, ctrl=True)
+    yield from settled(window, work, "the second click was answered")
+    bpy.types.SpaceView3D.draw_handler_remove(handle, "WINDOW")
+    record["click_to_draw"] = [moment - pressed for moment in drawn[before:]]
     record["clicks"].append(len(work.clicks))
     record["signs"] = [click.positive for click in work.clicks]
-    yield 0.5
+    record["excluded"] = bool(work.preview.polygons[work.clicks[1].polygon])
     window.shot("second_click")
 
-    yield from window.key("BACK_SPACE", *on_body)
-    yield from window.wait_for(lambda: not work.is_thinking, 60, "taking back was answered")
+    place = work.clicks[1].place
+    yield from window.drag(body, (body[0] + 30, body[1] + 20))
+    record["dragged"] = [len(work.clicks), work.clicks[1].place != place, work.clicks[1].positive]
+    yield from window.click(body[0] + 30, body[1] + 20)  # on the dot
+    record["clicks"].append(len(work.clicks))
+    yield from window.click(*body, ctrl=True)
+    yield from window.key("BACK_SPACE", *body)
+    record["clicks"].append(len(work.clicks))
+    yield from window.click(*window.sidebar_point(700))  # below the panels
     record["clicks"].append(len(work.clicks))
 
-    turned = window.view_matrix()
-    yield from window.key("NUMPAD_6", *on_body)
-    yield from window.wait_for(lambda: window.view_matrix() != turned, 10, "the view was turned meanwhile")
-    yield from window.key("NUMPAD_4", *on_body)
-    yield from window.click(*window.sidebar_point(400))
-    record["clicks"].append(len(work.clicks))
 
-    yield from window.key("RET", *on_body)
-    yield from window.wait_for(lambda: session.clicks is None, 60, "the part was accepted")
-    yield 0.5
-    record["parts"] = len(obj().data.partsam.parts)
-    record["problem"] = str(session.problem)
+def accepting(window: WindowDriver, obj: object) -> Steps:
+    record, session = window.record, window.session()
+    work = session.clicks
+    head, body, shield = (window.view_point(*place) for place in (HEAD, BODY, SHIELD))
+    record["parts"] = []
+    yield from settled(window, work, "taking back was answered")
+    yield from window.key("TWO", *head)
+    yield from window.key("RET", *head)
+    yield from settled(window, work, "the first part was accepted")
+    record["parts"].append(len(obj().data.partsam.parts))
+    yield from window.click(*shield)
+    yield from window.key("RET", *shield)  # while it may still be thinking
+    yield from settled(window, work, "the second part was accepted")
+    record["parts"].append(len(obj().data.partsam.parts))
     window.shot("accepted")
+    # Over the sidebar, too.
+    yield from window.click(*body)
+    yield from window.key("RET", *window.sidebar_point(500))
+    yield from settled(window, work, "the third part was accepted")
+    record["parts"].append(len(obj().data.partsam.parts))
+    record["still_running"] = session.clicks is work
+    record["problem"] = str(session.problem)
 
-    yield from window.key("Z", *on_body, ctrl=True)
+
+def nothing_else(window: WindowDriver, obj: object) -> Steps:
+    """Navigation reaches Blender, and nothing else does."""
+    record = window.record
+    body, beside = window.view_point(*BODY), window.view_point(0.12, 0.2)
+    turned = window.view_matrix()
+    yield from window.key("NUMPAD_6", *body)
+    yield from window.wait_for(lambda: window.view_matrix() != turned, 10, "the view was turned")
+    yield from window.key("NUMPAD_4", *body)
     yield 0.5
-    record["parts_after_undo"] = len(obj().data.partsam.parts)
+    place = list(obj().location)
+    for key in ("G", "X", "X", "DEL", "A", "H", "H"):
+        yield from window.key(key, *body)
+    yield from window.click(*beside)
+    yield from window.click(*beside, button="RIGHTMOUSE")
+    record["untouched"] = [
+        list(obj().location) == place,
+        bpy.context.mode,
+        obj().select_get(),
+        bpy.context.view_layer.objects.active == obj(),
+        len(bpy.data.objects),
+    ]
 
-    with bpy.context.temp_override(area=window.area, region=window.region()):
-        bpy.ops.partsam.click_part("INVOKE_DEFAULT")
-    yield 0.3
-    yield from window.click(*on_head)
-    yield from window.key("ESC", *on_head)
-    yield from window.wait_for(lambda: session.clicks is None, 10, "Esc ended the tool")
-    record["busy_after_escape"] = session.is_busy
-    record["parts_after_escape"] = len(obj().data.partsam.parts)
 
+def leaving(window: WindowDriver, obj: object) -> Steps:
+    record, session = window.record, window.session()
+    body = window.view_point(*BODY)
+    yield from window.click(*body)
+    yield from window.key("ESC", *window.sidebar_point(500))
+    yield from window.wait_for(lambda: session.clicks is None, 20, "Esc over the sidebar ended the tool")
+    record["parts_after_leaving"] = len(obj().data.partsam.parts)
+    tools = bpy.context.workspace.tools
+    record["tool_after"] = tools.from_space_view3d_mode("OBJECT").idname
+    yield from window.move(*body)
+    yield 0.5
+    record["ended_for_good"] = session.clicks is None
+    record["parts_after_undo"] = []
+    for _ in range(3):
+        yield from window.key("Z", *body, ctrl=True)
+        yield 0.4
+        record["parts_after_undo"].append(len(obj().data.partsam.parts))
+
+
+def other_ends(window: WindowDriver) -> Steps:
+    record, session = window.record, window.session()
     with bpy.context.temp_override(area=window.area, region=window.region()):
         bpy.ops.partsam.click_part("INVOKE_DEFAULT")
     yield 0.3
     bpy.ops.wm.read_homefile()
     yield 1.0
-    record["after_loading"] = [session.clicks is None, session.is_busy, session.problem.message]
+    record["after_loading"] = [session.clicks is None, session.is_busy]
 
     with bpy.context.temp_override(area=window.area, region=window.region()):
         bpy.ops.partsam.click_part("INVOKE_DEFAULT")

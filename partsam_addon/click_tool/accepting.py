@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An accepted part into the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import bpy
+import numpy as np
+
+from ...backend.errors import PromptError
+from ..mesh_exchange import MeshSource, find_object, labels_of_polygons
+from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..parts import (
+    KEEP,
+    UNASSIGNED,
+    get_part,
+    open_faces,
+    read_part_ids,
+    set_active_part,
+    write_labels,
+    write_part_ids,
+)
+from ..parts.edits import FIXED, mark_edits
+from .masks import Preview, obey_clicks
+
+NEW_PART = 0
+
+ONE_PART_SHARE = 0.3
+"""Two sides of a symmetric mesh that share this much of the smaller one are one part."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The existing part that clicks change. action: ADD to it, TAKE from it, or REPLACE its faces"""
+
+    part_id: int
+    action: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A part that the user accepted.
+
+    preview: what was on the screen; also: bool [P], polygons that come to it from elsewhere
+    polygons: bool [P], what is written
+    part_id: its id, 0 while it is not written
+    """
+
+    preview: Preview
+    polygons: BoolArray
+    target: Target | None
+    part_id: int = 0
+    also: BoolArray | None = None
+
+
+def parts_of(preview: Preview, twin: Preview | None, target: Target | None) -> list[Accepted]:
+    """What is accepted with a preview and the one on the other side of a symmetric mesh, if there is one.
+
+    Two parts, as two arms are; but one where both sides overlap, as on a trunk, or where both go into a
+    part that exists.
+    """
+    part = Accepted(preview, preview.polygons, target)
+    if twin is None:
+        return [part]
+    shared = (preview.polygons & twin.polygons).sum()
+    smaller = max(1, min(preview.polygons.sum(), twin.polygons.sum()))
+    if target is None and shared < ONE_PART_SHARE * smaller:
+        return [part, Accepted(twin, twin.polygons, None)]
+    return [replace(part, polygons=part.polygons | twin.polygons, also=twin.polygons)]
+
+
+def refined_polygons(source: MeshSource, labels: IntArray, part: Accepted) -> BoolArray:
+    """Polygons [P] of a refined mask, int [T]; what was clicked stays in, what was excluded stays out."""
+    inside: BoolArray = labels_of_polygons(source, labels) == 1
+    if part.also is not None:
+        inside = inside | part.also
+    return obey_clicks(inside, part.preview.clicks)
+
+
+def contested(polygons: BoolArray, preview: Preview, earlier: Sequence[Accepted]) -> BoolArray:
+    """`polygons` [P] without those that earlier parts of the same run want more.
+
+    A click inside an earlier part means to carve something out of it: that part gives way everywhere.
+    """
+    own = polygons.copy()
+    clicked = [click.polygon for click in preview.clicks if click.positive and click.polygon >= 0]
+    for part in earlier:
+        if not part.polygons[clicked].any():
+            both = own & part.polygons
+            own[both] = preview.probability[both] > part.preview.probability[both]
+    return obey_clicks(own, preview.clicks)
+
+
+class AcceptedChange:
+    """An accepted part as a change of the scene (see session.writing).
+
+    written: the part with its id and its faces, once `write` has run
+    """
+
+    def __init__(self, source: MeshSource, part: Accepted, earlier: Sequence[Accepted]) -> None:
+        self.written = part
+        self._source, self._part = source, part
+        self._polygons = part.polygons
+        if part.target is None:
+            self._polygons = contested(part.polygons, part.preview, earlier)
+
+    def find(self) -> bpy.types.Object:
+        source = self._source
+        return find_object(source.object_uid, name=source.object_name, unchanged_since=source)
+
+    def check(self, mesh: bpy.types.Mesh) -> None:
+        if not self._polygons.any():
+            raise PromptError("The part under the clicks is empty; click elsewhere")
+        target = self._part.target
+        if target is None or target.action != "TAKE":
+            if not open_faces(mesh, self._polygons, by_hand=True).any():
+                raise PromptError("All faces under the clicks belong to locked parts; unlock them first")
+        if target is None:
+            return
+        if get_part(mesh, target.part_id).locked:
+            raise PromptError("This part is locked; unlock it first")
+        own = read_part_ids(mesh) == target.part_id
+        if target.action == "TAKE" and not (own & ~self._polygons).any():
+            raise PromptError("This would take all faces of the part; delete it in the list instead")
+
+    def write(self, mesh: bpy.types.Mesh) -> None:
+        part = self._part
+        if part.target is None:
+            labels = np.where(self._polygons, NEW_PART, KEEP).astype(np.int32)
+            given = write_labels(mesh, labels, confidences=[part.preview.score], by_hand=True)
+            part_id = given[NEW_PART]
+        else:
+            part_id = part.target.part_id
+            _change_part(mesh, self._polygons, part.target)
+        set_active_part(mesh, part_id)
+        inside: BoolArray = read_part_ids(mesh) == part_id
+        self.written = replace(part, polygons=inside, part_id=part_id)
+
+
+def _change_part(mesh: bpy.types.Mesh, polygons: BoolArray, target: Target) -> None:
+    """Add `polygons` [P] to a part, take them out of it, or make it consist of them."""
+    before = read_part_ids(mesh)
+    part_ids = before.copy()
+    own = part_ids == target.part_id
+    if target.action == "TAKE":
+        part_ids[own & polygons] = UNASSIGNED
+    else:
+        if target.action == "REPLACE":
+            part_ids[own] = UNASSIGNED
+        part_ids[open_faces(mesh, polygons, by_hand=True)] = target.part_id
+    mark_edits(mesh, (part_ids != before) | (part_ids == target.part_id), FIXED)
+    write_part_ids(mesh, part_ids)

@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The click tool without a window: picking on what is seen, keys, clicks, and parts with the real backend."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Euler, Matrix, Vector
+from meshes import add_object, cube, grid, select_polygons
+from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """An event, as far as keys are told apart by it; Blender makes none without a window."""
+
+    type: str
+    value: str = "PRESS"
+    shift: bool = False
+    ctrl: bool = False
+    alt: bool = False
+    oskey: bool = False
+
+
+@pytest.fixture
+def tool(addon):
+    """The tool's modules by name."""
+    return lambda name: addon(f"click_tool.{name}")
+
+
+def looking_down(tool, obj, *, size=(200, 100), height=10.0, width=8.0):
+    """An orthographic projection from above: `width` world units across, the origin in the middle."""
+    view = Matrix.Translation(Vector((0, 0, -height)))
+    across = Matrix.Diagonal(Vector((2 / width, 2 / (width * size[1] / size[0]), -1 / height, 1)))
+    return tool("screen").Projection(np.array(across @ view @ obj.matrix_world), size)
+
+
+def from_the_front(tool, obj, *, size=(300, 300)):
+    """A perspective projection along Y, as a camera at (0, -10, 0) sees it."""
+    view = Matrix.Rotation(np.radians(-90), 4, "X") @ Matrix.Translation(Vector((0, 10, 0)))
+    near, far = 0.1, 100.0
+    lens = Matrix(
+        (
+            (2, 0, 0, 0),
+            (0, 2, 0, 0),
+            (0, 0, -(far + near) / (far - near), -2 * far * near / (far - near)),
+            (0, 0, -1, 0),
+        )
+    )
+    return tool("screen").Projection(np.array(lens @ view @ obj.matrix_world), size)
+
+
+def pixel(projection, point):
+    return tuple(projection.to_pixels(np.array([point], dtype=float))[0])
+
+
+def test_all_hits_under_a_pixel_come_nearest_first_and_where_a_ray_cast_finds_them(tool):
+    bpy.ops.mesh.primitive_monkey_add(rotation=(0.3, 0.1, 0.4), scale=(1, 2, 1), location=(0.2, 0, 0.1))
+    obj = bpy.context.object
+    bpy.context.view_layer.update()
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    projection = from_the_front(tool, obj)
+    index = tool("screen").ScreenIndex(surface.positions, surface.triangles, projection)
+    met = 0
+    for x, y in np.random.default_rng(0).uniform(120, 180, (60, 2)):
+        start, end = projection.ray(x, y)
+        hits = index.hits(x, y)
+        found, place, *_rest = obj.ray_cast(start, Vector(end - start))
+        assert bool(hits) == found
+        if found:
+            met += 1
+            assert [hit.distance for hit in hits] == sorted(hit.distance for hit in hits)
+            here = hits[0].weights @ surface.positions[surface.triangles[hits[0].triangle]]
+            assert here == pytest.approx(np.array(place), abs=1e-4)
+    assert met > 15
+
+
+def test_triangles_behind_the_viewer_are_not_met(tool):
+    obj = cube(size=30)  # around the camera of `from_the_front`
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    index = tool("screen").ScreenIndex(surface.positions, surface.triangles, from_the_front(tool, obj))
+    (hit,) = index.hits(140, 155)
+    assert surface.positions[surface.triangles[hit.triangle], 1].min() == pytest.approx(15)
+
+
+@pytest.mark.parametrize("kind", ["mirror", "subdivision", "shape key", "pose", "plain"])
+def test_a_place_on_what_is_seen_is_traced_back_to_the_base_mesh(tool, kind):
+    obj = grid(4)
+    obj.matrix_world = Matrix.LocRotScale(Vector((1, 2, 0)), Euler((0, 0, 0.5)), Vector((2, 1, 1)))
+    if kind == "mirror":
+        for vertex in obj.data.vertices:
+            vertex.co.x += 1.5
+        obj.modifiers.new("Mirror", "MIRROR")
+        seen, wanted = (-1.1, 0.3, 0), (1.1, 0.3, 0)
+    elif kind == "subdivision":
+        obj.modifiers.new("Subdivision", "SUBSURF").levels = 2
+        seen, wanted = (0.1, 0.3, 0), (0.1, 0.3, 0)
+    elif kind == "shape key":
+        obj.shape_key_add(name="Basis")
+        key = obj.shape_key_add(name="Aside")
+        for point in key.data:
+            point.co.x += 1
+        key.value = 1.0
+        seen, wanted = (1.1, 0.3, 0), (0.1, 0.3, 0)
+    elif kind == "pose":
+        moved = posed(obj, Vector((0, 0.5, 0)))
+        seen, wanted = (0.1, 0.3 + moved, 0), (0.1, 0.3, 0)
+    else:
+        seen = wanted = (0.1, 0.3, 0)
+    bpy.context.view_layer.update()
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    projection = looking_down(tool, obj)
+    index = tool("screen").ScreenIndex(surface.positions, surface.triangles, projection)
+    hit = index.hits(*pixel(projection, seen))[0]
+    assert surface.place(hit.triangle, hit.weights) == pytest.approx(wanted, abs=0.02)
+    base = obj.data.polygons[surface.polygons[hit.triangle]]
+    corners = np.array([obj.data.vertices[index].co for index in base.vertices])
+    assert (corners.min(axis=0) <= np.array(wanted) + 1e-6).all()
+    assert (corners.max(axis=0) >= np.array(wanted) - 1e-6).all()
+    assert [attribute.name for attribute in obj.data.attributes if "partsam" in attribute.name] == []
+
+
+def posed(obj, way):
+    """Move all of `obj` by a bone; how far along Y."""
+    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    bone = armature.data.edit_bones.new("Bone")
+    bone.head, bone.tail = (0, 0, 0), (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    obj.vertex_groups.new(name="Bone").add(range(len(obj.data.vertices)), 1.0, "REPLACE")
+    armature.matrix_world = obj.matrix_world
+    obj.modifiers.new("Armature", "ARMATURE").object = armature
+    bone = armature.pose.bones["Bone"]
+    bone.matrix = Matrix.Translation(way) @ bone.matrix
+    bpy.context.view_layer.update()
+    return way.y
+
+
+def test_a_modifier_that_rebuilds_the_mesh_leaves_the_base_mesh_to_be_clicked(tool):
+    obj = cube()
+    obj.modifiers.new("Remesh", "REMESH").mode = "VOXEL"
+    bpy.context.view_layer.update()
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    assert sorted(set(surface.polygons.tolist())) == list(range(6))
+
+
+def make_picker(tool, obj, **arguments):
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    return tool("picker").Picker(surface, obj.session_uid, as_seen_places=False, **arguments)
+
+
+def test_the_picker_follows_deformation_explosion_and_what_is_hidden(tool, addon):
+    obj = grid(2)
+    addon("parts").write_labels(obj.data, np.array([0, 1, 0, 1]))
+    picker = make_picker(tool, obj)
+    first = picker.shown()
+    assert first.visible.all()
+    obj.data.vertices[4].co.z = 1
+    obj.data.update()
+    bpy.context.view_layer.update()
+    assert picker.shown() is first  # nobody has told it yet
+    picker.is_stale = True
+    assert picker.shown().positions[4, 2] == 1
+    addon("view").explode(obj, 1.0)
+    bpy.context.view_layer.update()
+    picker.is_stale = True
+    apart = picker.shown()
+    assert len(apart.positions) == 3 * len(apart.triangles)
+    middle = apart.positions[apart.triangles].mean(axis=1)[:, 0]
+    assert np.abs(middle).min() > 0.6  # the halves, whose centres lay at .5, have moved outwards
+    ends = tool("preview").contour(apart, np.array([True, False, True, False]))
+    assert ends[:, :, 0] == pytest.approx(apart.positions[:, 0].max() * 0 + ends[0, 0, 0])
+    picker.cover(np.array([True, False, True, False]))
+    assert picker.shown().visible.tolist() == [False, False, True, True] * 2
+
+
+def test_faces_hidden_in_edit_mode_are_not_clicked_and_stay_hidden(tool):
+    obj = grid(2)
+    hide = obj.data.attributes.new(".hide_poly", "BOOLEAN", "FACE")
+    hide.data[1].value = True
+    hidden = tool("surface").hidden_polygons(obj, in_edit_mode=True)
+    assert hidden.tolist() == [False, True, False, False]
+    assert not tool("surface").hidden_polygons(obj, in_edit_mode=False).any()
+
+
+def test_another_object_covers_the_mesh_but_not_one_beside_it(tool):
+    obj = grid(2)
+    other = cube(size=0.4, name="other")
+    other.location = (0.5, 0, 3)
+    bpy.context.view_layer.update()
+    between = tool("picker")._is_between
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    assert between(other, Vector((0.5, 0, 9)), Vector((0.5, 0, 0)), depsgraph)
+    assert not between(other, Vector((-0.5, 0, 9)), Vector((-0.5, 0, 0)), depsgraph)
+    assert not between(other, Vector((0.5, 0, 9)), Vector((0.5, 0, 5)), depsgraph)
+    assert not between(other, Vector((0.5, 0.21, 9)), Vector((0.5, 0.21, 0)), depsgraph)
+    assert obj.name == "grid"
+
+
+def key_table(tool, name):
+    """The tool's keys, and navigation as one of Blender's own keymaps has it.
+
+    Read off the keymap's file: choosing a keymap without a window keeps Blender 4.5 from ever ending.
+    """
+    (folder,) = bpy.utils.preset_paths("keyconfig")
+    keymaps = runpy.run_path(f"{folder}/keymap_data/{name}.py")["generate_keymaps"]()
+    keys = tool("keys")
+    navigation = [
+        keys.Key(event["type"], tuple(state(event, modifier) for modifier in keys.MODIFIERS))
+        for title, _space, content in keymaps
+        if title in keys.NAVIGATION_KEYMAPS
+        for operator, event, extra in content["items"]
+        if keys.navigates(operator, SimpleNamespace(**dict((extra or {}).get("properties", ()))))
+    ]
+    own = keys.own_keymap(bpy.context.window_manager)
+    if own is None:  # a new file drops it where there is no window
+        keys.register()
+        own = keys.own_keymap(bpy.context.window_manager)
+    return keys.KeyTable(
+        [(keys.Key.of_item(item), item.properties.action) for item in own.keymap_items], navigation
+    )
+
+
+def state(event, modifier):
+    wanted = event.get(modifier, event.get("any", False))
+    return None if wanted == -1 or event.get("any") else bool(wanted)
+
+
+OWN = {
+    ("LEFTMOUSE", ""): "CLICK",
+    ("LEFTMOUSE", "ctrl"): "EXCLUDE",
+    ("LEFTMOUSE", "shift"): "ADD_TO",
+    ("LEFTMOUSE", "shift ctrl"): "TAKE_FROM",
+    ("WHEELUPMOUSE", "ctrl"): "LARGER",
+    ("TAB", ""): "NEXT_LEVEL",
+    ("RET", ""): "ACCEPT",
+    ("ESC", ""): "LEAVE",
+}
+NAVIGATION = {
+    "blender_default": [
+        *(("MIDDLEMOUSE", ""), ("MIDDLEMOUSE", "shift"), ("MIDDLEMOUSE", "ctrl"), ("WHEELUPMOUSE", "")),
+        *(("NUMPAD_1", ""), ("NUMPAD_5", ""), ("SPACE", "ctrl"), ("Q", "ctrl alt"), ("T", "")),
+    ],
+    "industry_compatible_data": [
+        *(("LEFTMOUSE", "alt"), ("MIDDLEMOUSE", "alt"), ("RIGHTMOUSE", "alt"), ("WHEELUPMOUSE", "")),
+        *(("F1", ""), ("F", "")),
+    ],
+}
+NOTHING = [("G", ""), ("Z", "ctrl"), ("DEL", ""), ("A", ""), ("RIGHTMOUSE", ""), ("W", "shift")]
+
+
+def pressed(key, modifiers, value="PRESS"):
+    return Pressed(key, value, **dict.fromkeys(modifiers.split(), True))
+
+
+@pytest.mark.parametrize("name", NAVIGATION)
+def test_events_are_told_apart_in_every_keymap(tool, name):
+    table = key_table(tool, name)
+    for key, action in OWN.items():
+        assert table.action(pressed(*key)) == action
+        assert table.action(pressed(*key, value="DOUBLE_CLICK")) == action
+        assert table.action(pressed(*key, value="RELEASE")) is None
+    for key in NAVIGATION[name]:
+        assert table.action(pressed(*key)) is None, key
+        assert table.is_navigation(pressed(*key)), key
+    for key in NOTHING:
+        assert table.action(pressed(*key)) is None, key
+        assert not table.is_navigation(pressed(*key)), key
+    assert table.is_navigation(pressed("NDOF_MOTION", "", "NOTHING"))
+
+
+def test_keys_are_the_users_to_change(tool):
+    key_table(tool, "blender_default")
+    keys = tool("keys")
+    own = keys.own_keymap(bpy.context.window_manager)
+    item = next(item for item in own.keymap_items if item.properties.action == "BOX")
+    item.type = "K"
+    try:
+        table = keys.KeyTable.of_user(bpy.context.window_manager)
+        assert (table.action(Pressed("K")), table.action(Pressed("B"))) == ("BOX", None)
+        assert table.keys_of("LARGER") == "Ctrl Wheel Up"
+    finally:
+        item.type = "B"
+
+
+def test_outlines_and_spread_points(tool):
+    prompts = tool("prompts")
+    pixels = prompts.pixels_inside(prompts.rectangle((10, 50), (30, 10)))
+    assert len(pixels) == 144
+    assert pixels.min(axis=0).tolist() > [10, 10]
+    triangle = prompts.pixels_inside([(0, 0), (100, 0), (0, 100)])
+    assert (triangle.sum(axis=1) <= 100).all()
+    line = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1)
+    assert sorted(prompts.spread(line, 3).tolist()) == [0, 50, 100]
+
+
+def test_levels_and_sizes_choose_among_the_candidates(tool):
+    choice = tool("masks").Choice
+    shares = np.array([0.02, 0.4, 0.1])
+    assert choice().pick(2, shares) == 2
+    assert [choice(level=level).pick(0, shares) for level in range(3)] == [1, 2, 0]
+    assert [choice(size=size).pick(0, shares) for size in (0.9, 0.15, 0.001)] == [1, 2, 0]
+    assert choice(level=2).pick(0, shares[:1]) == 0
+    assert choice(size=0.9).pick(2, shares, asked=0.9) == 2  # what the network makes of the size
+
+
+def test_probabilities_of_polygons_are_those_of_their_triangles_by_area(tool, addon):
+    obj = add_object("kite", [(0, 0, 0), (1, 0, 0), (1, 3, 0), (0, 1, 0)], [[0, 1, 2, 3]])
+    shape = addon("mesh_exchange").read_shape(bpy.context, [obj])
+    polygons = tool("masks").PolygonMap(shape.sources[0])
+    areas = shape.sources[0].triangle_areas
+    values = np.array([1.0, 0.0])
+    assert polygons.mean(values)[0] == pytest.approx(areas[0] / areas.sum())
+    assert polygons.shares(np.array([[1.0, -1.0], [1.0, 1.0]])) == pytest.approx([areas[0] / areas.sum(), 1])
+
+
+def test_mirrored_masks_are_two_parts_or_one(tool):
+    accepting = tool("accepting")
+    masks = tool("masks")
+
+    def preview(inside):
+        inside = np.array(inside, dtype=bool)
+        return masks.Preview(None, 0, inside.astype(np.float32), inside)
+
+    arm, other_arm, trunk = preview([1, 0, 0, 0]), preview([0, 0, 0, 1]), preview([0, 1, 1, 0])
+    assert len(accepting.parts_of(arm, other_arm, None)) == 2
+    (one,) = accepting.parts_of(trunk, trunk, None)
+    assert one.polygons.tolist() == [False, True, True, False]
+    (into,) = accepting.parts_of(arm, other_arm, accepting.Target(1, "ADD"))
+    assert into.polygons.tolist() == [True, False, False, True]
+
+
+# With the real backend
+
+
+@pytest.fixture
+def clicking(addon, tool, monkeypatch):
+    """Start the tool's work on an object; the work, the session and a way to click on a polygon."""
+    use_real_backend(monkeypatch)
+    session = addon("session").get_session()
+
+    def start(obj):
+        work, picker = tool("operator").begin_work(bpy.context, obj, undo_message="Part by Clicks")
+        session.watch(work.poll)
+        work.prepare(seed=0)
+        return work, picker, session
+
+    yield start
+    session.end_clicks()
+
+
+def click_on(tool, obj, polygon, *, positive=True):
+    return tool("prompts").Click(tuple(obj.data.polygons[polygon].center), polygon, positive)
+
+
+def answered(session, work):
+    tick_until(session, lambda: not work.is_thinking or work.error is not None)
+    assert work.error is None
+
+
+@needs_backend
+def test_part_after_part_each_an_undo_step(tool, clicking, addon):
+    obj = dumbbell()
+    obj.matrix_world = Matrix.LocRotScale(Vector((3, 1, 0)), Euler((0.2, 0, 1)), Vector((1, 1, 1)))
+    bpy.context.view_layer.update()
+    bpy.ops.ed.undo_push(message="made")
+    name = obj.name
+    work, _picker, session = clicking(obj)
+    work.add(click_on(tool, obj, 60))  # while the shape is still being encoded
+    work.accept()  # queued until it is answered
+    tick_until(session, lambda: len(work.accepted) == 1)
+    assert work.clicks == ()
+    assert part_ids(obj)[60] == work.accepted[0].part_id > 0
+    obj.location.x += 5  # clicks are in object space
+    work.add(click_on(tool, obj, 190))
+    work.accept()
+    tick_until(session, lambda: len(work.accepted) == 2)
+    first, second = (part.part_id for part in work.accepted)
+    ids = part_ids(obj)
+    assert first != second
+    assert (ids[LEFT_BALL] == first).mean() > 0.8
+    assert (ids[RIGHT_BALL] == second).mean() > 0.8
+    work.add(click_on(tool, obj, 260))
+    work.leave()  # what was not accepted is not written
+    tick_until(session, lambda: session.clicks is None)
+    assert len(obj.data.partsam.parts) == 2
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects[name].data.partsam.parts) == 1
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects[name].data.partsam.parts) == 0
+
+
+@needs_backend
+def test_clicks_are_obeyed_whatever_the_network_says(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    with pytest.raises(Exception, match="Click on the part first"):
+        work.add(click_on(tool, obj, 60, positive=False))
+    work.add(click_on(tool, obj, 60), click_on(tool, obj, 61, positive=False), click_on(tool, obj, 200))
+    answered(session, work)
+    assert work.preview.polygons[[60, 61, 200]].tolist() == [True, False, True]
+    work.accept()
+    tick_until(session, lambda: len(work.accepted) == 1)
+    ids = part_ids(obj)
+    assert ids[60] == ids[200] == work.accepted[0].part_id
+    assert ids[61] == 0
+
+
+@needs_backend
+def test_sizes_levels_removal_and_hover(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    tick_until(session, lambda: work.phase.value == "clicking")
+    here = click_on(tool, obj, 60)
+    work.hover_over(here)
+    tick_until(session, lambda: work.hover is not None)
+    hovered = work.hover
+    work.add(here)
+    assert work.preview is hovered  # nothing is asked twice
+    shares = work.preview.answer.shares
+    for level in range(3):
+        work.next_level()
+        assert work.preview.share == sorted(shares, reverse=True)[level]
+    work.choose(tool("masks").Choice(size=0.9))
+    assert work.preview.share == max(shares)  # at once, of what is there
+    assert work.is_thinking
+    answered(session, work)
+    large = work.preview.share
+    for _ in range(30):
+        work.scale_size(-1)
+    answered(session, work)
+    assert work.preview.answer.size == tool("work").SMALLEST_SIZE
+    assert work.preview.share < large
+    work.add(click_on(tool, obj, 70, positive=False))
+    work.remove(0)  # only the excluding one is left, which means nothing alone
+    assert (work.clicks, work.preview) == ((), None)
+
+
+@needs_backend
+def test_mirrored_clicks_make_both_sides(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    work.set_mirror(True)
+    work.add(click_on(tool, obj, 60))
+    answered(session, work)
+    assert work.twin.polygons[RIGHT_BALL].mean() > 0.8
+    work.accept()
+    tick_until(session, lambda: len(work.accepted) == 2)
+    ids = part_ids(obj)
+    left, right = np.bincount(ids[LEFT_BALL]).argmax(), np.bincount(ids[RIGHT_BALL]).argmax()
+    assert 0 not in (left, right)
+    assert left != right
+
+
+@needs_backend
+def test_existing_parts_grow_shrink_and_are_done_better(tool, clicking, addon):
+    obj = dumbbell()
+    parts, target = addon("parts"), tool("accepting").Target
+    labels = np.full(len(obj.data.polygons), -1)
+    labels[:40] = 0
+    (part_id,) = parts.write_labels(obj.data, labels).values()
+    work, _picker, session = clicking(obj)
+
+    def accept(action, *polygons):
+        done = len(work.accepted)
+        work.restart(target(part_id, action), [click_on(tool, obj, polygon) for polygon in polygons])
+        work.accept()
+        tick_until(session, lambda: not work.is_accepting or work.error is not None)
+        assert work.error is None
+        assert len(work.accepted) >= min(done, 1)
+        return part_ids(obj) == part_id
+
+    grown = accept("ADD", 190)
+    assert grown[:40].all()
+    assert grown[RIGHT_BALL].mean() > 0.8
+    taken = accept("TAKE", 190)
+    assert taken[:40].all()
+    assert not taken[RIGHT_BALL].any()
+    better = accept("REPLACE", 60, 20)
+    assert better[LEFT_BALL].mean() > 0.8
+
+
+@needs_backend
+def test_an_error_while_accepting_loses_no_click(tool, clicking, addon):
+    obj = dumbbell()
+    addon("parts").write_labels(obj.data, np.zeros(len(obj.data.polygons), dtype=int))
+    obj.data.partsam.parts[0].locked = True
+    work, _picker, session = clicking(obj)
+    click = click_on(tool, obj, 60)
+    work.add(click)
+    work.accept()
+    tick_until(session, lambda: work.error is not None)
+    assert "locked" in session.problem.message
+    assert work.clicks == (click,)
+    assert session.clicks is work
+
+
+@needs_backend
+def test_started_from_edit_mode_it_stays_in_edit_mode(tool, clicking):
+    obj = dumbbell()
+    select_polygons(obj, range(50, 70))
+    bpy.ops.object.mode_set(mode="EDIT")
+    work, picker, session = clicking(obj)
+    assert obj.mode == "EDIT"
+    assert picker.shown().visible.all()
+    work.add(tool("prompts").Click((-2.0, 0.0, 1.0), -1, True))
+    work.accept()
+    work.leave()
+    tick_until(session, lambda: session.clicks is None)
+    assert obj.mode == "EDIT"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert (part_ids(obj)[LEFT_BALL] > 0).mean() > 0.8
+
+
+@needs_backend
+def test_the_mesh_after_modifiers_is_clicked_where_it_is_looked_at(tool, clicking):
+    obj = dumbbell()
+    for vertex in obj.data.vertices:
+        vertex.co.y += 3
+    modifier = obj.modifiers.new("Mirror", "MIRROR")
+    modifier.use_axis = (False, True, False)
+    bpy.context.scene.partsam.source = "EVALUATED"
+    bpy.context.view_layer.update()
+    work, picker, _session = clicking(obj)
+    assert work.shape.mesh.face_count == len(picker.shown().triangles)
+    assert picker.shown().surface.places[:, 1].min() < -3  # the other half is a place of its own
+
+
+@needs_backend
+def test_script_makes_a_part_of_points(addon, monkeypatch):
+    use_real_backend(monkeypatch)
+    obj = dumbbell()
+    obj.location = (0, 0, 4)
+    bpy.context.view_layer.update()
+    assert bpy.ops.partsam.click(points="-2 0 5, -2 1 4", excluded="(2, 0, 5)", name="Ball") == {"FINISHED"}
+    (part,) = obj.data.partsam.parts
+    assert part.name == "Ball"
+    ids = part_ids(obj)
+    assert (ids[LEFT_BALL] > 0).mean() > 0.8
+    assert (ids[RIGHT_BALL] > 0).mean() < 0.1
+    for wrong in ("", "1 2", "a b c"):
+        with pytest.raises(RuntimeError, match="point"):
+            bpy.ops.partsam.click(points=wrong)
+    assert addon("session").get_session().clicks is None
