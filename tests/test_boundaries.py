@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BLENDER_MODULES = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "addon_utils", "bpy_extras"}
+BLENDER_MODULES = {
+    "bpy",
+    "bmesh",
+    "mathutils",
+    "gpu",
+    "gpu_extras",
+    "blf",
+    "addon_utils",
+    "bpy_extras",
+    "rna_keymap_ui",
+}
 FRONT_ENDS = ("backend/commands/", "backend/__main__.py", "dev.py", "dev_tools/", "tests/", "docs/demo/")
 MAX_TRACKED_BYTES = 45 * 2**20
 # What Blender's own Python imports of the backend.

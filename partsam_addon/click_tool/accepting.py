@@ -114,15 +114,15 @@ class AcceptedChange:
         if not self._polygons.any():
             raise PromptError("The part under the clicks is empty; click elsewhere")
         target = self._part.target
-        if target is None or target.action != "TAKE":
-            if not open_faces(mesh, self._polygons, by_hand=True).any():
-                raise PromptError("All faces under the clicks belong to locked parts; unlock them first")
+        takes = target is not None and target.action == "TAKE"
+        if not takes and not open_faces(mesh, self._polygons, by_hand=True).any():
+            raise PromptError("All faces under the clicks belong to locked parts; unlock them first")
         if target is None:
             return
         if get_part(mesh, target.part_id).locked:
             raise PromptError("This part is locked; unlock it first")
         own = read_part_ids(mesh) == target.part_id
-        if target.action == "TAKE" and not (own & ~self._polygons).any():
+        if takes and not (own & ~self._polygons).any():
             raise PromptError("This would take all faces of the part; delete it in the list instead")
 
     def write(self, mesh: bpy.types.Mesh) -> None:

@@ -335,9 +335,7 @@ class ClickWork:
                     )
                 )
                 polygons = refined_polygons(self.shape.sources[0], refined.arrays["labels"], part)
-            change = AcceptedChange(
-                self.shape.sources[0], replace(part, polygons=polygons), self.accepted
-            )
+            change = AcceptedChange(self.shape.sources[0], replace(part, polygons=polygons), self.accepted)
             write_changes(bpy.context, [change], undo_message=self.settings.undo_message)
             return change.written
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import bpy
@@ -253,7 +253,7 @@ NAVIGATION = {
         *(("F1", ""), ("F", "")),
     ],
 }
-NOTHING = [("G", ""), ("Z", "ctrl"), ("DEL", ""), ("A", ""), ("RIGHTMOUSE", ""), ("W", "shift")]
+NOTHING = [("G", ""), ("Z", "ctrl"), ("DEL", ""), ("RIGHTMOUSE", ""), ("W", "shift")]
 
 
 def pressed(key, modifiers, value="PRESS"):

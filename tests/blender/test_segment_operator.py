@@ -8,7 +8,7 @@ from functools import partial
 import bpy
 import numpy as np
 import pytest
-from meshes import activate, cube, grid, select_polygons
+from meshes import cube, grid, select_polygons
 from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
 
 pytestmark = needs_backend
@@ -303,38 +303,3 @@ def test_the_script_api(addon):
     assert addon("session").get_session().backend is None
     with pytest.raises(api.PartSAMError, match="segment it first"):
         api.cut(cube())
-
-
-def test_a_part_by_clicks(addon, session):
-    """The click tool's work without its mouse: clicks, answers, taking back, accepting."""
-    tool = addon("click_tool.work")
-    obj = dumbbell()
-    activate(obj)
-    shape = addon("session.reading").read_objects(bpy.context, [obj], addon("mesh_exchange").ReadSettings())
-    work = tool.ClickWork(session, shape)
-    session.start("Preparing", work.prepare(seed=0))
-    session.watch(work.poll)
-    work.add(tool.Click((-3.0, 0.0, 0.0), positive=True))
-    tick_until(session, lambda: not work.is_thinking)
-    work.add(tool.Click((3.0, 0.0, 0.0), positive=False))
-    tick_until(session, lambda: not work.is_thinking)
-    assert work.preview.clicks == work.clicks
-    assert work.preview.polygons.shape == (len(obj.data.polygons),)
-    work.remove_last()
-    tick_until(session, lambda: not work.is_thinking)
-    assert len(work.preview.clicks) == 1
-    assert work.preview.polygons[LEFT_BALL].mean() > 0.9
-    session.start("Accepting", work.accept(strength=None))
-    tick_until(session, lambda: work.phase is tool.Phase.ACCEPTED)
-    active = obj.data.partsam.parts[obj.data.partsam.active_index]
-    assert active.face_count == (part_ids(obj) == active.part_id).sum() == work.preview.polygons.sum()
-
-
-def test_a_first_click_must_be_on_the_part(addon, session):
-    tool = addon("click_tool.work")
-    cube()
-    shape = addon("session.reading").read_objects(
-        bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings()
-    )
-    with pytest.raises(addon("backend.errors").PromptError, match="Click on the part first"):
-        tool.ClickWork(session, shape).add(tool.Click((0, 0, 1), positive=False))
