@@ -17,7 +17,7 @@ from driver import Steps, WindowDriver, run
 def label_by_height(obj: bpy.types.Object, window: WindowDriver) -> None:
     """Four parts, one above the other."""
     mesh = obj.data
-    heights = np.array([polygon.center[1] for polygon in mesh.polygons])
+    heights = np.array([polygon.center[2] for polygon in mesh.polygons])
     labels = np.digitize(heights, np.quantile(heights, (0.3, 0.55, 0.8)))
     window.addon("parts").write_labels(mesh, labels)
 
@@ -27,6 +27,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield 0.5
     label_by_height(obj(), window)
     obj().data.partsam.active_index = 2
+    bpy.context.window_manager.partsam.overlay_opacity = 1.0  # strong colors, which the test counts
     yield from window.frame_selected()
     yield from window.open_tab()
     window.shot("overlay")
