@@ -14,6 +14,7 @@ from ..parts import (
     select_part,
 )
 from ..view import isolate_part, isolated_part, show_all_parts
+from ..wording import say
 from .parts_operator import OnePartOperator, PartsOperator
 
 
@@ -30,7 +31,8 @@ class PARTSAM_OT_part_select(OnePartOperator, bpy.types.Operator):
         count = select_part(obj.data, part_id, extend=self.extend)
         # In vertex mode, faces of other parts between selected vertices would count as selected.
         context.tool_settings.mesh_select_mode = (False, False, True)
-        return f'{count} faces of "{get_part(obj.data, part_id).name}" are selected'
+        name = get_part(obj.data, part_id).name
+        return say('{count} faces of "{name}" are selected', count=count, name=name)
 
 
 class PARTSAM_OT_part_isolate(OnePartOperator, bpy.types.Operator):
@@ -43,9 +45,9 @@ class PARTSAM_OT_part_isolate(OnePartOperator, bpy.types.Operator):
         part_id = self.part_id(obj)
         if isolated_part(obj) == part_id:
             show_all_parts(obj)
-            return "All parts are shown"
+            return say("All parts are shown")
         isolate_part(obj, part_id)
-        return f'Only "{get_part(obj.data, part_id).name}" is shown'
+        return say('Only "{name}" is shown', name=get_part(obj.data, part_id).name)
 
 
 class PARTSAM_OT_part_assign_selected(OnePartOperator, bpy.types.Operator):
@@ -57,7 +59,8 @@ class PARTSAM_OT_part_assign_selected(OnePartOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part_id = self.part_id(obj)
         count = assign_selected(obj.data, part_id)
-        return f'{count} faces belong to "{get_part(obj.data, part_id).name}"'
+        name = get_part(obj.data, part_id).name
+        return say('{count} faces belong to "{name}"', count=count, name=name)
 
 
 class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
@@ -73,7 +76,7 @@ class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, new_part_from_selected(obj.data, self.name))
-        return f'"{part.name}" has {part.face_count} faces'
+        return say('"{name}" has {count} faces', name=part.name, count=part.face_count)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
+from ...backend.errors import PromptError
 from ..parts import (
     active_part,
     clear_parts,
@@ -14,12 +15,15 @@ from ..parts import (
     delete_part,
     drop_levels,
     get_part,
+    merge_all,
     merge_parts,
+    neighbors,
     release_edits,
     remove_small_parts,
     stored_bytes,
     write_labels,
 )
+from ..wording import say
 from .parts_operator import OnePartOperator, PartsOperator
 
 NEIGHBOR = "NEIGHBOR"
@@ -47,18 +51,18 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, self.part_id(obj))
         part.name = self.name
-        return f'The part is called "{part.name}"'
+        return say('The part is called "{name}"', name=part.name)
 
 
 class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
-    """Give the part another colour"""
+    """Give the part another color"""
 
     bl_idname = "partsam.part_recolor"
-    bl_label = "Recolour Part"
+    bl_label = "Recolor Part"
 
     color: FloatVectorProperty(
-        name="Colour",
-        description="New colour of the part",
+        name="Color",
+        description="New color of the part",
         subtype="COLOR_GAMMA",
         size=3,
         min=0.0,
@@ -69,22 +73,38 @@ class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, self.part_id(obj))
         part.color = self.color
-        return f'Recoloured "{part.name}"'
+        return say('"{name}" has another color', name=part.name)
+
+
+def neighbors_or_none(mesh: bpy.types.Mesh, part_id: int) -> list[int]:
+    """`parts.neighbors`; empty where the part or its faces are unknown."""
+    try:
+        return neighbors(mesh, part_id)
+    except PromptError:
+        return []
 
 
 def _merge_targets(
     operator: bpy.types.OperatorProperties, context: bpy.types.Context | None
 ) -> list[tuple[str, str, str, str, int]]:
     # Blender keeps no reference to the strings of a dynamic enum: the module does.
-    _enum_cache[:] = [(NEIGHBOR, "Neighbour", "The part with the longest common border", "NONE", 0)]
+    _enum_cache[:] = [(NEIGHBOR, "Neighbor", "The part with the longest common border", "NONE", 0)]
     obj = context.object if context is not None else None
     if obj is not None and obj.type == "MESH":
         active = active_part(obj.data)
         own = operator.part or (active.part_id if active is not None else 0)
+        parts = [part for part in obj.data.partsam.parts if part.part_id != own and not part.locked]
+        near = {} if obj.data.is_editmode else {n: i for i, n in enumerate(neighbors_or_none(obj.data, own))}
+        parts.sort(key=lambda part: (near.get(part.part_id, len(near)), -part.area, part.part_id))
         _enum_cache.extend(
-            (str(part.part_id), part.name, f"Merge into {part.name}", "NONE", part.part_id)
-            for part in obj.data.partsam.parts
-            if part.part_id != own
+            (
+                str(part.part_id),
+                part.name,
+                f"Merge into {part.name}",
+                "AUTOMERGE_ON" if part.part_id in near else "NONE",
+                part.part_id,
+            )
+            for part in parts
         )
     return _enum_cache
 
@@ -109,7 +129,45 @@ class PARTSAM_OT_part_merge(OnePartOperator, bpy.types.Operator):
         name = get_part(mesh, part_id).name
         into = closest_neighbor(mesh, part_id) if self.into == NEIGHBOR else int(self.into)
         merge_parts(mesh, part_id, into)
-        return f'Merged "{name}" into "{get_part(mesh, into).name}"'
+        return say('Merged "{name}" into "{into}"', name=name, into=get_part(mesh, into).name)
+
+
+class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
+    """Check parts in the list"""
+
+    bl_idname = "partsam.parts_check"
+    bl_label = "Check Parts"
+
+    action: EnumProperty(
+        name="Action",
+        description="Which parts become checked",
+        items=(("ALL", "All", "Check all parts"), ("NONE", "None", "Check no part")),
+    )
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        for part in obj.data.partsam.parts:
+            part.checked = self.action == "ALL"
+        return say("{count} parts are checked", count=sum(part.checked for part in obj.data.partsam.parts))
+
+
+class PARTSAM_OT_parts_merge_checked(PartsOperator, bpy.types.Operator):
+    """Make one part of all parts checked in the list: the active one if it is checked, else the largest"""
+
+    bl_idname = "partsam.parts_merge_checked"
+    bl_label = "Merge Checked Parts"
+
+    def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        mesh = obj.data
+        chosen = [part for part in mesh.partsam.parts if part.checked]
+        if len(chosen) < 2:
+            raise PromptError("Check at least two parts in the list first")
+        active = active_part(mesh)
+        into = active if active is not None and active.checked else max(chosen, key=lambda part: part.area)
+        into_id, count = into.part_id, len(chosen)
+        merge_all(mesh, [part.part_id for part in chosen], into_id)
+        merged = get_part(mesh, into_id)
+        merged.checked = False
+        return say('{count} parts are merged into "{name}"', count=count, name=merged.name)
 
 
 class PARTSAM_OT_part_delete(OnePartOperator, bpy.types.Operator):
@@ -122,7 +180,7 @@ class PARTSAM_OT_part_delete(OnePartOperator, bpy.types.Operator):
         part_id = self.part_id(obj)
         name = get_part(obj.data, part_id).name
         delete_part(obj.data, part_id)
-        return f'Deleted "{name}"; its faces belong to its neighbours'
+        return say('Deleted "{name}"; its faces belong to its neighbors', name=name)
 
 
 class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
@@ -144,7 +202,8 @@ class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, self.part_id(obj))
         part.locked = not part.locked if self.action == "TOGGLE" else self.action == "LOCK"
-        return f'"{part.name}" is {"locked" if part.locked else "unlocked"}'
+        message = '"{name}" is locked' if part.locked else '"{name}" is unlocked'
+        return say(message, name=part.name)
 
 
 class PARTSAM_OT_parts_remove_small(PartsOperator, bpy.types.Operator):
@@ -152,6 +211,7 @@ class PARTSAM_OT_parts_remove_small(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.parts_remove_small"
     bl_label = "Remove Small Parts"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
 
     share: FloatProperty(
         name="Below",
@@ -166,7 +226,8 @@ class PARTSAM_OT_parts_remove_small(PartsOperator, bpy.types.Operator):
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         count = remove_small_parts(obj.data, self.share)
-        return f"{count} small parts removed; {len(obj.data.partsam.parts)} are left"
+        left = len(obj.data.partsam.parts)
+        return say("{count} small parts removed; {left} are left", count=count, left=left)
 
 
 class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
@@ -179,11 +240,11 @@ class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         count = release_edits(obj.data)
         if not count:
-            return "Nothing was done by hand"
+            return say("Nothing was done by hand")
         for level in obj.data.partsam.levels:
             labels, confidences = cut_labels(obj.data, level, level.granularity)
             write_labels(obj.data, labels, confidences=confidences)
-        return f"Granularity decides again on {count} faces"
+        return say("Granularity decides again on {count} faces", count=count)
 
 
 class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
@@ -203,7 +264,11 @@ class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         size = stored_bytes(obj.data)
         drop_levels(obj.data)
-        return f'"{obj.name}" is {size / 2**20:.1f} MiB smaller; segment it again to move Granularity'
+        return say(
+            '"{name}" is {size:.1f} MiB smaller; segment it again to move Granularity',
+            name=obj.name,
+            size=size / 2**20,
+        )
 
 
 class PARTSAM_OT_parts_clear(PartsOperator, bpy.types.Operator):
@@ -215,13 +280,15 @@ class PARTSAM_OT_parts_clear(PartsOperator, bpy.types.Operator):
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         clear_parts(obj.data)
-        return f'"{obj.name}" has no parts any more'
+        return say('"{name}" has no parts any more', name=obj.name)
 
 
 classes: tuple[type, ...] = (
     PARTSAM_OT_part_rename,
     PARTSAM_OT_part_recolor,
     PARTSAM_OT_part_merge,
+    PARTSAM_OT_parts_check,
+    PARTSAM_OT_parts_merge_checked,
     PARTSAM_OT_part_delete,
     PARTSAM_OT_part_lock,
     PARTSAM_OT_parts_remove_small,

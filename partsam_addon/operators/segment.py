@@ -19,6 +19,7 @@ from ..session.reading import read_tasks
 from ..session.recutting import Target, driven_objects, recut, target
 from ..session.segmentation import Found, SegmentSettings, Task, segment
 from ..session.writing import Change, NewLevel, write_changes
+from ..wording import say
 from .reporting import reports_errors
 
 CUT_PROPERTIES = ("granularity", "refine", "strength")
@@ -123,7 +124,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     bl_idname = "partsam.segment"
     bl_label = "Segment"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
     title = "Segmenting"
 
     prompts: IntProperty(
@@ -313,8 +314,9 @@ def summary(objects: list[bpy.types.Object]) -> str:
     """A sentence on what was found: the parts that the lists have now."""
     meshes = {obj.data.session_uid: obj.data for obj in objects}.values()
     count = sum(len(mesh.partsam.parts) for mesh in meshes)
-    parts = f"{count} parts" if count != 1 else "One part"
-    return parts if len(meshes) == 1 else f"{parts} in {len(meshes)} meshes"
+    if len(meshes) == 1:
+        return say("One part") if count == 1 else say("{count} parts", count=count)
+    return say("{count} parts in {meshes} meshes", count=count, meshes=len(meshes))
 
 
 def _take_settings(

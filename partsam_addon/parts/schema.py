@@ -65,6 +65,7 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
         name="By Hand",
         description="Made or changed by hand: Granularity, Refine and Segment leave its faces alone",
     )
+    checked: BoolProperty(name="Checked", description="Chosen for Merge Checked Parts")
     level: IntProperty(name="Level", description="Number of the level whose granularity decides on the part")
 
 

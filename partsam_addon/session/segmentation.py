@@ -83,7 +83,8 @@ def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
 def segment(place: Workplace, tasks: Sequence[Task], settings: SegmentSettings) -> Flow:
     """Find the parts of each task's shape; returns a list of `Found`, one per object. Writes nothing."""
     found: list[Found] = []
-    for task in tasks:
+    for step, task in enumerate(tasks):
+        place.progress.step, place.progress.steps = step, len(tasks)
         shape_id = yield from encode(place, task.shape, seed=settings.seed)
         request = requests.segment_every_part(
             shape_id, prompts=settings.prompts, granularity=settings.cut.granularity

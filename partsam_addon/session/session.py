@@ -13,17 +13,21 @@ import bpy
 
 from ...backend.errors import Cancelled, PartSAMError
 from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request
+from ..mesh_exchange import editable_problem
+from ..parts import bring_together
 from .choices import Choices, read_choices, working_folder
 from .flow import Flow, FlowRun, run_now
 from .held import HeldTrees
 from .live import LiveLabels
 from .modal import foreign_modal
+from .progress import WorkProgress
 from .setup import Setup
 from .workplace import Tool
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
+REDRAW_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Session:
     setup: of the backend's environment
     clicks: of the click tool, while it runs
     waits_for: name of the foreign operator that keeps a finished piece of work from being written
-    started: when the work in progress began (`time.monotonic`)
+    progress: of the work in progress
     """
 
     def __init__(self) -> None:
@@ -62,7 +66,10 @@ class Session:
         self.setup = Setup(self)
         self.clicks: Tool | None = None
         self.waits_for = ""
-        self.started = 0.0
+        self.progress = WorkProgress()
+        self._started = 0.0
+        self._drawn = 0.0
+        self._outdated: set[int] = set()
         self.choices: Choices | None = None
         self._watchers: list[Callable[[], bool]] = []
 
@@ -75,6 +82,11 @@ class Session:
     def is_free(self) -> bool:
         """Whether neither work nor a tool is in progress."""
         return self.run is None and self.clicks is None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work in progress began."""
+        return time.monotonic() - self._started
 
     def send(self, request: Request) -> Job:
         """Send `request` to the backend, which must be open (`open_backend`)."""
@@ -139,7 +151,8 @@ class Session:
         self.open_backend()
         self.problem, self.notices = None, ()
         self.live.drop()
-        self.started = time.monotonic()
+        self.progress = WorkProgress()
+        self._started = time.monotonic()
         self.run = FlowRun(title, flow, done=lambda value: self._finish(done, value), failed=self._fail)
         self.run.start()
         self.wake()
@@ -199,14 +212,41 @@ class Session:
             self.waits_for = foreign_modal() if self.run.may_write else ""
             if not self.waits_for:
                 self.run.poll()
+        self._show_progress()
         self.live.poll()
+        self._count_outdated()
         self._watchers = [poll for poll in self._watchers if poll()]
         return (
             self.run is not None
             or self.live.is_waiting
             or bool(self._watchers)
+            or bool(self._outdated)
             or (self.backend is not None and self.backend.is_busy)
         )
+
+    def count_again(self, obj: bpy.types.Object) -> None:
+        """Bring table and faces of `obj` in step soon: for panels, which must not change anything."""
+        if obj.session_uid not in self._outdated:
+            self._outdated.add(obj.session_uid)
+            self.wake()
+
+    def _count_outdated(self) -> None:
+        if not self._outdated or foreign_modal():
+            return
+        for obj in bpy.data.objects:
+            known = obj.session_uid in self._outdated and obj.type == "MESH"
+            if known and editable_problem(obj) is None and not obj.data.is_editmode:
+                bring_together(obj.data)
+        self._outdated.clear()
+        self.redraw()
+
+    def _show_progress(self) -> None:
+        job = None if self.run is None else self.run.job
+        if job is not None:
+            self.progress.advance(job.stage, job.fraction)
+            if time.monotonic() - self._drawn > REDRAW_SECONDS:
+                self._drawn = time.monotonic()
+                self.redraw(viewport=False)
 
     def redraw(self, *, viewport: bool = True) -> None:
         """Ask for a redraw of what shows PartSAM's state: the sidebars, and the viewports as well or not."""

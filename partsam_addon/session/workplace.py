@@ -9,6 +9,7 @@ from typing import Protocol
 from ..backend_process import Job, Request
 from .choices import Choices
 from .held import HeldTrees
+from .progress import WorkProgress
 
 
 class Workplace(Protocol):
@@ -17,6 +18,7 @@ class Workplace(Protocol):
     choices: Choices | None
     notices: tuple[str, ...]
     held: HeldTrees
+    progress: WorkProgress
 
     @property
     def is_free(self) -> bool: ...

@@ -7,9 +7,9 @@ import bpy
 from bpy.props import IntProperty
 
 from ..retexture.id_map import bake_id_map, check_bakeable
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_id_map(ApplyOperator, bpy.types.Operator):

@@ -8,9 +8,9 @@ from bpy.props import BoolProperty, FloatProperty
 
 from ...backend.errors import PromptError
 from ..apply.marks import mark_borders
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_edge_marks(ApplyOperator, bpy.types.Operator):

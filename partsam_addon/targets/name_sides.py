@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ..rigging.armature import name_mirrored_parts
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_parts_name_mirrored(ApplyOperator, bpy.types.Operator):

@@ -11,9 +11,9 @@ from ...backend.errors import MeshError
 from ..mesh_exchange import editable_problem
 from ..parts.visibility import select_faces
 from ..repair.interior import interior_faces, remove_faces
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):

@@ -8,9 +8,9 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
 from ..apply.vertex_groups import world_size
 from ..rigging.armature import RigSettings, check_riggable, make_armature
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_armature(ApplyOperator, bpy.types.Operator):

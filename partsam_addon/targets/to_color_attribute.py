@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ..apply.marks import write_part_colors
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_color_attribute(ApplyOperator, bpy.types.Operator):

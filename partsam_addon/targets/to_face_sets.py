@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ..apply.marks import has_foreign_face_sets, write_face_sets
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_face_sets(ApplyOperator, bpy.types.Operator):

@@ -7,9 +7,9 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..apply.materials import assign_materials
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_materials(ApplyOperator, bpy.types.Operator):

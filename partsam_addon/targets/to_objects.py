@@ -7,9 +7,9 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty
 
 from ..separation.separation import SeparateSettings, check_separable, separate_parts
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):

@@ -7,9 +7,9 @@ import bpy
 from bpy.props import FloatProperty
 
 from ..apply.vertex_groups import make_vertex_groups, world_size
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_vertex_groups(ApplyOperator, bpy.types.Operator):

@@ -7,9 +7,9 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty
 
 from ..retexture.unwrap import check_unwrappable, unwrap_parts
+from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
-from .wording import say
 
 
 class PARTSAM_OT_apply_unwrap(ApplyOperator, bpy.types.Operator):

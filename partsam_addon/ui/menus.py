@@ -27,6 +27,7 @@ EDIT_PARTS = (
     ("partsam.part_lock", "LOCKED"),
     (),
     ("partsam.part_merge", "AUTOMERGE_ON"),
+    ("partsam.parts_merge_checked", "CHECKBOX_HLT"),
     ("partsam.part_delete", "REMOVE"),
     ("partsam.parts_remove_small", "NONE"),
     ("partsam.parts_release", "NONE"),

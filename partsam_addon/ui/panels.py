@@ -8,10 +8,9 @@ import re
 import bpy
 
 from ..click_tool.panel import draw_click_panel
-from ..constants import LIVE_REFINE_FACES
-from ..parts import active_part, driven_level, has_parts
 from ..session import Session, get_session
 from ..session.choices import chosen_python
+from ..session.progress import clock
 from .preferences_layout import draw_failure, origin_line
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
@@ -27,7 +26,7 @@ STAGES = {
     "encode": "Looking at the shape",
     "prompts": "Looking for parts",
     "parts": "Sorting parts",
-    "faces": "Labelling faces",
+    "faces": "Labeling faces",
     "refine": "Refining borders",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
@@ -75,29 +74,6 @@ class PARTSAM_PT_options(SidebarPanel, bpy.types.Panel):
         draw_backend(self.layout, get_session())
 
 
-class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
-    bl_label = "Parts"
-    bl_order = 1
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return context.object is not None and context.object.type == "MESH"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        mesh = context.object.data
-        layout = self.layout
-        if not has_parts(mesh):
-            layout.label(text="Not segmented yet", icon="INFO")
-            return
-        draw_sliders(layout, context)
-        row = layout.row()
-        row.template_list("PARTSAM_UL_parts", "", mesh.partsam, "parts", mesh.partsam, "active_index", rows=8)
-        draw_part_buttons(row.column(align=True))
-        part = active_part(mesh)
-        if part is not None:
-            draw_part_details(layout, mesh, part)
-
-
 class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
     bl_label = "View"
     bl_order = 2
@@ -116,19 +92,6 @@ class PARTSAM_PT_view(SidebarPanel, bpy.types.Panel):
         row.prop(settings, "overlay_opacity", slider=True)
         if context.object is not None:
             column.prop(context.object, "partsam_explode", text="Explode")
-
-
-class PARTSAM_MT_parts(bpy.types.Menu):
-    bl_label = "Parts"
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.operator("partsam.part_assign_selected")
-        layout.separator()
-        layout.operator("partsam.part_rename")
-        layout.operator("partsam.part_lock")
-        layout.separator()
-        layout.operator("partsam.parts_clear", icon="X")
 
 
 def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
@@ -154,13 +117,21 @@ def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
     """The progress bar of the work in progress, and Cancel."""
     run = session.run
     assert run is not None
-    job = run.job
-    stage = "" if job is None else STAGES.get(job.stage, job.stage.capitalize())
-    row = layout.row(align=True)
+    job, progress = run.job, session.progress
+    stage = run.title if job is None else STAGES.get(job.stage, job.stage.capitalize()) or run.title
+    if session.waits_for:
+        stage = f"Waiting for {session.waits_for} to end"
+    facts = [stage]
+    if progress.steps > 1:
+        facts.append(f"{progress.step + 1} of {progress.steps} objects")
+    facts.append(clock(session.elapsed))
+    # As high as the buttons that it stands in for, so that nothing below it moves.
+    row = layout.row()
     row.scale_y = 1.5
-    fraction = 0.0 if job is None else job.fraction
-    row.progress(factor=fraction, text=stage or run.title, type="BAR")
-    row.operator("partsam.cancel", text="", icon="CANCEL")
+    row.progress(factor=progress.fraction, text=" · ".join(facts), type="BAR")
+    row = layout.row()
+    row.scale_y = 1.2
+    row.operator("partsam.cancel", icon="CANCEL")
 
 
 def draw_backend(layout: bpy.types.UILayout, session: Session) -> None:
@@ -207,50 +178,4 @@ def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:
             row.operator("partsam.dismiss", text="", icon="X", emboss=False)
 
 
-def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Granularity and refinement of what the active part's row belongs to, and what that is."""
-    sliders, mesh = context.window_manager.partsam, context.object.data
-    level = driven_level(mesh)
-    held = None if level is None else get_session().held.get(level.tree_id)
-    column = layout.column(align=True)
-    column.enabled = level is not None
-    title = level.title if level is not None else ""
-    column.prop(
-        sliders, "granularity", text=f"Granularity of {title}" if title else "Granularity", slider=True
-    )
-    row = column.row(align=True)
-    row.enabled = held is not None
-    row.prop(sliders, "refine", text="", icon="SMOOTHCURVE")
-    strength = row.row(align=True)
-    strength.active = sliders.refine
-    strength.prop(sliders, "strength", text="Refine", slider=True)
-    if held is not None and held.shape_faces > LIVE_REFINE_FACES and sliders.refine:
-        layout.operator("partsam.cut", text="Refine Borders", icon="SMOOTHCURVE")
-
-
-def draw_part_buttons(column: bpy.types.UILayout) -> None:
-    """What can be done with the active part, beside the list."""
-    column.operator("partsam.part_new_from_selected", text="", icon="ADD")
-    column.operator("partsam.part_delete", text="", icon="REMOVE")
-    column.separator()
-    column.operator("partsam.part_isolate", text="", icon="HIDE_OFF")
-    column.operator("partsam.part_select", text="", icon="RESTRICT_SELECT_OFF")
-    column.separator()
-    column.operator("partsam.part_merge", text="", icon="AUTOMERGE_ON")
-    column.operator("partsam.split_part", text="", icon="MOD_EDGESPLIT")
-    column.separator()
-    column.menu("PARTSAM_MT_parts", text="", icon="DOWNARROW_HLT")
-
-
-def draw_part_details(
-    layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: bpy.types.PropertyGroup
-) -> None:
-    """Numbers of the active part."""
-    total = sum(other.area for other in mesh.partsam.parts)
-    share = f"{part.area / total:.1%} of the area" if total > 0 else ""
-    row = layout.row()
-    row.active = False
-    row.label(text=f"{part.face_count:,} faces, {share}")
-
-
-classes = (PARTSAM_MT_parts, PARTSAM_PT_main, PARTSAM_PT_options, PARTSAM_PT_parts, PARTSAM_PT_view)
+classes = (PARTSAM_PT_main, PARTSAM_PT_options, PARTSAM_PT_view)

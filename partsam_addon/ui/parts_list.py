@@ -4,14 +4,33 @@
 from __future__ import annotations
 
 import bpy
+import numpy as np
+from bpy.props import EnumProperty
+
+from ..view import isolated_part
+
+WIDE_PIXELS = 330
+"""Width of the sidebar, at scale 1, from which the rows also show numbers."""
 
 
 class PARTSAM_UL_parts(bpy.types.UIList):
-    """Colour, name, faces, confidence and lock of each part."""
+    """Check mark, color, name, visibility and lock of each part; its numbers where there is room."""
+
+    order: EnumProperty(
+        name="Order",
+        description="What the list is sorted by",
+        items=(
+            ("SIZE", "Size", "The largest part first"),
+            ("NAME", "Name", "By name"),
+            ("CONFIDENCE", "Confidence", "The surest part first"),
+            ("NUMBER", "Number", "By the id of the part"),
+        ),
+        default="SIZE",
+    )
 
     def draw_item(
         self,
-        _context: bpy.types.Context,
+        context: bpy.types.Context,
         layout: bpy.types.UILayout,
         _data: object,
         item: bpy.types.PropertyGroup,
@@ -21,24 +40,69 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         _index: int = 0,
         _flag: int = 0,
     ) -> None:
-        columns = layout.split(factor=0.47, align=True)
-        row = columns.row(align=True)
+        row = layout.row(align=True)
+        row.prop(
+            item, "checked", text="", emboss=False, icon="CHECKBOX_HLT" if item.checked else "CHECKBOX_DEHLT"
+        )
         swatch = row.row()
-        swatch.ui_units_x = 1.0
+        swatch.ui_units_x = 0.8
         swatch.prop(item, "color", text="")
         row.separator(factor=0.5)
         row.prop(item, "name", text="", emboss=False)
-        row = columns.row(align=True)
-        row.alignment = "RIGHT"
-        numbers = row.row()
-        numbers.active = False
-        numbers.label(text=f"{compact_count(item.face_count)}  {confidence_text(item.confidence)}")
+        if item.by_hand:
+            row.label(text="", icon="VIEW_PAN")
+        if is_wide(context):
+            numbers = row.row()
+            numbers.active, numbers.alignment = False, "RIGHT"
+            numbers.label(text=f"{compact_count(item.face_count)}  {confidence_text(item.confidence)}")
+        isolated = isolated_part(context.object)
+        hidden = bool(isolated) and isolated != item.part_id
+        eye = row.operator(
+            "partsam.part_isolate", text="", emboss=False, icon="HIDE_ON" if hidden else "HIDE_OFF"
+        )
+        eye.part = item.part_id
         row.prop(item, "locked", text="", emboss=False, icon="LOCKED" if item.locked else "UNLOCKED")
+
+    def draw_filter(self, _context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+        row = layout.row(align=True)
+        row.prop(self, "filter_name", text="", icon="VIEWZOOM")
+        row.prop(self, "order", text="")
+        row.prop(self, "use_filter_sort_reverse", text="", icon="ARROW_LEFTRIGHT")
+
+    def filter_items(
+        self, _context: bpy.types.Context, data: bpy.types.PropertyGroup, name: str
+    ) -> tuple[list[int], list[int]]:
+        """Which rows are shown, and the place of each."""
+        parts = getattr(data, name)
+        helper = bpy.types.UI_UL_list
+        shown = []
+        if self.filter_name:
+            shown = helper.filter_items_by_name(self.filter_name, self.bitflag_filter_item, parts, "name")
+        return shown, places(parts, self.order)
+
+
+def places(parts: bpy.types.bpy_prop_collection, order: str) -> list[int]:
+    """The place of each part in the list: see `PARTSAM_UL_parts.order`. Ties go to the smaller id."""
+    keys = {
+        "SIZE": lambda part: (-part.area, part.part_id),
+        "NAME": lambda part: (part.name.casefold(), part.part_id),
+        "CONFIDENCE": lambda part: (-part.confidence, part.part_id),
+        "NUMBER": lambda part: (part.part_id,),
+    }
+    key = keys[order]
+    sorted_rows = sorted(range(len(parts)), key=lambda row: key(parts[row]))
+    return np.argsort(sorted_rows).tolist()
+
+
+def is_wide(context: bpy.types.Context) -> bool:
+    """Whether rows have room for numbers beside the name."""
+    region = context.region
+    return region is not None and region.width / context.preferences.system.ui_scale >= WIDE_PIXELS
 
 
 def confidence_text(confidence: float) -> str:
-    """A confidence in percent, or a dash where the part was made by hand."""
-    return f"{confidence:.0%}" if confidence >= 0 else "–"
+    """A confidence in percent, or a dash where there is none: by hand, or in no mask of the network's."""
+    return f"{confidence:.0%}" if confidence > 0 else "–"
 
 
 def compact_count(count: int) -> str:

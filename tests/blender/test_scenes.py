@@ -376,3 +376,53 @@ def test_undo_in_edit_mode_brings_back_where_the_slider_stood(quarters, parts):
         bpy.ops.ed.undo()
         table = bpy.data.objects["grid"].data.partsam
         assert (table.levels[0].granularity, len(table.parts)) == (granularity, count)
+
+
+def test_checked_parts_become_one(quarters, parts):
+    table = quarters.data.partsam.parts
+    table[0].checked = table[2].checked = True
+    bpy.ops.partsam.parts_merge_checked()
+    assert len(table) == 3 and len(set(column_ids(quarters, parts)[i] for i in (0, 1, 4, 5))) == 1
+    assert not any(part.checked for part in table)
+    with pytest.raises(RuntimeError, match="at least two"):
+        bpy.ops.partsam.parts_merge_checked()
+
+
+def test_the_list_is_sorted_by_size_at_first(quarters, parts, addon):
+    bpy.ops.partsam.part_merge(part=3, into="4")
+    table = quarters.data.partsam.parts
+    table[0].name = "Zebra"
+    places = addon("ui.parts_list").places
+    assert places(table, "SIZE") == [1, 2, 0]
+    assert places(table, "NAME") == [2, 0, 1]
+    assert places(table, "CONFIDENCE") == [0, 1, 2]
+    text = addon("ui.parts_list").confidence_text
+    assert [text(value) for value in (0.0, -1.0, 0.5)] == ["–", "–", "50%"]
+
+
+def test_merging_offers_neighbors_first(quarters, addon):
+    items = addon("operators.parts_list")._merge_targets
+    quarters.data.partsam.active_index = 3
+
+    class Operator:
+        part = 0
+
+    assert [item[1] for item in items(Operator, bpy.context)] == ["Neighbor", "Part 3", "Part 1", "Part 2"]
+
+
+def test_panels_have_edited_meshes_counted_again(quarters, parts, session):
+    delete_first_column(quarters)
+    assert parts.is_outdated(quarters.data)
+    session.count_again(quarters)
+    session.tick()
+    assert not parts.is_outdated(quarters.data)
+    assert [part.face_count for part in quarters.data.partsam.parts] == [8, 16, 16, 16]
+
+
+def test_progress_is_one_bar_for_the_whole_work(addon):
+    progress = addon("session.progress").WorkProgress(steps=2)
+    shown = [progress.advance(*job) for job in (("encode", 1.0), ("prompts", 0.5), ("load model", 0.0))]
+    assert shown == pytest.approx([0.175, 0.275, 0.275])
+    progress.step = 1
+    assert progress.advance("refine", 1.0) == 1.0
+    assert addon("session.progress").clock(754.9) == "12:34"

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel with the parts of the active mesh: sliders, list, and what can be done with a part."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..constants import LIVE_REFINE_FACES
+from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
+from ..session import get_session
+from ..view import isolated_part
+from .parts_list import confidence_text
+from .sidebar import SidebarPanel
+
+
+class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
+    bl_label = "Parts"
+    bl_order = 1
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and context.object.type == "MESH"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        obj, layout = context.object, self.layout
+        if not has_parts(obj.data):
+            layout.label(text="Not segmented yet", icon="INFO")
+            return
+        if not obj.data.is_editmode and is_outdated(obj.data):
+            get_session().count_again(obj)
+        draw_sliders(layout, context)
+        row = layout.row()
+        table = obj.data.partsam
+        row.template_list("PARTSAM_UL_parts", "", table, "parts", table, "active_index", rows=9)
+        draw_part_buttons(row.column(align=True), obj)
+        part = active_part(obj.data)
+        if part is not None:
+            draw_part_details(layout, obj.data, part)
+
+
+class PARTSAM_MT_parts(bpy.types.Menu):
+    bl_label = "Parts"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, mesh = self.layout, context.object.data
+        layout.operator("partsam.part_assign_selected")
+        layout.operator("partsam.part_select", icon="RESTRICT_SELECT_OFF")
+        layout.separator()
+        layout.operator("partsam.parts_merge_checked", icon="CHECKBOX_HLT")
+        layout.operator("partsam.parts_check", text="Check All").action = "ALL"
+        layout.operator("partsam.parts_check", text="Check None").action = "NONE"
+        layout.separator()
+        layout.operator("partsam.part_rename")
+        layout.operator("partsam.part_lock")
+        layout.separator()
+        row = layout.row()
+        row.enabled = has_edits(mesh) or mesh.is_editmode
+        row.operator("partsam.parts_release", icon="LOOP_BACK")
+        size = stored_bytes(mesh) / 2**20
+        layout.operator("partsam.tree_drop", text=f"Forget Part Tree ({size:.1f} MiB)" if size else "")
+        layout.operator("partsam.parts_clear", icon="X")
+
+
+def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Granularity and refinement of what the active part's row belongs to, and what that is."""
+    sliders, mesh = context.window_manager.partsam, context.object.data
+    level = driven_level(mesh)
+    held = None if level is None else get_session().held.get(level.tree_id)
+    title = level.title if level is not None else ""
+    column = layout.column(align=True)
+    column.enabled = level is not None
+    column.prop(
+        sliders, "granularity", text=f"Granularity of {title}" if title else "Granularity", slider=True
+    )
+    row = column.row(align=True)
+    row.enabled = held is not None
+    row.prop(sliders, "refine", text="", icon="SMOOTHCURVE")
+    strength = row.row(align=True)
+    strength.active = sliders.refine
+    strength.prop(sliders, "strength", text="Refine", slider=True)
+    if held is not None and held.shape_faces > LIVE_REFINE_FACES and sliders.refine:
+        layout.operator("partsam.cut", text="Refine Borders", icon="SMOOTHCURVE")
+
+
+def draw_part_buttons(column: bpy.types.UILayout, obj: bpy.types.Object) -> None:
+    """What can be done with the active part, beside the list."""
+    column.operator("partsam.part_new_from_selected", text="", icon="ADD")
+    column.operator("partsam.part_delete", text="", icon="REMOVE")
+    column.operator("partsam.parts_remove_small", text="", icon="TRASH")
+    column.separator()
+    isolated = bool(isolated_part(obj))
+    column.operator(
+        "partsam.part_isolate", text="", icon="HIDE_OFF" if not isolated else "HIDE_ON", depress=isolated
+    )
+    column.separator()
+    column.operator("partsam.part_merge", text="", icon="AUTOMERGE_ON")
+    column.operator("partsam.split_part", text="", icon="MOD_EDGESPLIT")
+    column.separator()
+    column.menu("PARTSAM_MT_parts", text="", icon="DOWNARROW_HLT")
+
+
+def draw_part_details(
+    layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: bpy.types.PropertyGroup
+) -> None:
+    """Numbers of the active part."""
+    total = mesh.partsam.area
+    facts = [f"{part.face_count:,} faces"]
+    if total > 0:
+        facts.append(f"{part.area / total:.1%} of the area")
+    facts.append("by hand" if part.by_hand else f"confidence {confidence_text(part.confidence)}")
+    row = layout.row()
+    row.active = False
+    row.label(text=", ".join(facts))
+
+
+classes: tuple[type, ...] = (PARTSAM_MT_parts, PARTSAM_PT_parts)
