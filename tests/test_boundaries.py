@@ -151,7 +151,7 @@ def test_the_addon_has_no_circle_of_imports() -> None:
 
 
 FLOORS = (
-    {"constants"},
+    {"constants", "wording"},
     {"backend_process", "mesh_exchange"},
     {"environment"},
     {"parts"},

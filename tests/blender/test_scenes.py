@@ -382,7 +382,7 @@ def test_checked_parts_become_one(quarters, parts):
     table = quarters.data.partsam.parts
     table[0].checked = table[2].checked = True
     bpy.ops.partsam.parts_merge_checked()
-    assert len(table) == 3 and len(set(column_ids(quarters, parts)[i] for i in (0, 1, 4, 5))) == 1
+    assert len(table) == 3 and len({column_ids(quarters, parts)[i] for i in (0, 1, 4, 5)}) == 1
     assert not any(part.checked for part in table)
     with pytest.raises(RuntimeError, match="at least two"):
         bpy.ops.partsam.parts_merge_checked()

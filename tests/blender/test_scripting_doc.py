@@ -13,6 +13,7 @@ from meshes import grid
 WINDOW_ONLY = {
     "cancel",
     "cancel_setup",
+    "click_action",
     "check",
     "copy_report",
     "dismiss",
