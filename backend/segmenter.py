@@ -39,6 +39,7 @@ from .network import (
     untrained_network,
 )
 from .network.mask_decoder import Attention
+from .scans.normals import estimate_normals
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.nearest import facing, nearest
@@ -140,7 +141,7 @@ class Segmenter:
     def encode_points(
         self,
         points: FloatArray,
-        normals: FloatArray,
+        normals: FloatArray | None = None,
         colors: FloatArray | None = None,
         *,
         point_faces: IntArray | None = None,
@@ -148,7 +149,7 @@ class Segmenter:
     ) -> EncodedShape:
         """Encode points that the caller sampled, in random order.
 
-        points, normals: [N, 3]; colors: [N, 3] RGB in [0, 1], grey if None
+        points: [N, 3]; normals: [N, 3], estimated if None; colors: [N, 3] RGB in [0, 1], grey if None
         mesh: whose faces to label; without one the points themselves are labelled
         point_faces: int [N], the face of `mesh` on which each point lies; None takes the nearest
         Raises MeshError for arrays or a mesh that cannot be used.
@@ -156,6 +157,9 @@ class Segmenter:
         points = np.asarray(points, dtype=np.float64)
         if colors is None:
             colors = np.full(points.shape, NEUTRAL_GREY, dtype=np.float32)
+        if normals is None:
+            _check_points(points, points, colors)
+            normals = estimate_normals(points)
         _check_points(points, normals, colors)
         sites = Sites.of_points(points)
         if mesh is not None:

@@ -24,9 +24,9 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def glb_path(text: str) -> Path:
-    """A path that ends in .glb."""
-    return _path_with(text, ".glb")
+def parts_path(text: str) -> Path:
+    """A path that ends in .glb or .ply."""
+    return _path_with(text, ".glb", ".ply")
 
 
 def npy_path(text: str) -> Path:
@@ -50,8 +50,8 @@ def positive(text: str) -> int:
     return value
 
 
-def _path_with(text: str, suffix: str) -> Path:
+def _path_with(text: str, *suffixes: str) -> Path:
     path = Path(text)
-    if path.suffix.lower() != suffix:
-        raise argparse.ArgumentTypeError(f"{text!r} must end in {suffix}")
+    if path.suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(suffixes)}")
     return path

@@ -4,29 +4,11 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
+from ..stage_times import StageTimes
 
-class StageTimes:
-    """Seconds per named stage, in the order in which the stages ended."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to `stage`."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-    @property
-    def total(self) -> float:
-        """Seconds of all stages together."""
-        return sum(self.seconds.values())
+__all__ = ["ProgressBar", "StageTimes"]
 
 
 class ProgressBar:

@@ -3,19 +3,21 @@
 
 from .gltf_writing import Groups, part_name, write_labels, write_parts
 from .palette import part_color
-from .reading import READABLE_SUFFIXES, read_mesh_file
-from .scene import Image, Looks, SourceScene, Surface
+from .reading import READABLE_SUFFIXES, read_mesh_file, read_scan_or_mesh
+from .scene import Image, Looks, PointCloud, SourceScene, Surface
 
 __all__ = [
     "READABLE_SUFFIXES",
     "Groups",
     "Image",
     "Looks",
+    "PointCloud",
     "SourceScene",
     "Surface",
     "part_color",
     "part_name",
     "read_mesh_file",
+    "read_scan_or_mesh",
     "write_labels",
     "write_parts",
 ]

@@ -50,6 +50,16 @@ def read_mesh_file(path: str | Path) -> SourceScene:
     Polygons become triangles in the file's face order. Raises MeshFileError if the file cannot be
     read or holds no triangle mesh, MeshError if its mesh cannot be segmented (NaN, no area).
     """
+    scene = read_scan_or_mesh(path)
+    if not scene.surfaces:
+        raise MeshError(
+            f"{Path(path).name} has no faces (only points, lines or nothing); there is no mesh in it"
+        )
+    return scene
+
+
+def read_scan_or_mesh(path: str | Path) -> SourceScene:
+    """`read_mesh_file`, or a scene whose `cloud` is not None where the file holds points without faces."""
     path = Path(path)
     if path.is_dir():
         raise MeshFileError(f"{path} is a folder, not a mesh file")
@@ -63,13 +73,13 @@ def read_mesh_file(path: str | Path) -> SourceScene:
     with np.errstate(all="ignore"):
         with _faults_named(path, f"{path.name} is not {_article(path)} file, damaged or truncated"):
             scene = _with_faces(reader(path))
-        if not scene.surfaces:
-            raise MeshError(
-                f"{path.name} has no faces (only points, lines or nothing); there is nothing to segment"
-            )
-        with _faults_named(path, f"{path.name} is damaged: its materials do not fit together"):
-            mesh = scene.mesh
-        validate_mesh(mesh)
+        if scene.surfaces:
+            with _faults_named(path, f"{path.name} is damaged: its materials do not fit together"):
+                mesh = scene.mesh
+            validate_mesh(mesh)
+            return replace(scene, cloud=None)
+    if scene.cloud is None or not len(scene.cloud.positions):
+        raise MeshError(f"{path.name} has no faces and no points; there is nothing to segment")
     return scene
 
 

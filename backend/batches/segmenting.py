@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One file, from its bytes to its parts, as a pure function: what one command or any engine calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import face_areas
+from ..mesh_files import SourceScene, read_scan_or_mesh, write_parts
+from ..stage_times import StageTimes
+from .records import PartRow, Record, failed_record
+
+if TYPE_CHECKING:
+    from ..segmentation.every_part import Progress
+    from ..segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """granularity: 0 few large parts, 1 many small ones; prompts: points from which parts are proposed
+    refine: draw borders to creases; split: make each connected piece a part; seed: of the sampling
+    """
+
+    granularity: float = 0.5
+    prompts: int = 512
+    refine: bool = True
+    split: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """labels: int32, part of each face, or of each point of a cloud (-1: not finite), without gaps
+    confidence: float32 [P]; shares: float64 [P], of the surface, or of the points
+    """
+
+    labels: NDArray[np.int32]
+    confidence: NDArray[np.floating]
+    shares: NDArray[np.float64]
+
+
+def segment_file(path: str, segmenter: Segmenter, settings: SegmentSettings) -> tuple[Record, SourceScene | None]:
+    """Read and segment one file; (its record, the scene for writing the parts, None where it failed).
+
+    Never raises for what is wrong with a file: that becomes a record with an error. A device that fails, or
+    a defect of ours, raises.
+    """
+    times = StageTimes()
+    try:
+        with times.measure("read"):
+            scene = read_scan_or_mesh(path)
+        return segment_read_file(path, scene, segmenter, settings, times), scene
+    except Exception as error:
+        record = failed_record(path, error, times)
+        if record is None:
+            raise
+        return record, None
+
+
+def segment_read_file(
+    path: str, scene: SourceScene, segmenter: Segmenter, settings: SegmentSettings, times: StageTimes
+) -> Record:
+    """The record of a file that was read already. Raises PartSAMError."""
+    found = segment_scene(scene, segmenter, settings, times)
+    counts = np.bincount(found.labels[found.labels >= 0], minlength=len(found.shares))
+    parts = tuple(
+        PartRow(label, int(counts[label]), float(found.shares[label]), float(found.confidence[label]))
+        for label in range(len(counts))
+    )
+    return Record(
+        path=path,
+        kind="mesh" if scene.surfaces else "cloud",
+        labels=found.labels,
+        parts=parts,
+        notes=scene.notes,
+        model=segmenter.model_name,
+        seconds=dict(times.seconds),
+    )
+
+
+def segment_scene(
+    scene: SourceScene,
+    segmenter: Segmenter,
+    settings: SegmentSettings,
+    times: StageTimes,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """The parts of a mesh, or of a cloud, with the seconds of the stages in `times`. Raises MeshError."""
+    if scene.surfaces:
+        return _segment_mesh(scene, segmenter, settings, times, progress)
+    return _segment_cloud(scene, segmenter, settings, times, progress)
+
+
+def _segment_mesh(
+    scene: SourceScene,
+    segmenter: Segmenter,
+    settings: SegmentSettings,
+    times: StageTimes,
+    progress: Progress | None,
+) -> Segmentation:
+    report = progress or (lambda stage, share: None)
+    report("encode", 0.0)
+    with times.measure("encode"):
+        shape = segmenter.encode(scene.mesh, seed=settings.seed)
+    with times.measure("segment"):
+        parts = segmenter.segment_every_part(shape, prompts=settings.prompts, progress=progress)
+    with times.measure("labels"):
+        labels = parts.face_labels(settings.granularity)
+    if settings.refine:
+        report("refine", 1.0)
+        with times.measure("refine"):
+            labels = parts.refined_labels(settings.granularity)
+    # Refinement keeps the parts' numbers, and may take the last face from a part.
+    kept, labels = np.unique(labels, return_inverse=True)
+    confidence = parts.confidence(settings.granularity)[kept]
+    if settings.split and parts.graph is not None:
+        from ..refinement.islands import connect_labels
+
+        pieces = connect_labels(parts.graph, labels)
+        _, first = np.unique(pieces, return_index=True)
+        labels, confidence = pieces, confidence[labels[first]]
+    areas = np.bincount(labels, weights=face_areas(scene.mesh))
+    return Segmentation(labels.astype(np.int32), confidence, areas / areas.sum())
+
+
+def _segment_cloud(
+    scene: SourceScene,
+    segmenter: Segmenter,
+    settings: SegmentSettings,
+    times: StageTimes,
+    progress: Progress | None,
+) -> Segmentation:
+    from ..scans import segment_cloud
+
+    cloud = scene.cloud
+    if cloud is None:
+        raise ValueError("a scene has surfaces or a cloud")
+    with times.measure("segment"):
+        parts = segment_cloud(
+            segmenter, cloud.positions, cloud.normals, cloud.colors,
+            seed=settings.seed, prompts=settings.prompts, progress=progress,
+        )  # fmt: skip
+    with times.measure("labels"):
+        labels = parts.labels(settings.granularity)
+        sample = parts.sample_labels(settings.granularity)
+    # The sample's parts are numbered anew where an island was all of a part.
+    of_sample = parts.parts.point_labels(settings.granularity)
+    confidence = parts.parts.confidence(settings.granularity)
+    kept = np.array([np.bincount(of_sample[sample == label]).argmax() for label in range(sample.max() + 1)])
+    counts = np.bincount(labels[labels >= 0], minlength=len(kept))
+    return Segmentation(labels, confidence[kept], counts / max(counts.sum(), 1))
+
+
+def write_result(
+    path: Path, scene: SourceScene, labels: NDArray[np.int32], *, part_colors: bool | None = None
+) -> None:
+    """Write the parts: a mesh as GLB with a node each, a cloud as PLY. Raises MeshFileError."""
+    if scene.surfaces:
+        write_parts(path, scene, labels, part_colors=part_colors)
+    elif scene.cloud is not None:
+        from ..scans import write_cloud
+
+        write_cloud(path, scene.cloud, labels, part_colors=part_colors)
+
+
+def default_output(path: str, folder: Path, *, is_mesh: bool) -> Path:
+    """Where the parts of a file go: `NAME.parts.glb`, or `.ply` for clouds, with a hash of its whole path."""
+    import hashlib
+
+    digest = hashlib.sha256(path.encode()).hexdigest()[:10]
+    return folder / f"{Path(path).stem}.{digest}.parts{'.glb' if is_mesh else '.ply'}"

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scans and point clouds: normals, samples that the network reads, and labels for every point."""
+
+from .clouds import CloudParts, encode_cloud, segment_cloud
+from .normals import estimate_normals
+from .writing import write_cloud
+from .virtual_scan import ScanSettings, scan_mesh
+
+__all__ = [
+    "CloudParts",
+    "ScanSettings",
+    "encode_cloud",
+    "estimate_normals",
+    "scan_mesh",
+    "segment_cloud",
+    "write_cloud",
+]

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Point clouds of any size: a sample that the network reads, its parts, and the part of every point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from ..errors import MeshError
+from ..geometry.mesh import LARGEST_COORDINATE, FloatArray, IntArray
+from ..refinement import FaceGraph, dissolve_islands
+from .normals import estimate_normals
+
+if TYPE_CHECKING:
+    from ..segmentation import EncodedShape, Parts
+    from ..segmentation.every_part import Progress
+    from ..segmenter import Segmenter
+
+NO_PART = -1
+"""Label of points that are not finite, as depth cameras write them for what they did not see."""
+
+_CHUNK = 1 << 20
+"""Points whose nearest sample is looked up at once."""
+_POINTS_FOR_NORMALS = 200_000
+_NEIGHBORS = 8
+
+
+@dataclass(frozen=True)
+class CloudParts:
+    """The parts of a point cloud.
+
+    parts: of the sample; cloud: float64 [N, 3], all points, in the caller's units
+    sample: float64 [S, 3], the points that the network read
+    graph: which of them are neighbours on the surface
+    """
+
+    parts: Parts
+    cloud: FloatArray
+    sample: FloatArray
+    graph: FaceGraph
+
+    def sample_labels(self, granularity: float = 0.5) -> IntArray:
+        """Part of each point of the sample, int32 [S], 0 .. P-1; islands of leaked masks are dissolved."""
+        labels = dissolve_islands(self.graph, self.parts.point_labels(granularity))
+        return np.unique(labels, return_inverse=True)[1].astype(np.int32).reshape(-1)
+
+    def labels(self, granularity: float = 0.5) -> IntArray:
+        """Part of every point of the cloud, int32 [N]: that of the nearest point of the sample.
+
+        -1 for points that are not finite. A million points at a time: ten million take as much memory.
+        """
+        sample_labels, tree = self.sample_labels(granularity), cKDTree(self.sample)
+        labels = np.full(len(self.cloud), NO_PART, dtype=np.int32)
+        for start in range(0, len(self.cloud), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            finite = _usable(self.cloud[rows])
+            found = tree.query(self.cloud[rows][finite], workers=-1)[1]
+            labels[rows][finite] = sample_labels[found]
+        return labels
+
+
+def segment_cloud(
+    segmenter: Segmenter,
+    points: FloatArray,
+    normals: FloatArray | None = None,
+    colors: FloatArray | None = None,
+    *,
+    seed: int = 0,
+    prompts: int = 512,
+    progress: Progress | None = None,
+) -> CloudParts:
+    """Find the parts of a cloud: points [N, 3], normals and sRGB colours [N, 3] where they are known.
+
+    Raises MeshError for clouds that have less than four finite points, or no extent.
+    """
+    shape, sample = encode_cloud(segmenter, points, normals, colors, seed=seed)
+    parts = segmenter.segment_every_part(shape, prompts=prompts, progress=progress)
+    points = np.asarray(points, dtype=np.float64)
+    return CloudParts(parts, points, points[sample], _neighbor_graph(points[sample]))
+
+
+def encode_cloud(
+    segmenter: Segmenter,
+    points: FloatArray,
+    normals: FloatArray | None = None,
+    colors: FloatArray | None = None,
+    *,
+    seed: int = 0,
+) -> tuple[EncodedShape, IntArray]:
+    """Encode a cloud of any size: (encoded shape, which points it was encoded from, int64 [S])."""
+    points = np.asarray(points, dtype=np.float64)
+    random = np.random.default_rng(seed)
+    finite = np.flatnonzero(_usable(points))
+    if len(finite) < 4:
+        raise MeshError(f"the cloud has {len(finite)} finite points; at least 4 are needed")
+    if normals is None:
+        # Planes need more neighbours than the network's points: a larger sample carries them.
+        dense = random.permutation(finite)[:_POINTS_FOR_NORMALS]
+        normals_of = estimate_normals(points[dense])
+        chosen = even_sample(points[dense], segmenter.config.points, random)
+        sample, sample_normals = dense[chosen], normals_of[chosen]
+    else:
+        sample = finite[even_sample(points[finite], segmenter.config.points, random)]
+        sample_normals = np.asarray(normals)[sample]
+    sample_colors = None if colors is None else np.asarray(colors)[sample]
+    return segmenter.encode_points(points[sample], sample_normals, sample_colors), sample
+
+
+def even_sample(points: FloatArray, count: int, random: np.random.Generator) -> IntArray:
+    """At most `count` of points [N, 3], spread evenly over the surface whatever their density, int64.
+
+    One point from each cell of the coarsest grid that has enough occupied cells, in random order.
+    """
+    order = random.permutation(len(points))
+    if len(points) <= count:
+        return order
+    shifted = points[order] - points.min(axis=0)
+    extent = float(shifted.max())
+    chosen, low, high = np.arange(len(order)), 1.0, 4096.0
+    for _ in range(14):
+        cells = np.sqrt(low * high)
+        keys = np.minimum((shifted * (cells / extent)).astype(np.int64), 8191) @ [1, 1 << 13, 1 << 26]
+        first = np.unique(keys, return_index=True)[1]
+        if len(first) >= count:
+            chosen, high = first, cells
+        else:
+            low = cells
+    return order[random.permutation(chosen)[:count]]
+
+
+def _usable(points: FloatArray) -> np.ndarray:
+    """bool [N]: finite and within what the network's arithmetic holds."""
+    return (np.abs(points) < LARGEST_COORDINATE).all(axis=1)
+
+
+def _neighbor_graph(points: FloatArray) -> FaceGraph:
+    """Points [N, 3] as nodes of equal area, joined with their nearest."""
+    count = min(_NEIGHBORS + 1, len(points))
+    distance, near = cKDTree(points).query(points, k=count, workers=-1)
+    source, target = np.repeat(np.arange(len(points)), count - 1), near[:, 1:].reshape(-1)
+    # A jump over a gap is no neighbourhood.
+    close = distance[:, 1:].reshape(-1) <= 4 * np.median(distance[:, 1:])
+    pairs = np.sort(np.column_stack([source, target])[close], axis=1)
+    edges = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
+    spacing = float(np.median(distance[:, 1]))
+    links = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(points),) * 2)
+    return FaceGraph(
+        face_areas=np.full(len(points), max(spacing, 1e-12) ** 2),
+        edges=edges,
+        edge_length=np.full(len(edges), spacing),
+        dihedral=np.zeros(len(edges)),
+        is_link=np.zeros(len(edges), dtype=bool),
+        shells=connected_components(links, directed=False)[1].astype(np.int32),
+        diagonal=float(np.linalg.norm(np.ptp(points, axis=0))),
+    )
