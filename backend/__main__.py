@@ -23,8 +23,21 @@ from .threads import wait_passively
 _FOLDER = Path(__file__).with_name("commands")
 COMMANDS = tuple(
     name
-    for name in ("segment", "benchmark", "doctor", "serve", "curate", "fuse", "train", "choose", "evaluate")
-    if (_FOLDER / f"{name}.py").is_file()  # the extension's zip leaves out those of training
+    for name in (
+        "segment",
+        "segment-many",
+        "benchmark",
+        "doctor",
+        "serve",
+        "curate",
+        "fuse",
+        "train",
+        "choose",
+        "evaluate",
+    )
+    if (
+        _FOLDER / f"{name.replace('-', '_')}.py"
+    ).is_file()  # the extension's zip leaves out those of training
 )
 """Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""
 
@@ -62,7 +75,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         summary = _summary(name).replace("%", "%%")
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
-            module = importlib.import_module(f".commands.{name}", __package__)
+            module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
@@ -70,7 +83,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 def _summary(name: str) -> str:
     """First line of the docstring of a command's module, without importing what the module imports."""
-    source = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    source = (_FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(source)) or ""
     return docstring.partition("\n")[0]
 

@@ -37,7 +37,8 @@ class Record:
 
     path: as the list names it; kind: "mesh", "cloud", or "" where it failed
     labels: int32, part of each face or point; empty where it failed
-    error: "" or a code: unreadable, unusable_mesh, out_of_memory, timeout, crashed, failed; detail: for people
+    error: "" or a code: unreadable, unusable_mesh, out_of_memory, timeout, crashed, failed
+    detail: the same for people
     seconds: of the stages
     """
 
@@ -96,7 +97,7 @@ def unpacked_labels(data: bytes) -> NDArray[np.int32]:
 
 
 def failed_record(path: str, error: Exception, times: StageTimes) -> Record | None:
-    """The record of a file with which something is wrong; None where the fault is not the file's."""
+    """The record of a file on which something failed; None where a device did, which is no file's fault."""
     match error:
         case MeshFileError():
             code = "unreadable"
@@ -108,8 +109,13 @@ def failed_record(path: str, error: Exception, times: StageTimes) -> Record | No
             return None
         case PartSAMError():
             code = "failed"
-        case _:
+        case RuntimeError() if "allocate memory" in str(error):
+            code = "out_of_memory"
+        case RuntimeError() if "CUDA" in str(error) or "HIP" in str(error):
             return None
+        case _:
+            code = "failed"
+            error = RuntimeError(f"{type(error).__name__}: {error}")
     return Record(path, error=code, detail=str(error) or code, seconds=dict(times.seconds))
 
 
@@ -125,6 +131,7 @@ def table_schema() -> Any:
             ("faces", arrow.int64()), ("part_count", count), ("labels", arrow.binary()),
             ("part_label", arrow.list_(count)), ("part_faces", arrow.list_(arrow.int64())),
             ("part_share", arrow.list_(number)), ("part_confidence", arrow.list_(number)),
-            ("notes", arrow.list_(text)), ("stage", arrow.list_(text)), ("stage_seconds", arrow.list_(number)),
+            ("notes", arrow.list_(text)),
+            ("stage", arrow.list_(text)), ("stage_seconds", arrow.list_(number)),
         ]
     )  # fmt: skip

@@ -44,7 +44,9 @@ class Segmentation:
     shares: NDArray[np.float64]
 
 
-def segment_file(path: str, segmenter: Segmenter, settings: SegmentSettings) -> tuple[Record, SourceScene | None]:
+def segment_file(
+    path: str, segmenter: Segmenter, settings: SegmentSettings
+) -> tuple[Record, SourceScene | None]:
     """Read and segment one file; (its record, the scene for writing the parts, None where it failed).
 
     Never raises for what is wrong with a file: that becomes a record with an error. A device that fails, or
@@ -153,7 +155,7 @@ def _segment_cloud(
     confidence = parts.parts.confidence(settings.granularity)
     kept = np.array([np.bincount(of_sample[sample == label]).argmax() for label in range(sample.max() + 1)])
     counts = np.bincount(labels[labels >= 0], minlength=len(kept))
-    return Segmentation(labels, confidence[kept], counts / max(counts.sum(), 1))
+    return Segmentation(labels.astype(np.int32), confidence[kept], counts / max(counts.sum(), 1))
 
 
 def write_result(

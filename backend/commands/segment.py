@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     times = StageTimes()
     with times.measure("read"):
         # Imported here so that --help does not wait for it.
+        from ..batches.segmenting import SegmentSettings, segment_scene, write_result
         from ..mesh_files import read_scan_or_mesh, write_labels
 
         scene = read_scan_or_mesh(args.mesh)
@@ -68,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
     for note in scene.notes:
         print(f"note: {note}", file=sys.stderr)
     segmenter = _load(args, times)
-    from ..batches.segmenting import SegmentSettings, segment_scene, write_result
-
     settings = SegmentSettings(args.granularity, args.prompts, not args.no_refine, args.split, args.seed)
     with ProgressBar() as progress:
         found = segment_scene(scene, segmenter, settings, times, progress)
@@ -114,7 +113,9 @@ def _check_suffix(args: argparse.Namespace, scene: SourceScene) -> None:
     wanted = ".glb" if scene.surfaces else ".ply"
     if args.output is not None and args.output.suffix.lower() != wanted:
         kind = "a mesh" if scene.surfaces else "a point cloud"
-        raise MeshFileError(f"{args.mesh.name} is {kind}; its parts are written as {wanted}: give -o OUT{wanted}")
+        raise MeshFileError(
+            f"{args.mesh.name} is {kind}; its parts are written as {wanted}: give -o OUT{wanted}"
+        )
 
 
 def _print_report(

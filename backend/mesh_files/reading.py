@@ -78,8 +78,10 @@ def read_scan_or_mesh(path: str | Path) -> SourceScene:
                 mesh = scene.mesh
             validate_mesh(mesh)
             return replace(scene, cloud=None)
-    if scene.cloud is None or not len(scene.cloud.positions):
-        raise MeshError(f"{path.name} has no faces and no points; there is nothing to segment")
+    if scene.cloud is None or len(scene.cloud.positions) < 4:
+        raise MeshError(
+            f"{path.name} has no faces, and no points that make a cloud; there is nothing to segment"
+        )
     return scene
 
 

@@ -3,8 +3,8 @@
 
 from .clouds import CloudParts, encode_cloud, segment_cloud
 from .normals import estimate_normals
-from .writing import write_cloud
 from .virtual_scan import ScanSettings, scan_mesh
+from .writing import write_cloud
 
 __all__ = [
     "CloudParts",

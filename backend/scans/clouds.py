@@ -135,7 +135,7 @@ def even_sample(points: FloatArray, count: int, random: np.random.Generator) -> 
 
 def _usable(points: FloatArray) -> np.ndarray:
     """bool [N]: finite and within what the network's arithmetic holds."""
-    return (np.abs(points) < LARGEST_COORDINATE).all(axis=1)
+    return np.asarray((np.abs(points) < LARGEST_COORDINATE).all(axis=1))
 
 
 def _neighbor_graph(points: FloatArray) -> FaceGraph:

@@ -6,9 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from ..geometry import Mesh, face_normals, sample_surface
 from ..geometry.mesh import FloatArray, IntArray
+
+_DEEPEST_STEP = 4.0
+"""Pixel widths by which a pixel may lie behind the nearest of its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,13 @@ def _seen(points: FloatArray, direction: FloatArray, resolution: int) -> IntArra
     across /= np.linalg.norm(across)
     image = points @ np.column_stack([across, np.cross(direction, across)])
     image -= image.min(axis=0)
-    pixels = np.minimum((image * (resolution / image.max())).astype(np.int64), resolution - 1)
-    order = np.lexsort([-(points @ direction), pixels[:, 1] * resolution + pixels[:, 0]])
-    first = np.unique((pixels[:, 1] * resolution + pixels[:, 0])[order], return_index=True)[1]
-    return order[first]
+    side = image.max() / resolution
+    pixels = np.minimum((image / side).astype(np.int64), resolution - 1) @ [1, resolution]
+    depth = points @ direction
+    order = np.lexsort([-depth, pixels])
+    found = order[np.unique(pixels[order], return_index=True)[1]]
+    nearest = np.full(resolution**2, -np.inf)
+    nearest[pixels[found]] = depth[found]
+    around = maximum_filter(nearest.reshape(resolution, resolution), size=3).reshape(-1)
+    # What lies far behind its neighbours was seen through a gap between samples, or at a grazing angle.
+    return found[depth[found] > around[pixels[found]] - _DEEPEST_STEP * side]

@@ -15,9 +15,7 @@ _CHUNK = 1 << 20
 _GREY = 0.5
 
 
-def write_cloud(
-    path: Path, cloud: PointCloud, labels: IntArray, *, part_colors: bool | None = None
-) -> None:
+def write_cloud(path: Path, cloud: PointCloud, labels: IntArray, *, part_colors: bool | None = None) -> None:
     """Write a binary PLY file with positions, normals where they are known, colours and `part`.
 
     labels: int [N]; -1, no part, is grey where parts are coloured
@@ -58,6 +56,11 @@ def _fits_float32(positions: FloatArray) -> bool:
 
 def _header(fields: list[tuple[str, str]], count: int) -> bytes:
     names = {"<f4": "float", "<f8": "double", "u1": "uchar", "<i4": "int"}
-    lines = ["ply", "format binary_little_endian 1.0", "comment PartSAM for Blender", f"element vertex {count}"]
+    lines = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment PartSAM for Blender",
+        f"element vertex {count}",
+    ]
     lines += [f"property {names[kind]} {name}" for name, kind in fields]
     return "\n".join([*lines, "end_header", ""]).encode()

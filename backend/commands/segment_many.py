@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Segment every file of a folder or a list, in processes of this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from .arguments import add_network_arguments, fraction, positive
+
+if TYPE_CHECKING:
+    from ..batches.inputs import Input
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `segment-many`."""
+    parser.add_argument("source", type=Path, metavar="LIST|FOLDER", help="one path per line, or a folder")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT",
+        help="folder for tables and manifest.jsonl; an interrupted run goes on there",
+    )  # fmt: skip
+    add_network_arguments(parser)
+    parser.add_argument("--granularity", type=fraction, default=0.5, metavar="0..1")
+    parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
+    parser.add_argument("--split", action="store_true", help="make each connected piece of a part a part")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", action="store_true", help="also write the parts, OUT/parts/NAME.glb")
+    parser.add_argument(
+        "--format", choices=("parquet", "jsonl"), default="parquet",
+        help="of the tables; jsonl writes labels as .npy and needs no further library",
+    )  # fmt: skip
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="models at work at once")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of each worker; 0 for all cores")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="for reading a file, and for segmenting it",
+    )
+    parser.add_argument("--memory", type=float, metavar="GIB", help="that a worker may hold (Linux)")
+    parser.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="take one of N equal shares of the list"
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="try files again that have an error")
+    parser.add_argument("--address", metavar="ADDRESS", help="ray: of the cluster; a local one without")
+    parser.add_argument("--max-workers", type=positive, metavar="N", help="ray: scale up to as many workers")
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="ray: graphics cards per worker")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a batch. Files with errors are rows; only a dead device or disk ends it."""
+    from ..batches.inputs import Shard, find_inputs
+    from ..batches.tables import RecordTables, done_ids
+
+    shard = Shard(*_numbers(args.shard))
+    items = [item for item in find_inputs(args.source) if shard.takes(item)]
+    done = done_ids(args.output, retry_failed=args.retry_failed)
+    left = [item for item in items if item.id not in done]
+    print(f"{len(items):,} files, {len(items) - len(left):,} done before", file=sys.stderr)
+    if not left:
+        return 0
+    tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
+    if args.parts:
+        (args.output / "parts").mkdir(exist_ok=True)
+    start, failed, segmented = time.monotonic(), 0, 0
+    try:
+        for row in _rows(args, left):
+            tables.add(row)
+            failed += bool(row["error"])
+            segmented += not row["error"]
+            if row["error"]:
+                print(f"{row['path']}: {row['error']}: {row['detail']}", file=sys.stderr)
+    finally:
+        tables.flush()
+    minutes = (time.monotonic() - start) / 60
+    rate = (segmented + failed) / minutes
+    print(f"{segmented:,} segmented, {failed:,} with an error, {rate:.1f} files a minute")
+    return 0
+
+
+def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any]]:
+    from ..batches.local_engine import Limits, LocalEngine
+    from ..batches.segmenting import SegmentSettings
+    from ..batches.worker import WorkerSettings
+
+    settings = WorkerSettings(
+        SegmentSettings(args.granularity, args.prompts, not args.no_refine, args.split, args.seed),
+        model=args.model,
+        device=args.device,
+        parts_folder=args.output / "parts" if args.parts else None,
+        threads=args.threads,
+    )
+    memory = None if args.memory is None else int(args.memory * 2**30)
+    limits = Limits(args.timeout, memory)
+    if args.engine == "ray":
+        from ..batches.ray_engine import RayEngine, RaySettings
+
+        most = max(args.max_workers or args.workers, args.workers)
+        cluster = RaySettings(
+            (args.workers, most), cpus=max(args.threads, 1), gpus=args.gpus, address=args.address
+        )
+        yield from RayEngine(settings, cluster, limits).run(left)
+        return
+    with LocalEngine(settings, workers=args.workers, limits=limits) as engine:
+        yield from engine.run(left)
+
+
+def _numbers(text: str) -> tuple[int, int]:
+    first, _, second = text.partition("/")
+    if not (first.isdigit() and second.isdigit()):
+        raise DataError(f"--shard {text} is not like 2/8")
+    return int(first), int(second)

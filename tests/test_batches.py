@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Batches: every input has exactly one record, whatever happens to files, processes, machines or driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend import Segmenter
+from backend.__main__ import main
+from backend.batches.inputs import Input, Shard, find_inputs
+from backend.batches.local_engine import Limits, LocalEngine
+from backend.batches.records import unpacked_labels
+from backend.batches.segmenting import SegmentSettings, segment_file
+from backend.batches.tables import RecordTables, done_ids
+from backend.batches.worker import WorkerSettings
+from backend.errors import DataError, MeshFileError
+from backend.mesh_files import read_mesh_file
+
+DATA = Path(__file__).parent / "data"
+SETTINGS = SegmentSettings(prompts=4, refine=False)
+WORKER = WorkerSettings(SETTINGS, model="small-untrained", device="cpu", threads=1)
+
+
+def make_inputs(folder: Path, copies: int) -> Path:
+    """A folder of small meshes, some of them damaged."""
+    folder.mkdir()
+    for number in range(copies):
+        shutil.copy(DATA / "mesh_formats" / "two.ply", folder / f"good_{number}.ply")
+    (folder / "deep").mkdir()
+    shutil.copy(DATA / "mesh_cases" / "ply_gaussian_splat.ply", folder / "deep" / "cloud.ply")
+    shutil.copy(DATA / "mesh_cases" / "stl_binary_truncated.stl", folder / "cut.stl")
+    return folder
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of all tables by path; fails where one occurs twice or the manifest differs."""
+    import pyarrow.parquet
+
+    rows = [
+        row
+        for path in sorted(folder.glob("*.parquet"))
+        for row in pyarrow.parquet.read_table(path).to_pylist()
+    ]
+    assert len({row["path"] for row in rows}) == len(rows)
+    lines = [
+        json.loads(line) for path in folder.glob("manifest*.jsonl") for line in path.read_text().splitlines()
+    ]
+    assert sorted(line["id"] for line in lines) == sorted(row["id"] for row in rows)
+    return {row["path"]: row for row in rows}
+
+
+# --- one file --------------------------------------------------------------------------------------
+
+
+def test_one_file_is_a_pure_function() -> None:
+    segmenter = Segmenter.load("small-untrained", device="cpu")
+    path = str(DATA / "mesh_formats" / "two.ply")
+    (first, scene), (second, _) = (segment_file(path, segmenter, SETTINGS) for _ in range(2))
+    assert scene is not None
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert sum(part.faces for part in first.parts) == 32 == len(unpacked_labels(first.row()["labels"]))
+    assert sum(part.share for part in first.parts) == pytest.approx(1)
+    assert {"read", "encode", "segment"} <= first.seconds.keys()
+    failed, nothing = segment_file(str(DATA / "absent.ply"), segmenter, SETTINGS)
+    assert (failed.error, nothing) == ("unreadable", None)
+
+
+# --- lists and tables ------------------------------------------------------------------------------
+
+
+def test_lists_folders_and_shards(tmp_path: Path) -> None:
+    folder = make_inputs(tmp_path / "in", 12)
+    found = find_inputs(folder)
+    assert [item.name for item in found][:2] == ["cut.stl", "deep/cloud.ply"]
+    (folder / "list.txt").write_text("# comment\ngood_1.ply\n\ngood_2.ply\ngood_1.ply\ns3://bucket/x.glb\n")
+    listed = find_inputs(folder / "list.txt")
+    assert [item.name for item in listed] == ["good_1.ply", "good_2.ply", "s3://bucket/x.glb"]
+    assert listed[0].place == str(folder / "good_1.ply")
+    assert listed[2].place == "s3://bucket/x.glb"
+    shards = [[item for item in found if Shard(number, 3).takes(item)] for number in (1, 2, 3)]
+    assert sorted(item.name for shard in shards for item in shard) == sorted(item.name for item in found)
+    assert all(shards)
+    with pytest.raises(DataError, match="4/3"):
+        Shard(4, 3)
+    with pytest.raises(DataError, match="neither a folder"):
+        find_inputs(tmp_path / "absent")
+
+
+def test_manifest_with_a_line_cut_off_counts_what_is_whole(tmp_path: Path) -> None:
+    tables = RecordTables(tmp_path, kind="jsonl")
+    for name in ("a", "b"):
+        item = Input(name, name)
+        tables.add(
+            {
+                "id": item.id,
+                "path": name,
+                "error": "timeout" * (name == "b"),
+                "detail": "",
+                "part_count": 0,
+                "labels": b"",
+            }
+        )
+    tables.flush()
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(manifest.read_text() + '{"id": "c", "pa')
+    assert done_ids(tmp_path) == {Input("a", "").id, Input("b", "").id}
+    assert done_ids(tmp_path, retry_failed=True) == {Input("a", "").id}
+
+
+def test_without_pyarrow_the_pip_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MeshFileError, match="pip install"):
+        RecordTables(tmp_path)
+
+
+# --- this machine ----------------------------------------------------------------------------------
+
+
+def test_batch_resumes_and_costs_bad_files_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = make_inputs(tmp_path / "in", 2), tmp_path / "out"
+    quick = ["--model", "small-untrained", "--prompts", "4", "--device", "cpu", "--threads", "1", "--parts"]
+    assert main(["segment-many", str(folder), "-o", str(out), *quick]) == 0
+    assert "3 segmented, 1 with an error" in capsys.readouterr().out
+    rows = records(out)
+    assert {path: row["error"] for path, row in rows.items()} == {
+        "cut.stl": "unreadable", "deep/cloud.ply": "", "good_0.ply": "", "good_1.ply": "",
+    }  # fmt: skip
+    assert rows["deep/cloud.ply"]["kind"] == "cloud"
+    assert len(unpacked_labels(rows["good_0.ply"]["labels"])) == 32
+    written = [path for path in (out / "parts").iterdir() if path.name.startswith("good_0")]
+    assert read_mesh_file(written[0]).mesh.face_count == 32
+    shutil.copy(folder / "good_0.ply", folder / "new.ply")
+    assert main(["segment-many", str(folder), "-o", str(out), *quick]) == 0
+    assert "4 done before" in capsys.readouterr().err
+    assert len(records(out)) == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes")
+def test_crash_hang_and_memory_cost_one_file_each(tmp_path: Path) -> None:
+    folder = make_inputs(tmp_path / "in", 3)
+    os.mkfifo(folder / "hangs.ply")  # reading it never ends
+    items = find_inputs(folder)
+    items.insert(1, Input("hangs.ply", str(folder / "hangs.ply")))
+    with LocalEngine(WORKER, limits=Limits(seconds=4)) as engine:
+        rows = engine.run(items)
+        first = next(rows)
+        os.kill(engine._workers[0].process.pid or 0, signal.SIGSEGV)
+        found = {row["path"]: row["error"] for row in [first, *rows]}
+    assert len(found) == len(items)
+    assert found["hangs.ply"] == "timeout"
+    assert found["cut.stl"] == "unreadable"
+    # The killed process had at most one file alone in hand; all others were done by the next.
+    assert sum(error == "crashed" for error in found.values()) <= 1
+    with LocalEngine(WORKER, limits=Limits(memory=1)) as engine:
+        assert [row["error"] for row in engine.run(items[-1:])] == ["out_of_memory"]
+
+
+# --- a cluster -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray's clusters of several nodes run on Linux")
+def test_ray_cluster_survives_the_death_of_actors_nodes_and_the_driver(
+    tmp_path: Path, repository: Path
+) -> None:
+    """In a process of its own: Ray warns and leaves threads behind."""
+    folder, out = make_inputs(tmp_path / "in", 14), tmp_path / "out"
+    script = repository / "tests" / "ray_batch.py"
+    command = [sys.executable, str(script), str(folder), str(out)]
+    environment = os.environ | {"RAY_DISABLE_IMPORT_WARNING": "1", "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run([*command, "die"], env=environment, capture_output=True, text=True, timeout=240)
+    assert killed.returncode == 9, killed.stderr[-3000:]
+    before = records(out)
+    assert 0 < len(before) < 16
+    result = subprocess.run(
+        [*command, "finish"], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows = records(out)
+    assert len(rows) == 16
+    assert {path for path, row in rows.items() if row["error"]} == {"cut.stl"}
+    assert "actor killed, node removed" in result.stdout
