@@ -65,7 +65,7 @@ class RayEngine:
             _SegmentFiles,
             fn_constructor_args=(self._settings, self._limits),
             batch_size=_FILES_PER_TASK,
-            concurrency=(least, most),
+            compute=data.ActorPoolStrategy(min_size=least, max_size=most),
             num_cpus=self._cluster.cpus,
             num_gpus=self._cluster.gpus,
         )

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import face_areas
-from ..mesh_files import SourceScene, read_scan_or_mesh, write_parts
+from ..mesh_files import Groups, SourceScene, read_scan_or_mesh, write_parts
 from ..stage_times import StageTimes
 from .records import PartRow, Record, failed_record
 
 if TYPE_CHECKING:
+    from ..segmentation import ContainmentNode
     from ..segmentation.every_part import Progress
     from ..segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """granularity: 0 few large parts, 1 many small ones; prompts: points from which parts are proposed
+    """granularity: 0 few large parts, 1 many small ones; parts: about so many of them, instead
+    prompts: points from which parts are proposed
     refine: draw borders to creases; split: make each connected piece a part; seed: of the sampling
     """
 
     granularity: float = 0.5
+    parts: int | None = None
     prompts: int = 512
     refine: bool = True
     split: bool = False
@@ -37,11 +41,13 @@ class SegmentSettings:
 class Segmentation:
     """labels: int32, part of each face, or of each point of a cloud (-1: not finite), without gaps
     confidence: float32 [P]; shares: float64 [P], of the surface, or of the points
+    tree: which part lies in which; None for clouds, and where parts were split
     """
 
     labels: NDArray[np.int32]
     confidence: NDArray[np.floating]
     shares: NDArray[np.float64]
+    tree: list[ContainmentNode] | None = None
 
 
 def segment_file(
@@ -112,14 +118,19 @@ def _segment_mesh(
     with times.measure("segment"):
         parts = segmenter.segment_every_part(shape, prompts=settings.prompts, progress=progress)
     with times.measure("labels"):
-        labels = parts.face_labels(settings.granularity)
+        labels = parts.face_labels(settings.granularity, parts=settings.parts)
     if settings.refine:
         report("refine", 1.0)
         with times.measure("refine"):
-            labels = parts.refined_labels(settings.granularity)
+            labels = parts.refined_labels(settings.granularity, parts=settings.parts)
     # Refinement keeps the parts' numbers, and may take the last face from a part.
     kept, labels = np.unique(labels, return_inverse=True)
-    confidence = parts.confidence(settings.granularity)[kept]
+    confidence = parts.confidence(settings.granularity, parts=settings.parts)[kept]
+    tree = (
+        None
+        if settings.split
+        else _renumbered(parts.containment(settings.granularity, parts=settings.parts), kept)
+    )
     if settings.split and parts.graph is not None:
         from ..refinement.islands import connect_labels
 
@@ -127,7 +138,15 @@ def _segment_mesh(
         _, first = np.unique(pieces, return_index=True)
         labels, confidence = pieces, confidence[labels[first]]
     areas = np.bincount(labels, weights=face_areas(scene.mesh))
-    return Segmentation(labels.astype(np.int32), confidence, areas / areas.sum())
+    return Segmentation(labels.astype(np.int32), confidence, areas / areas.sum(), tree)
+
+
+def _renumbered(tree: Sequence[ContainmentNode], kept: NDArray[np.integer]) -> list[ContainmentNode]:
+    """The tree with parts renumbered: `kept` int [P] has the old label of each; others are left out."""
+    new = {int(old): label for label, old in enumerate(kept)}
+    groups = [node for node in tree if node.part is None]
+    parts = [replace(node, part=new[node.part]) for node in tree if node.part in new]
+    return groups + sorted(parts, key=lambda node: node.part if node.part is not None else -1)
 
 
 def _segment_cloud(
@@ -147,23 +166,29 @@ def _segment_cloud(
             segmenter, cloud.positions, cloud.normals, cloud.colors,
             seed=settings.seed, prompts=settings.prompts, progress=progress,
         )  # fmt: skip
+    granularity, wanted = settings.granularity, settings.parts
     with times.measure("labels"):
-        labels = parts.labels(settings.granularity)
-        sample = parts.sample_labels(settings.granularity)
+        labels = parts.labels(granularity, parts=wanted)
+        sample = parts.sample_labels(granularity, parts=wanted)
     # The sample's parts are numbered anew where an island was all of a part.
-    of_sample = parts.parts.point_labels(settings.granularity)
-    confidence = parts.parts.confidence(settings.granularity)
+    of_sample = parts.parts.point_labels(granularity, parts=wanted)
+    confidence = parts.parts.confidence(granularity, parts=wanted)
     kept = np.array([np.bincount(of_sample[sample == label]).argmax() for label in range(sample.max() + 1)])
     counts = np.bincount(labels[labels >= 0], minlength=len(kept))
     return Segmentation(labels.astype(np.int32), confidence[kept], counts / max(counts.sum(), 1))
 
 
 def write_result(
-    path: Path, scene: SourceScene, labels: NDArray[np.int32], *, part_colors: bool | None = None
+    path: Path,
+    scene: SourceScene,
+    labels: NDArray[np.int32],
+    *,
+    part_colors: bool | None = None,
+    groups: Groups | None = None,
 ) -> None:
     """Write the parts: a mesh as GLB with a node each, a cloud as PLY. Raises MeshFileError."""
     if scene.surfaces:
-        write_parts(path, scene, labels, part_colors=part_colors)
+        write_parts(path, scene, labels, part_colors=part_colors, groups=groups)
     elif scene.cloud is not None:
         from ..scans import write_cloud
 

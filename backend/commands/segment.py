@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MeshFileError
-from .arguments import add_network_arguments, fraction, npy_path, parts_path
+from .arguments import add_network_arguments, fraction, npy_path, parts_path, positive
 from .stage_times import ProgressBar, StageTimes
+from .tree_files import groups_of, write_tree
 
 if TYPE_CHECKING:
     from ..batches.segmenting import Segmentation
@@ -42,10 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--granularity", type=fraction, default=0.5, metavar="0..1",
         help="0: few large parts, 1: many small ones (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
     parser.add_argument(
         "--split", action="store_true", help="make each connected piece of a part a part of its own"
     )
+    parser.add_argument(
+        "--tree", action="store_true",
+        help="which part lies in which: nested nodes in OUT.glb, and OUT.json beside OUT.npy",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
     parser.add_argument(
         "--part-colors", action="store_true", help="colour the parts of OUT.glb instead of keeping materials"
@@ -57,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Segment one file. Raises PartSAMError for what the user can fix; outputs are complete or absent."""
     if args.output is None and args.labels is None:
         args.usage_error("nothing to write: give -o OUT.glb, --labels OUT.npy or both")
+    if args.tree and args.split:
+        args.usage_error("--split cuts the parts that --tree tells about; give one of them")
     _check_outputs(args)
     times = StageTimes()
     with times.measure("read"):
@@ -69,14 +77,26 @@ def run(args: argparse.Namespace) -> int:
     for note in scene.notes:
         print(f"note: {note}", file=sys.stderr)
     segmenter = _load(args, times)
-    settings = SegmentSettings(args.granularity, args.prompts, not args.no_refine, args.split, args.seed)
+    settings = SegmentSettings(
+        granularity=args.granularity,
+        parts=args.parts,
+        prompts=args.prompts,
+        refine=not args.no_refine,
+        split=args.split,
+        seed=args.seed,
+    )
     with ProgressBar() as progress:
         found = segment_scene(scene, segmenter, settings, times, progress)
     with times.measure("write"):
         if args.output is not None:
-            write_result(args.output, scene, found.labels, part_colors=args.part_colors or None)
+            groups = groups_of(found.tree) if args.tree and found.tree else None
+            write_result(
+                args.output, scene, found.labels, part_colors=args.part_colors or None, groups=groups
+            )
         if args.labels is not None:
             write_labels(args.labels, found.labels)
+            if args.tree and found.tree:
+                write_tree(args.labels.with_suffix(".json"), found.tree, found.confidence)
     _print_report(args, scene, segmenter, found, times)
     return 0
 

@@ -26,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_network_arguments(parser)
     parser.add_argument("--granularity", type=fraction, default=0.5, metavar="0..1")
+    parser.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
     parser.add_argument("--split", action="store_true", help="make each connected piece of a part a part")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", action="store_true", help="also write the parts, OUT/parts/NAME.glb")
+    parser.add_argument("--write-parts", action="store_true", help="also write OUT/parts/NAME.parts.glb")
     parser.add_argument(
         "--format", choices=("parquet", "jsonl"), default="parquet",
         help="of the tables; jsonl writes labels as .npy and needs no further library",
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not left:
         return 0
     tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
-    if args.parts:
+    if args.write_parts:
         (args.output / "parts").mkdir(exist_ok=True)
     start, failed, segmented = time.monotonic(), 0, 0
     try:
@@ -91,10 +92,12 @@ def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any
     from ..batches.worker import WorkerSettings
 
     settings = WorkerSettings(
-        SegmentSettings(args.granularity, args.prompts, not args.no_refine, args.split, args.seed),
+        SegmentSettings(
+            args.granularity, args.parts, args.prompts, not args.no_refine, args.split, args.seed
+        ),
         model=args.model,
         device=args.device,
-        parts_folder=args.output / "parts" if args.parts else None,
+        parts_folder=args.output / "parts" if args.write_parts else None,
         threads=args.threads,
     )
     memory = None if args.memory is None else int(args.memory * 2**30)

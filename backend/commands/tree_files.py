@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,6 @@ from ..mesh_files.gltf_writing import Groups
 
 if TYPE_CHECKING:
     from ..segmentation import ContainmentNode
-
-
-def with_parts(tree: Sequence[ContainmentNode], kept: NDArray[np.integer]) -> list[ContainmentNode]:
-    """The tree with parts renumbered: `kept` int [P] has the old label of each; others are left out."""
-    new = {int(old): label for label, old in enumerate(kept)}
-    groups = [node for node in tree if node.part is None]
-    parts = [replace(node, part=new[node.part]) for node in tree if node.part in new]
-    return groups + sorted(parts, key=lambda node: node.part if node.part is not None else -1)
 
 
 def groups_of(tree: Sequence[ContainmentNode]) -> Groups:

@@ -44,17 +44,17 @@ class CloudParts:
     sample: FloatArray
     graph: FaceGraph
 
-    def sample_labels(self, granularity: float = 0.5) -> IntArray:
+    def sample_labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray:
         """Part of each point of the sample, int32 [S], 0 .. P-1; islands of leaked masks are dissolved."""
-        labels = dissolve_islands(self.graph, self.parts.point_labels(granularity))
+        labels = dissolve_islands(self.graph, self.parts.point_labels(granularity, parts=parts))
         return np.unique(labels, return_inverse=True)[1].astype(np.int32).reshape(-1)
 
-    def labels(self, granularity: float = 0.5) -> IntArray:
+    def labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray:
         """Part of every point of the cloud, int32 [N]: that of the nearest point of the sample.
 
         -1 for points that are not finite. A million points at a time: ten million take as much memory.
         """
-        sample_labels, tree = self.sample_labels(granularity), cKDTree(self.sample)
+        sample_labels, tree = self.sample_labels(granularity, parts=parts), cKDTree(self.sample)
         labels = np.full(len(self.cloud), NO_PART, dtype=np.int32)
         for start in range(0, len(self.cloud), _CHUNK):
             rows = slice(start, start + _CHUNK)
