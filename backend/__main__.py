@@ -26,6 +26,8 @@ COMMANDS = tuple(
     for name in (
         "segment",
         "segment-many",
+        "correspond",
+        "transfer",
         "benchmark",
         "doctor",
         "serve",

@@ -24,6 +24,11 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def glb_path(text: str) -> Path:
+    """A path that ends in .glb."""
+    return _path_with(text, ".glb")
+
+
 def parts_path(text: str) -> Path:
     """A path that ends in .glb or .ply."""
     return _path_with(text, ".glb", ".ply")

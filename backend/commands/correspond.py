@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say which faces of one mesh correspond to those of another of its kind, by the network's field."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MeshFileError
+from .arguments import add_network_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `correspond`."""
+    parser.add_argument("source", type=Path, metavar="A", help="mesh file")
+    parser.add_argument(
+        "target", type=Path, metavar="B", help="mesh file of a shape of the same kind, alike posed"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MAP.npz",
+        help="`faces` int64 [faces of B, k]: faces of A, best first; `weights` float64, how much each counts",
+    )  # fmt: skip
+    add_network_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the surface sampling (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Match two meshes. Raises PartSAMError for what the user can fix."""
+    if args.output.suffix != ".npz":
+        raise MeshFileError(f"{args.output} must end in .npz")
+    from ..mesh_files import read_mesh_file
+    from ..mesh_files.atomic import atomic_writer
+
+    meshes = [read_mesh_file(path).mesh for path in (args.source, args.target)]
+    from ..segmenter import Segmenter
+    from ..transfer import correspond
+
+    segmenter = Segmenter.load(args.model, device=args.device)
+    found = correspond(segmenter, *(segmenter.encode(mesh, seed=args.seed) for mesh in meshes))
+    with atomic_writer(args.output) as file:
+        np.savez_compressed(file, faces=found.faces, weights=found.weights)
+    print(
+        f"wrote {args.output}: {found.faces.shape[1]} faces of {args.source.name} for each of {args.target.name}"
+    )
+    return 0

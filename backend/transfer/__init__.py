@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of one mesh on another: the same shape anew, another shape of its kind, or its own copies."""
+
+from .correspondence import Correspondence, correspond
+from .labels import TransferSettings, transfer_labels
+from .repeats import Repeat, find_repeats
+
+__all__ = [
+    "Correspondence",
+    "Repeat",
+    "TransferSettings",
+    "correspond",
+    "find_repeats",
+    "transfer_labels",
+]

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels from a mesh to another by votes of what corresponds, refined over the target's edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..errors import MeshError
+from ..geometry import Mesh, face_centroids, face_normals, sample_surface, validate_mesh
+from ..geometry.mesh import FloatArray, IntArray
+from ..refinement import build_face_graph, dissolve_islands, refine_labels
+from .correspondence import Correspondence
+
+_SAMPLES = 60_000
+_LEAST_EVIDENCE = 1e-4
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """neighbors: points of the source that vote for each face of the target
+    normal_weight: share of the diagonal by which opposite normals are apart: the two sides of a sheet differ
+    strength: of the graph cut over the target's edges; 0 leaves the votes
+    """
+
+    neighbors: int = 6
+    normal_weight: float = 0.05
+    strength: float = 1.0
+    seed: int = 0
+
+
+def transfer_labels(
+    source: Mesh,
+    labels: IntArray,
+    target: Mesh,
+    *,
+    correspondence: Correspondence | None = None,
+    settings: TransferSettings | None = None,
+) -> NDArray[np.int32]:
+    """Part of each face of `target`, int32 [G], in the numbers of `labels`.
+
+    labels: int [F] of the source's faces, from 0
+    correspondence: from `correspond`, for another shape; None takes the nearest surface, for the same shape
+        after retopology, decimation or a remesh, in the same place
+
+    Raises MeshError for meshes that cannot be used and labels that do not fit.
+    """
+    settings = settings or TransferSettings()
+    labels = np.asarray(labels)
+    for mesh in (source, target):
+        validate_mesh(mesh)
+    if labels.shape != (source.face_count,) or labels.min() < 0:
+        raise MeshError(f"labels {labels.shape} for {source.face_count} faces; one from 0 is needed for each")
+    names, compact = np.unique(labels, return_inverse=True)
+    if correspondence is None:
+        of_target, weights = _nearest_surface(source, target, settings)
+    else:
+        of_target, weights = correspondence.faces, correspondence.weights
+    votes = compact.reshape(-1)[of_target]
+    evidence = np.full((target.face_count, len(names)), _LEAST_EVIDENCE)
+    np.add.at(evidence, (np.arange(target.face_count)[:, None], votes), weights)
+    evidence /= evidence.sum(axis=1, keepdims=True)
+    found = evidence.argmax(axis=1).astype(np.int32)
+    if settings.strength > 0 and len(names) > 1:
+        graph = build_face_graph(target)
+        found = dissolve_islands(graph, found)
+        found = refine_labels(graph, evidence, found, strength=settings.strength)
+    return names[found].astype(np.int32)
+
+
+def _nearest_surface(source: Mesh, target: Mesh, settings: TransferSettings) -> tuple[IntArray, FloatArray]:
+    """Faces of the source near each face of the target [G, k], by place and normal, and their weights."""
+    sample = sample_surface(source, _SAMPLES, seed=settings.seed)
+    # Small faces must be there, too, however few points fall on them.
+    points = np.concatenate([sample.points, face_centroids(source)])
+    normals = np.concatenate([sample.normals, face_normals(source)])
+    faces = np.concatenate([sample.faces, np.arange(source.face_count)])
+    diagonal = float(np.linalg.norm(np.ptp(points, axis=0)))
+    scale = settings.normal_weight * diagonal / 2
+    tree = cKDTree(np.column_stack([points, normals * scale]))
+    queries = np.column_stack([face_centroids(target), face_normals(target) * scale])
+    count = min(settings.neighbors, len(points))
+    distance, near = tree.query(queries, k=count, workers=-1)
+    distance, near = distance.reshape(-1, count), near.reshape(-1, count)
+    spacing = max(float(np.median(distance)), 1e-12 * diagonal)
+    nearest = distance[:, :1]
+    return faces[near], np.exp(-(((distance - nearest) / spacing) ** 2))

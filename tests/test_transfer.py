@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts that travel: to the same shape anew, to another one, and to a shape's own copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fast_simplification
+import numpy as np
+import pytest
+import trimesh
+from trimesh.transformations import reflection_matrix, rotation_matrix
+
+from backend import Segmenter
+from backend.__main__ import main
+from backend.errors import MeshError
+from backend.evaluation.metrics import mean_best_iou
+from backend.geometry import Mesh, face_areas
+from backend.mesh_files import read_mesh_file
+from backend.transfer import correspond, find_repeats, transfer_labels
+
+KNIGHT = Path(__file__).parent / "data" / "knight.glb"
+
+
+def labelled_knight() -> tuple[Mesh, np.ndarray]:
+    """The knight; its objects are its parts."""
+    scene = read_mesh_file(KNIGHT)
+    return scene.mesh, np.repeat(np.arange(len(scene.surfaces)), np.diff(scene.face_offsets))
+
+
+def test_labels_survive_decimation() -> None:
+    mesh, labels = labelled_knight()
+    welded, group = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    points, faces = fast_simplification.simplify(welded, group.reshape(-1)[mesh.triangles], 0.5)
+    smaller = Mesh(points, faces)
+    found = transfer_labels(mesh, labels, smaller)
+    back = transfer_labels(smaller, found, mesh)
+    assert mean_best_iou(labels, back, face_areas(mesh)) > 0.93
+
+
+def test_the_sides_of_a_sheet_keep_their_labels() -> None:
+    sheet = trimesh.creation.box((2, 2, 0.01))
+    labels = (sheet.face_normals[:, 2] < 0).astype(int)
+    fine = sheet.subdivide().subdivide().subdivide()
+    found = transfer_labels(Mesh(sheet.vertices, sheet.faces), labels, Mesh(fine.vertices, fine.faces))
+    flat = np.abs(fine.face_normals[:, 2]) > 0.9
+    np.testing.assert_array_equal(found[flat], fine.face_normals[flat][:, 2] < 0)
+
+
+def test_labels_keep_their_numbers_and_must_fit() -> None:
+    box = trimesh.creation.box()
+    mesh = Mesh(box.vertices, box.faces)
+    labels = np.where(box.face_normals[:, 0] > 0.5, 7, 3)
+    np.testing.assert_array_equal(transfer_labels(mesh, labels, mesh), labels)
+    with pytest.raises(MeshError, match="12 faces"):
+        transfer_labels(mesh, labels[:5], mesh)
+
+
+def test_a_shape_corresponds_to_itself_elsewhere() -> None:
+    """The field is one of the shape, whatever its place and size in the world."""
+    mesh, labels = labelled_knight()
+    moved = Mesh(mesh.vertices * 3 + [5, 0, -2], mesh.triangles, mesh.face_colors)
+    segmenter = Segmenter.load("small-untrained", device="cpu")
+    shapes = [segmenter.encode(shape) for shape in (mesh, moved)]
+    found = correspond(segmenter, *shapes)
+    assert (labels[found.faces[:, 0]] == labels).mean() > 0.98
+
+
+def test_commands_write_labels_and_maps(tmp_path: Path) -> None:
+    box = trimesh.creation.box()
+    box.export(tmp_path / "a.ply")
+    box.subdivide().export(tmp_path / "b.ply")
+    np.save(tmp_path / "a.npy", (box.face_normals[:, 2] > 0.5).astype(np.int32))
+    names = [str(tmp_path / name) for name in ("a.ply", "b.ply", "a.npy", "b.npy", "map.npz", "b.glb")]
+    quick = ["--model", "small-untrained", "--device", "cpu"]
+    assert main(["transfer", names[0], names[2], names[1], "--labels", names[3], "-o", names[5]]) == 0
+    assert np.load(names[3]).sum() == 8
+    assert len(read_mesh_file(names[5]).surfaces) == 2
+    assert main(["correspond", names[0], names[1], "-o", names[4], *quick]) == 0
+    found = np.load(names[4])
+    assert found["faces"].shape == found["weights"].shape
+    assert found["faces"].shape[0] == 48
+    assert main(["transfer", names[0], names[1], names[1], "--labels", names[3]]) == 1
+
+
+# --- copies ----------------------------------------------------------------------------------------
+
+
+def scattered(pieces: list[trimesh.Trimesh]) -> tuple[Mesh, np.ndarray]:
+    joined = trimesh.util.concatenate(pieces)
+    return Mesh(joined.vertices, joined.faces), np.repeat(
+        np.arange(len(pieces)), [len(p.faces) for p in pieces]
+    )
+
+
+def hook() -> trimesh.Trimesh:
+    """A shape without any symmetry."""
+    boxes = [
+        trimesh.creation.box((3, 0.4, 0.4)),
+        trimesh.creation.box((0.4, 1.5, 0.4)),
+        trimesh.creation.box((0.4, 0.4, 0.8)),
+    ]
+    boxes[1].apply_translation((1.3, 0.7, 0))
+    boxes[2].apply_translation((-1.3, 0, 0.5))
+    return trimesh.util.concatenate(boxes)
+
+
+def test_copies_are_found_with_their_motion() -> None:
+    turn = rotation_matrix(1.1, (1, 2, 3))
+    turn[:3, 3] = (9, 0, 1)
+    mirror = reflection_matrix((0, 0, 20), (0.2, 0, 1))
+    pieces = [
+        hook(),
+        trimesh.creation.icosphere(radius=0.9),
+        hook().apply_transform(turn),
+        hook().apply_transform(mirror),
+    ]
+    (group,) = find_repeats(*scattered(pieces))
+    assert group.parts == (0, 2, 3)
+    assert group.mirrored.tolist() == [False, False, True]
+    np.testing.assert_allclose(group.transforms[1], turn, atol=0.05)
+    np.testing.assert_allclose(group.transforms[2], mirror, atol=0.4)
+
+
+def test_bolts_and_others_are_grouped_apart() -> None:
+    bolts = [trimesh.creation.cylinder(0.2, 1.0).apply_translation((i, 0, 0)) for i in range(5)]
+    longer = [trimesh.creation.cylinder(0.2, 1.4).apply_translation((i, 5, 0)) for i in range(2)]
+    groups = find_repeats(*scattered([*bolts, trimesh.creation.box((8, 1, 1)), *longer]))
+    assert [group.parts for group in groups] == [(0, 1, 2, 3, 4), (6, 7)]
