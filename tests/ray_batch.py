@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.util.state import list_actors
 
 from backend.batches.inputs import find_inputs
 from backend.batches.ray_engine import RayEngine, RaySettings
@@ -24,16 +23,34 @@ from backend.batches.tables import RecordTables, done_ids
 from backend.batches.worker import WorkerSettings
 
 
+def one_actor() -> int:
+    """Process id of an actor of this cluster: a descendant of this process that Ray calls so."""
+    parents, actors = {}, []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if b"MapWorker" in (folder / "cmdline").read_bytes():
+                    actors.append(int(folder.name))
+            except OSError:
+                continue  # it has ended since
+    for actor in actors:
+        process = actor
+        while process in parents:
+            process = parents[process]
+            if process == os.getpid():
+                return actor
+    raise RuntimeError(f"none of the actors {actors} is of this cluster")
+
+
 def main() -> None:
     folder, out, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
+    # Inherited by all that Ray starts; a runtime environment would take its time to be made.
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    node = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
     second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    package = Path(__file__).resolve().parents[1]
-    ray.init(
-        address=cluster.address,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}},
-    )
+    ray.init(address=cluster.address, log_to_driver=False)
     settings = WorkerSettings(
         SegmentSettings(prompts=4, refine=False), model="small-untrained", device="cpu", threads=1
     )
@@ -46,10 +63,7 @@ def main() -> None:
         if mode == "die" and number == 2:
             os._exit(9)
         if mode == "finish" and number == 1:
-            actors = [
-                actor for actor in list_actors() if actor.state == "ALIVE" and "MapWorker" in actor.class_name
-            ]
-            os.kill(actors[0].pid, 9)
+            os.kill(one_actor(), 9)
             cluster.remove_node(second, allow_graceful=False)
             print("actor killed, node removed")
     tables.flush()

@@ -305,8 +305,8 @@ def test_commands_work_without_what_the_zip_leaves_out(tmp_path: Path, repositor
     assert not (tmp_path / "backend/training").exists()
     shown = backend("--help", repository=tmp_path)
     assert shown.returncode == 0, shown.stderr
-    listed = set(re.findall(r"^    (\w+)", shown.stdout, re.MULTILINE))
-    assert listed == {"segment", "benchmark", "doctor", "serve"}
+    listed = set(re.findall(r"^    ([\w-]+)", shown.stdout, re.MULTILINE))
+    assert listed == {"segment", "segment-many", "correspond", "transfer", "benchmark", "doctor", "serve"}
     labels = tmp_path / "labels.npy"
     done = backend("segment", KNIGHT, "--labels", labels, *QUICK, repository=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
     found = correspond(segmenter, *(segmenter.encode(mesh, seed=args.seed) for mesh in meshes))
     with atomic_writer(args.output) as file:
         np.savez_compressed(file, faces=found.faces, weights=found.weights)
-    print(
-        f"wrote {args.output}: {found.faces.shape[1]} faces of {args.source.name} for each of {args.target.name}"
-    )
+    count = found.faces.shape[1]
+    print(f"wrote {args.output}: for each face of {args.target.name} {count} of {args.source.name}")
     return 0

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--map", type=Path, metavar="MAP.npz",
-        help="from `correspond A B`, for another shape; without it B is A after retopology, in the same place",
+        help="from `correspond A B`, for another shape; without it B is A with other faces",
     )  # fmt: skip
     parser.add_argument("--no-refine", action="store_true", help="keep the borders as the votes have them")
     parser.set_defaults(usage_error=parser.error)
