@@ -137,12 +137,12 @@ def sha256(path: Path) -> str:
 
 
 def _targets(settings: dict[str, Any]) -> Iterator[Wheel]:
-    """Every pin for every platform and Python, without file and hash."""
+    """Every pin for every platform and Python, without file and hash; versions may differ by either."""
     for zips in ("full", "both"):
         for name, version in settings[zips].items():
             for platform in settings["platforms"]:
-                chosen = version[platform] if isinstance(version, dict) else version
                 for python in settings["pythons"]:
+                    chosen = version if isinstance(version, str) else version.get(platform) or version[python]
                     yield Wheel(name, chosen, platform, python, zips, "", "")
 
 
