@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import signal
@@ -172,6 +173,38 @@ def test_an_unreachable_index_and_proxy_are_named(requirements: Path, environmen
     assert environments.python() is None and made(environments) == []
 
 
+def test_a_proxy_that_wants_a_password_is_named(
+    requirements: Path, environments, index: Index, monkeypatch
+) -> None:
+    index.fault = "407"
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", index.url)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://packages.invalid/")
+    with pytest.raises(environment.InstallFailed, match="HTTPS_PROXY=http://NAME:PASSWORD"):
+        install(environments, settings_for(requirements))
+
+
+UV_UNDER_A_SCANNER = """#!/bin/sh
+case " $* " in
+  *" pip "*) [ -e {held} ] || {{ touch {held}; echo "error: failed to rename (os error 32)"; exit 2; }} ;;
+esac
+exec {uv} "$@"
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands for uv")
+def test_a_file_that_a_scanner_holds_is_tried_again(
+    requirements: Path, environments, index: Index, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(load("environment.install"), "RETRY_SECONDS", 0.0)
+    scanned = tmp_path / "uv"
+    scanned.write_text(UV_UNDER_A_SCANNER.format(held=tmp_path / "held", uv=UV))
+    settings = settings_for(requirements)
+    task = start(environments, dataclasses.replace(settings, uv=scanned))
+    assert task.wait(TIMEOUT).is_usable
+    assert "A file is held by another program; trying again" in task.progress.lines
+
+
 def test_without_uvs_own_python_another_is_used(
     requirements: Path, environments, index: Index, monkeypatch
 ) -> None:
@@ -308,6 +341,20 @@ def test_what_uv_prints_becomes_a_next_step(line: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("problem", "remedy"),
+    [
+        ("torch cannot be imported (OSError: [WinError 126] ...)", "Visual C++ Redistributable"),
+        ("torch cannot be imported (ImportError: /lib/libc.so.6: GLIBC_2.28 not found)", "too old"),
+        ("scipy cannot be imported (ImportError: dlopen: incompatible architecture)", "another kind of"),
+        ("the cuda device does not work (CUDA driver version is insufficient)", "update it"),
+        ("something new", "something new"),
+    ],
+)
+def test_what_a_library_says_gets_its_remedy(problem: str, remedy: str) -> None:
+    assert problem in faults.hinted(problem) and remedy in faults.hinted(problem)
+
+
+@pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"folder": 3}', '{"folder": "../.."}', '{"folder": "env-gone"}']
 )
 def test_a_damaged_pointer_means_no_environment(environments, content: str) -> None:
@@ -339,7 +386,7 @@ def test_the_check_says_what_is_broken(tmp_path: Path) -> None:
     assert "there is no Python at" in check(tmp_path / "x").problems[0]
     script = tmp_path / "python"
     for printed, expected in (
-        ("echo 'Illegal instruction' >&2; exit 132", "processor is too old"),
+        ("kill -ILL $$", "processor is too old"),
         ("printf '\\377\\376\\n'", "it stopped with code 0"),
         ("echo '[1]'", "it stopped with code 0"),
         ("echo '{\"problems\": 3}'", "it stopped with code 0"),
@@ -347,6 +394,22 @@ def test_the_check_says_what_is_broken(tmp_path: Path) -> None:
         script.write_text(f"#!/bin/sh\n{printed}\n")
         script.chmod(0o755)
         assert expected in check(script).problems[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for left processes in /proc")
+def test_a_check_that_hangs_is_cancelled_or_given_up(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/started; exec sleep 1000\n")
+    script.chmod(0o755)
+    python = environment.BackendPython(script)
+    task = environment.Task(lambda progress: environment.check_environment(python, progress=progress))
+    wait_until((tmp_path / "started").exists)
+    task.cancel()
+    with pytest.raises(errors.Cancelled):
+        task.wait(TIMEOUT)
+    report = environment.check_environment(python, timeout=0.2)
+    assert report.problems == ("it did not answer within 0 seconds",)
+    assert not processes_of(tmp_path)
 
 
 def test_a_folder_of_unpacked_wheels_comes_after_the_pythons_own(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from ..backend_process.connection import child_environment
 from ..backend_process.launching import launcher_command
 from .faults import hinted
 from .interpreter import BackendPython
+from .running import capture
+from .task import Progress
 
 CHECK_SECONDS = 300.0
 TAIL_LINES = 20
@@ -68,8 +69,11 @@ def check_environment(
     model: str | None = "small",
     device: str = "auto",
     timeout: float = CHECK_SECONDS,
+    progress: Progress | None = None,
 ) -> EnvironmentReport:
     """Have `python` import what the backend needs and run `model` once. Takes seconds: use a `Task`.
+
+    Raises Cancelled where `progress` says so.
 
     modules: names to import instead of the usual ones; model: name or file, None to run none
     """
@@ -79,14 +83,8 @@ def check_environment(
     words += ["--no-model"] if model is None else [f"--model={model}"]
     words += ["--modules", *modules] if modules is not None else []
     try:
-        run = subprocess.run(
-            launcher_command(python.path, python.packages, *words),
-            capture_output=True,
-            timeout=timeout,
-            env=child_environment(),
-            stdin=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        command = launcher_command(python.path, python.packages, *words)
+        run = capture(command, progress=progress, timeout=timeout)
     except subprocess.TimeoutExpired:
         return EnvironmentReport(python.path, (f"it did not answer within {timeout:.0f} seconds",))
     except OSError as error:

@@ -140,7 +140,10 @@ class _Builder:
         self._install(python)
         self._progress.begin("Trying it", 0.92)
         report = check_environment(
-            BackendPython(python), modules=self._settings.modules, model=self._settings.model
+            BackendPython(python),
+            modules=self._settings.modules,
+            model=self._settings.model,
+            progress=self._progress,
         )
         self._progress.lines.extend(report.lines())
         if not report.is_usable:

@@ -24,7 +24,7 @@ def import_model(python: BackendPython, source: Path, target: Path, progress: Pr
             f"{source.name} is not a .safetensors file; other formats can run code and are not loaded"
         )
     progress.begin("Trying the model", 0.1)
-    report = check_environment(python, model=str(source))
+    report = check_environment(python, model=str(source), progress=progress)
     if not report.is_usable:
         raise CheckpointError(f"{source.name} was not imported: {'; '.join(report.problems)}")
     progress.begin("Copying the model", 0.8)

@@ -77,6 +77,51 @@ def run_step(
     return printed
 
 
+def capture(
+    command: Sequence[str], *, progress: Progress | None, timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `command` and keep what it prints.
+
+    Raises OSError, subprocess.TimeoutExpired, and Cancelled if told to. However this ends, the program has
+    ended, too; it also ends when this process does.
+    """
+    theirs, ours = os.pipe()  # the supervisor ends the program when our end is closed
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(SUPERVISOR), *command],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment(),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            start_new_session=True,
+        )
+        try:
+            return _communicate(process, progress, timeout)
+        except BaseException:
+            _kill_tree(process)
+            process.communicate()
+            raise
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], progress: Progress | None, timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            output, errors = process.communicate(timeout=POLL_SECONDS)
+            return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        except subprocess.TimeoutExpired:
+            if progress is not None:
+                progress.check()
+            if time.monotonic() > deadline:
+                raise
+
+
 def folder_bytes(folder: Path) -> int:
     """Size of all files in a folder, while others may be changing it."""
     total = 0
@@ -124,7 +169,7 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str | N
     lines.put(None)
 
 
-def _kill_tree(process: subprocess.Popen[str]) -> None:
+def _kill_tree(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         # A virtual environment's python.exe starts the real one; ending the first would leave the second.
         subprocess.run(

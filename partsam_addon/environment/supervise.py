@@ -10,13 +10,20 @@ that no installation goes on without Blender.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 
+CANNOT_START = 127
+
 
 def main() -> int:
-    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    try:
+        child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    except OSError as error:
+        sys.stderr.write(f"{sys.argv[1]} cannot be started: {error}\n")
+        return CANNOT_START
 
     def end_with_parent() -> None:
         while os.read(0, 4096):
@@ -24,7 +31,10 @@ def main() -> int:
         child.kill()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    if code < 0:  # the exit code of this process cannot say so
+        sys.stderr.write(f"{sys.argv[1]} was ended by a signal: {signal.strsignal(-code)}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -73,7 +73,10 @@ class Setup:
         """Look into the chosen Python, with the chosen model. Raises PartSAMError where none is chosen."""
         python, model = _python(), str(model_file())
         device = preferences().device.lower()
-        self._start("Checking", lambda _progress: check_environment(python, model=model, device=device))
+        self._start(
+            "Checking",
+            lambda progress: check_environment(python, model=model, device=device, progress=progress),
+        )
 
     def start_import(self, source: Path) -> None:
         """Check a weights file, keep a copy of it and choose that. Raises PartSAMError where none can run."""

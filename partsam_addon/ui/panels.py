@@ -11,7 +11,7 @@ from ..click_tool.panel import draw_click_panel
 from ..session import Session, get_session
 from ..session.choices import chosen_python
 from ..session.progress import clock
-from .preferences_layout import draw_failure, origin_line
+from .preferences_layout import draw_failure, draw_outdated, origin_line
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
 
@@ -52,6 +52,7 @@ class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
             row = layout.row()
             row.scale_y = 1.2
             row.operator("partsam.click_part", icon="RESTRICT_SELECT_OFF")
+        draw_outdated(session.setup, layout)
         draw_problem(layout, session)
         draw_notices(layout, session)
 

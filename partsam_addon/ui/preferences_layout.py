@@ -16,7 +16,6 @@ from ..session.setup import Setup
 from .text import draw_online_access, draw_text
 
 TAIL_LINES = 6
-OUTDATED = "The environment was made for another version of PartSAM: press Repair or Update."
 PUBLISHED_URL = "https://github.com/czvvd/PartSAM"
 PUBLISHED = "The authors' checkpoint may not be used commercially; import it once it is downloaded."
 
@@ -45,8 +44,7 @@ def draw_environment(preferences: bpy.types.AddonPreferences, layout: bpy.types.
     made = environment_folder().python() is not None
     box = layout.box()
     draw_text(box, origin_line(), icon="INFO")
-    if setup.is_outdated:
-        draw_text(box, OUTDATED, icon="ERROR")
+    draw_outdated(setup, box)
     if not preferences.wheels_folder:
         draw_online_access(box)
     row = box.row(align=True)
@@ -66,6 +64,13 @@ def draw_environment(preferences: bpy.types.AddonPreferences, layout: bpy.types.
     column.prop(preferences, "python_path")
     column.prop(preferences, "wheels_folder")
     draw_report(setup, box)
+
+
+def draw_outdated(setup: Setup, layout: bpy.types.UILayout) -> None:
+    """The offer of a new environment, where the one in use was made for another version of PartSAM."""
+    if setup.progress is None and setup.is_outdated:
+        draw_text(layout, "PyTorch was set up for another version of PartSAM.", icon="INFO")
+        layout.operator("partsam.set_up", text="Update PyTorch", icon="IMPORT")
 
 
 def draw_model(preferences: bpy.types.AddonPreferences, column: bpy.types.UILayout) -> None:
