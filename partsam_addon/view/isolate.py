@@ -17,7 +17,7 @@ from ..mesh_exchange.arrays import (
     write_polygon_integers,
 )
 from ..parts import get_part, read_part_ids
-from .state import isolated_part, sync_display
+from .state import is_in_object_mode, isolated_part, sync_display
 
 __all__ = ["isolate_part", "isolated_part", "show_all_parts", "shown_polygons"]
 
@@ -58,7 +58,7 @@ def _follow_labels(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> N
     for update in depsgraph.updates:
         if update.is_updated_geometry and isinstance(update.id, bpy.types.Object):
             obj = update.id.original
-            if obj.type == "MESH" and obj.mode == "OBJECT" and obj.partsam_view.isolated and obj.is_editable:
+            if is_in_object_mode(obj) and obj.partsam_view.isolated and obj.is_editable:
                 _refresh(obj)
 
 

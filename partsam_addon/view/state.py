@@ -44,9 +44,14 @@ def isolated_part(obj: bpy.types.Object) -> int | None:
 
 def is_drawn_by_overlay(obj: bpy.types.Object) -> bool:
     """Whether the overlay draws the surface of `obj` in place of Blender."""
-    if obj.type != "MESH" or obj.mode != "OBJECT" or not has_parts(obj.data):
+    if not is_in_object_mode(obj) or not has_parts(obj.data):
         return False
     return obj.partsam_view.factor > 0 or isolated_part(obj) is not None
+
+
+def is_in_object_mode(obj: bpy.types.Object) -> bool:
+    """Whether `obj` is a mesh that no object edits: one that shares it may be in Edit mode."""
+    return obj.type == "MESH" and obj.mode == "OBJECT" and not obj.data.is_editmode
 
 
 def sync_display(obj: bpy.types.Object) -> None:

@@ -37,7 +37,7 @@ class Surface:
 
 def read_surface(context: bpy.types.Context, obj: bpy.types.Object) -> Surface | None:
     """What is to be drawn over `obj`; None where its faces are not to be had."""
-    if obj.mode == "EDIT":
+    if obj.data.is_editmode:  # here or through another object
         return _read_edit_mesh(obj.data)
     if obj.mode == "SCULPT" and obj.use_dynamic_topology_sculpting:
         return None  # other faces than those of the mesh

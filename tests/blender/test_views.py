@@ -201,3 +201,18 @@ def test_isolation_follows_the_labels(striped, parts, view):
     bpy.context.view_layer.update()
     assert not hidden(striped).any() and ".partsam_hidden" not in striped.data.attributes
     assert striped.display_type == "TEXTURED" and view.isolated_part(striped) is None
+
+
+def test_an_object_whose_mesh_is_edited_through_another(striped, addon, capfd):
+    bpy.ops.partsam.part_isolate(part=2)
+    bpy.ops.partsam.explode(factor=1.0)
+    twin = striped.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.context.view_layer.update()
+    assert twin.mode == "OBJECT" and not addon("view.state").is_drawn_by_overlay(twin)
+    assert len(addon("view.surface").read_surface(bpy.context, twin).triangles) == 24
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.context.view_layer.update()
+    assert addon("view.state").is_drawn_by_overlay(twin)
+    assert "Traceback" not in "".join(capfd.readouterr())
