@@ -11,6 +11,7 @@ from .operators import (
     parts_faces,
     parts_list,
     segment,
+    transfer,
     views,
 )
 from .session import close_session, handlers, open_session
@@ -27,6 +28,7 @@ CLASS_MODULES = (
     parts_list,
     parts_faces,
     views,
+    transfer,
     targets,
     backend,
     ui,

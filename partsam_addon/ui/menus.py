@@ -31,6 +31,7 @@ EDIT_PARTS = (
     ("partsam.part_delete", "REMOVE"),
     ("partsam.parts_remove_small", "NONE"),
     ("partsam.parts_release", "NONE"),
+    ("partsam.transfer_parts", "NONE"),
     ("partsam.parts_clear", "X"),
 )
 """Operators on the list of parts with their icons; an empty entry is a line."""

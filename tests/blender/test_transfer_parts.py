@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transfer Parts: labels, names, colors and locks on a mesh of the same shape with other faces."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import activate, add_object, grid
+from test_parts import columns, ids
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+@pytest.fixture
+def striped(parts):
+    """A 6 x 6 grid of three parts, two columns each; the middle one named, colored and locked."""
+    obj = grid(6, name="source")
+    parts.write_labels(obj.data, columns(6, [2, 4]))
+    middle = obj.data.partsam.parts[1]
+    middle.name, middle.color, middle.locked = "Belt", (1, 0, 0), True
+    return obj
+
+
+def transfer(source, *targets, **options):
+    activate(source)
+    for obj in targets:
+        obj.select_set(True)
+    return bpy.ops.partsam.transfer_parts(**options)
+
+
+@pytest.mark.parametrize("mode", ["OBJECT", "EDIT"])
+def test_parts_names_colors_and_locks_travel(striped, parts, mode):
+    finer, coarser = grid(18, name="finer"), grid(3, name="coarser")
+    activate(striped)
+    bpy.ops.object.mode_set(mode=mode)
+    finer.select_set(True)
+    coarser.select_set(True)
+    assert bpy.ops.partsam.transfer_parts() == {"FINISHED"}
+    assert striped.mode == mode
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert (ids(finer, parts) == columns(18, [6, 12]) + 1).all()
+    assert (ids(coarser, parts) == columns(3, [1, 2]) + 1).all()
+    for obj in (finer, coarser):
+        belt = obj.data.partsam.parts[1]
+        assert (belt.name, tuple(belt.color), belt.locked) == ("Belt", pytest.approx((1, 0, 0)), True)
+        assert not obj.data.partsam.parts[0].locked
+
+
+def test_objects_that_stand_apart_are_matched_in_their_own_space(striped, parts):
+    other = grid(12, name="beside")
+    other.location, other.rotation_euler = (0, 0, 9), (0, 0, np.pi)
+    bpy.context.view_layer.update()
+    assert transfer(striped, other, place="LOCAL") == {"FINISHED"}
+    assert (ids(other, parts) == columns(12, [4, 8]) + 1).all()
+    assert transfer(striped, other, place="WORLD") == {"FINISHED"}  # turned around: but the belt is locked
+    assert (np.flatnonzero(ids(other, parts)[:12] == 2) == [4, 5, 6, 7]).all()
+
+
+def test_the_two_sides_of_a_sheet_keep_to_themselves(parts):
+    """Two layers, wound apart, a thousandth of their size from each other."""
+
+    def sheet(cells, name):
+        line = np.linspace(-1, 1, cells + 1)
+        y, x = np.meshgrid(line, line, indexing="ij")
+        index = np.arange((cells + 1) ** 2).reshape(cells + 1, cells + 1)
+        quads = np.stack([index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]], axis=-1).reshape(
+            -1, 4
+        )
+        layers = [np.stack([x, y, np.full_like(x, z)], axis=-1).reshape(-1, 3) for z in (0.001, -0.001)]
+        polygons = np.concatenate([quads, quads[:, ::-1] + index.size])
+        return add_object(name, np.concatenate(layers).tolist(), polygons.tolist())
+
+    source, target = sheet(3, "thin"), sheet(7, "thin anew")
+    parts.write_labels(source.data, np.repeat([0, 1], 9))
+    assert transfer(source, target) == {"FINISHED"}
+    assert (ids(target, parts) == np.repeat([1, 2], 49)).all()
+
+
+def test_undo_takes_it_back_and_nothing_selected_is_explained(striped, parts):
+    activate(striped)
+    with pytest.raises(RuntimeError, match="Shift-click"):
+        bpy.ops.partsam.transfer_parts()
+    other = grid(4, name="other")
+    bpy.ops.ed.undo_push(message="before")
+    transfer(striped, other)
+    bpy.ops.ed.undo_push(message="after")
+    bpy.ops.ed.undo()
+    assert not parts.has_parts(bpy.data.objects["other"].data)
