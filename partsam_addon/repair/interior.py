@@ -119,7 +119,7 @@ def _without_crevices(mesh: bpy.types.Mesh, hidden: BoolArray) -> BoolArray:
     pairs = build_polygon_graph(mesh).pairs
     inner = hidden[pairs].all(axis=1)
     rim = pairs[hidden[pairs[:, 0]] != hidden[pairs[:, 1]]]
-    regions = _regions(np.flatnonzero(hidden), pairs[inner], len(hidden))
+    regions = _regions(pairs[inner], len(hidden))
     areas = polygon_areas(mesh).astype(np.float64)
     size = np.bincount(regions[hidden], weights=areas[hidden], minlength=len(hidden))
     touching = np.zeros(len(hidden), dtype=bool)
@@ -128,22 +128,18 @@ def _without_crevices(mesh: bpy.types.Mesh, hidden: BoolArray) -> BoolArray:
     return hidden & ~crevice[regions]
 
 
-def _regions(faces: IntArray, pairs: IntArray, count: int) -> IntArray:
-    """For each face [count] the smallest face of its region, over `pairs` [K, 2] of connected `faces`."""
-    parent = list(range(count))
-
-    def find(face: int) -> int:
-        while parent[face] != face:
-            parent[face] = parent[parent[face]]
-            face = parent[face]
-        return face
-
-    for a, b in pairs.tolist():
-        first, second = find(a), find(b)
-        parent[max(first, second)] = min(first, second)
+def _regions(pairs: IntArray, count: int) -> IntArray:
+    """For each face [count] the smallest face of its region, over `pairs` [K, 2] of connected faces."""
     roots = np.arange(count)
-    roots[faces] = [find(face) for face in faces.tolist()]
-    return roots
+    while True:
+        first, second = roots[pairs].T
+        apart = first != second
+        if not apart.any():
+            return roots
+        # The larger root joins the smaller one; then every face looks up its root's root.
+        np.minimum.at(roots, np.maximum(first, second)[apart], np.minimum(first, second)[apart])
+        while not np.array_equal(lifted := roots[roots], roots):
+            roots = lifted
 
 
 def _diagonal(points: FloatArray) -> float:

@@ -61,6 +61,10 @@ def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
     counts = np.where((spans > 0).all(axis=1), spans.prod(axis=1), 0)
     twice_area = _cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     counts[twice_area == 0] = 0
+    covering = np.flatnonzero(counts)  # most triangles of a dense mesh lie between pixel centres
+    points, low, width = points[covering], low[covering], spans[covering, 0]
+    values, counts = values[covering], counts[covering]
+    turn = np.sign(twice_area[covering])
     stops = np.cumsum(counts)
     start = 0
     while start < len(counts):
@@ -69,10 +73,10 @@ def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
         part = slice(start, stop)
         owner = np.repeat(np.arange(start, stop), counts[part])
         offset = np.arange(len(owner)) - np.repeat(stops[part] - counts[part] - done, counts[part])
-        x = low[owner, 0] + offset % spans[owner, 0]
-        y = low[owner, 1] + offset // spans[owner, 0]
-        inside = _inside(points[owner], np.stack([x, y], axis=1), np.sign(twice_area[owner]))
-        canvas[y[inside] % size, x[inside] % size] = values[owner[inside]]
+        row = offset // width[owner]
+        x, y = low[owner, 0] + offset - row * width[owner], low[owner, 1] + row
+        owner, x, y = _inside(points, turn, owner, x, y)
+        canvas[y % size, x % size] = values[owner]
         start = stop
     return canvas
 
@@ -91,13 +95,20 @@ def extend(canvas: IntArray, margin: int) -> IntArray:
     return canvas
 
 
-def _inside(triangles: FloatArray, points: FloatArray, sign: FloatArray) -> np.ndarray:
-    """Whether each point [N, 2] lies in its triangle [N, 3, 2], borders included."""
-    inside = np.ones(len(points), dtype=bool)
+def _inside(
+    triangles: FloatArray, turn: FloatArray, owner: IntArray, x: IntArray, y: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Those of the pixels x, y [N] that lie in their triangle `owner` [N], borders included.
+
+    triangles: float64 [T, 3, 2]; turn: float64 [T], 1 for counterclockwise ones, -1 for the others
+    """
     for k in range(3):
-        a, b = triangles[:, k], triangles[:, (k + 1) % 3]
-        inside &= _cross(b - a, points - a) * sign >= -1e-9
-    return inside
+        start = triangles[:, k]
+        along = (triangles[:, (k + 1) % 3] - start) * turn[:, None]
+        height = along[owner, 0] * (y - start[owner, 1]) - along[owner, 1] * (x - start[owner, 0])
+        inside = height >= -1e-9
+        owner, x, y = owner[inside], x[inside], y[inside]
+    return owner, x, y
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:

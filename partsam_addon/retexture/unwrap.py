@@ -13,7 +13,6 @@ from ...backend.errors import PromptError
 from ..apply.marks import mark_borders
 from ..apply.ownership import read_made, write_made
 from ..apply.vertex_groups import world_scale
-from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import (
     FloatArray,
     IntArray,
@@ -75,8 +74,9 @@ def lay_out(uvs: FloatArray, corner_parts: IntArray, areas: FloatArray, margin: 
     corner_parts: int [C], positions in `areas`; areas: float64 [parts, 2], surface and UV area of each
     """
     parts = np.unique(corner_parts)
-    low = np.array([uvs[corner_parts == part].min(axis=0) for part in parts])
-    high = np.array([uvs[corner_parts == part].max(axis=0) for part in parts])
+    order = np.argsort(corner_parts, kind="stable")
+    starts = np.searchsorted(corner_parts[order], parts)
+    low, high = np.minimum.reduceat(uvs[order], starts), np.maximum.reduceat(uvs[order], starts)
     surface, flat = areas[parts].T
     usable = (surface > 0) & (flat > 0)
     scale = np.sqrt(np.divide(surface, flat, out=np.zeros(len(parts)), where=usable))
@@ -115,10 +115,15 @@ def _unwrap_each(context: bpy.types.Context, obj: bpy.types.Object, method: Meth
     settings = context.tool_settings
     sync, modes = settings.use_uv_select_sync, tuple(settings.mesh_select_mode)
     settings.use_uv_select_sync, settings.mesh_select_mode = True, (False, False, True)
+    ids = read_part_ids(obj.data)
+    order = np.argsort(ids, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
     bpy.ops.object.mode_set(mode="EDIT")
     try:
-        for part_id in np.unique(_edit_ids(obj.data)).tolist():
-            _select_only(obj.data, part_id)
+        selected = order
+        for faces in parts:
+            _select(obj.data, faces, instead_of=selected)
+            selected = faces
             if method == "SMART":
                 bpy.ops.uv.smart_project(island_margin=margin)
             else:
@@ -129,20 +134,14 @@ def _unwrap_each(context: bpy.types.Context, obj: bpy.types.Object, method: Meth
         settings.use_uv_select_sync, settings.mesh_select_mode = sync, modes
 
 
-def _edit_ids(mesh: bpy.types.Mesh) -> IntArray:
+def _select(mesh: bpy.types.Mesh, faces: IntArray, *, instead_of: IntArray) -> None:
+    """Select the faces with these numbers instead of those, in Edit mode: no other face is touched."""
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    layer = edit_mesh.faces.layers.int[PART_ATTRIBUTE]
-    return np.array([face[layer] for face in edit_mesh.faces], dtype=np.int32)
-
-
-def _select_only(mesh: bpy.types.Mesh, part_id: int) -> None:
-    edit_mesh = bmesh.from_edit_mesh(mesh)
-    layer = edit_mesh.faces.layers.int[PART_ATTRIBUTE]
-    for face in edit_mesh.faces:
-        face.select_set(False)
-    for face in edit_mesh.faces:
-        if face[layer] == part_id:
-            face.select_set(True)
+    edit_mesh.faces.ensure_lookup_table()
+    for index in instead_of.tolist():
+        edit_mesh.faces[index].select_set(False)
+    for index in faces.tolist():
+        edit_mesh.faces[index].select_set(True)
     bmesh.update_edit_mesh(mesh, loop_triangles=False, destructive=False)
 
 

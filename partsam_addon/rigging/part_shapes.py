@@ -36,10 +36,12 @@ def measure_parts(points: FloatArray, triangles: IntArray, labels: IntArray) -> 
     points: float64 [V, 3]; triangles: int [T, 3]; labels: int [T]. Parts without area are measured by
     their vertices.
     """
-    shapes = {}
-    for label in np.unique(labels).tolist():
-        shapes[label] = _measure(points, triangles[labels == label])
-    return shapes
+    if len(labels) == 0:
+        return {}
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    parts = np.split(triangles[order], starts[1:])
+    return {label: _measure(points, own) for label, own in zip(present.tolist(), parts, strict=True)}
 
 
 def closest_points(first: PartShape, second: PartShape, *, samples: int) -> tuple[float, FloatArray]:
