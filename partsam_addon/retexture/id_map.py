@@ -71,7 +71,7 @@ def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
         done = stops[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(stops, done + _CHUNK, side="right")))
         part = slice(start, stop)
-        owner = np.repeat(np.arange(start, stop), counts[part])
+        owner: IntArray = np.repeat(np.arange(start, stop), counts[part])
         offset = np.arange(len(owner)) - np.repeat(stops[part] - counts[part] - done, counts[part])
         row = offset // width[owner]
         x, y = low[owner, 0] + offset - row * width[owner], low[owner, 1] + row
