@@ -160,3 +160,11 @@ def test_first_run(play: Play) -> None:
     assert "Set Up" in record["problem"]
     assert record["checked"]["is_usable"]
     assert record["checked"]["device"] in ("cpu", "cuda", "mps")
+
+
+def test_a_result_waits_for_a_grab_that_is_under_way(play: Play) -> None:
+    record = play("foreign_modal")
+    assert "TRANSFORM_OT_translate" in record["modal"]
+    assert record["while_grabbing"] == ["EDIT", 0, "Move"]
+    assert record["problem"] == "None"
+    assert record["afterwards"] == ["EDIT", True]
