@@ -13,6 +13,9 @@ from ..parts import color_table, read_part_ids
 
 KIND = "id_map"
 
+_MESH = "mesh"
+"""On the image: the name of the mesh that it was made for."""
+
 EMPTY = -1
 """Value of pixels that no triangle covers."""
 
@@ -118,11 +121,16 @@ def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
 def _image(mesh: bpy.types.Mesh, name: str, size: int, pixels: FloatArray) -> bpy.types.Image:
     """The image that an earlier call made for this mesh, in the new size, or a new one."""
     image = read_made(mesh, KIND)
+    # A copy of the mesh claims the image as well: it belongs to the one that it was made for.
     claims = sum(read_made(other, KIND) == image for other in bpy.data.meshes)
-    # A copy of the mesh claims the image of the mesh that it was copied from.
-    if not isinstance(image, bpy.types.Image) or not image.is_editable or claims > 1:
+    if (
+        not isinstance(image, bpy.types.Image)
+        or not image.is_editable
+        or (claims > 1 and read_made(image, _MESH) != mesh.name)
+    ):
         image = bpy.data.images.new(name, size, size, alpha=True)
         write_made(mesh, KIND, image)
+        write_made(image, _MESH, mesh.name)
     elif tuple(image.size) != (size, size):
         image.scale(size, size)  # in place: materials keep their image
     image.pixels.foreach_set(pixels.ravel())

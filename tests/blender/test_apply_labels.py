@@ -182,6 +182,17 @@ def test_several_objects_are_all_planned_before_the_first_is_written(striped, pa
     assert not bpy.data.objects["grid"].vertex_groups and len(bpy.data.objects["other"].vertex_groups) == 1
 
 
+def test_face_sets_by_hand_are_told_apart_from_ours(striped, parts, addon):
+    marks = addon("apply.marks")
+    assert not marks.has_foreign_face_sets(striped.data)
+    bpy.ops.partsam.apply_face_sets()
+    assert not marks.has_foreign_face_sets(striped.data)
+    parts.merge_parts(striped.data, 1, 2)
+    assert not marks.has_foreign_face_sets(striped.data)
+    striped.data.attributes[".sculpt_face_set"].data[0].value = 77
+    assert marks.has_foreign_face_sets(striped.data)
+
+
 def test_a_fault_half_way_can_be_undone_in_one_step(striped, parts, addon, monkeypatch):
     """What plans cannot foresee: the second object fails while it is written."""
     other = grid(2, name="other")

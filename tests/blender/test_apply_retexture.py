@@ -154,6 +154,10 @@ def test_images_and_maps_of_the_user_are_left_alone(parts):
     activate(copy)
     bpy.ops.partsam.apply_id_map(size=64)  # an image of its own
     assert tuple(bpy.data.images["grid Parts.001"].size) == (32, 32)
+    activate(obj)
+    bpy.ops.partsam.apply_id_map(size=16)  # and the first one keeps its own
+    assert tuple(bpy.data.images["grid Parts.001"].size) == (16, 16)
+    assert len([image for image in bpy.data.images if "Parts" in image.name]) == 3
 
 
 def test_raster_covers_half_a_square_wraps_and_extends(addon):

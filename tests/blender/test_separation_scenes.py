@@ -87,6 +87,14 @@ def test_nla_tracks_of_object_and_shape_keys(split):
     assert [strips(part.data.shape_keys) for part in made()] == [expected[1]] * 2
 
 
+def test_animation_without_a_place_is_named(split, addon):
+    split.keyframe_insert("location", frame=1)
+    split.keyframe_insert("hide_render", frame=1)
+    result = addon("separation.separation").separate_parts(bpy.context, split)
+    assert result.dropped == ['animation of "hide_render"']
+    assert bpy.data.objects["grid Parts"].animation_data.action == split.animation_data.action
+
+
 def test_pointers_to_a_removed_original_go_to_its_heirs(split):
     other = cube(name="other")
     follow = other.constraints.new("COPY_LOCATION")
