@@ -187,12 +187,12 @@ def test_ray_cluster_survives_the_death_of_actors_nodes_and_the_driver(
     script = repository / "tests" / "ray_batch.py"
     command = [sys.executable, str(script), str(folder), str(out)]
     environment = os.environ | {"RAY_DISABLE_IMPORT_WARNING": "1", "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([*command, "die"], env=environment, capture_output=True, text=True, timeout=240)
+    killed = subprocess.run([*command, "die"], env=environment, capture_output=True, text=True, timeout=600)
     assert killed.returncode == 9, killed.stderr[-3000:]
     before = records(out)
     assert 0 < len(before) < 12
     result = subprocess.run(
-        [*command, "finish"], env=environment, capture_output=True, text=True, timeout=240
+        [*command, "finish"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr[-3000:]
     rows = records(out)
