@@ -134,14 +134,14 @@ class PARTSAM_PG_window(bpy.types.PropertyGroup):
     next_strength: FloatProperty(default=1.0, min=0.0, max=10.0, options={"HIDDEN", "SKIP_SAVE"})
     show_overlay: BoolProperty(
         name="Show Parts",
-        description="Draw the part colours over the mesh in every 3D viewport",
+        description="Draw the part colors over the mesh in every 3D viewport",
         default=True,
         options={"SKIP_SAVE"},
         update=_redraw_overlay,
     )
     overlay_opacity: FloatProperty(
         name="Opacity",
-        description="Opacity of the part colours",
+        description="Opacity of the part colors",
         default=0.6,
         min=0.0,
         max=1.0,

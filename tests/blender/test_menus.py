@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import bpy
 import pytest
 
@@ -65,5 +63,22 @@ def test_targets_are_ordered_and_labels_are_verbs_in_us_spelling(addon):
     for target in targets:
         assert target.operator.bl_label.startswith(verbs)
         assert target.icon in icons
-        text = inspect.getsource(target.operator)
-        assert not [word for word in ("olour", "eighbour", "entre") if word in text], target.idname
+
+
+def texts_of(rna):
+    yield rna.name
+    yield rna.description
+    for prop in rna.properties:
+        yield from (prop.name, prop.description)
+        if prop.type == "ENUM":
+            yield from (text for item in prop.enum_items for text in (item.name, item.description))
+
+
+def test_all_that_users_read_is_in_us_spelling(addon):
+    """Labels and tooltips of operators, of their properties and of the settings."""
+    operators = [getattr(bpy.ops.partsam, name).get_rna_type() for name in dir(bpy.ops.partsam)]
+    settings = [cls.bl_rna for module in ("properties", "parts") for cls in addon(module).classes]
+    british = ("olour", "eighbour", "centre", "abell", "grey")
+    found = [text for rna in [*operators, *settings] for text in texts_of(rna)]
+    assert len(found) > 200
+    assert not [text for text in found if any(word in text for word in british)]
