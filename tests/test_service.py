@@ -238,7 +238,7 @@ FAULTY = """
 
     source, sink = claim_standard_streams()
     logging.basicConfig(level=logging.INFO)
-    Server(source, sink, Faulty(), idle_seconds=0.1).run()
+    Server(source, sink, Faulty(), idle_seconds=0.0).run()
 """
 
 
@@ -253,6 +253,8 @@ def test_whatever_a_handler_does_the_server_goes_on_and_the_pipe_stays_clean() -
     assert client.error("unsendable")[0] == "protocol"
     assert client.result("read").fields["read"] == 0
     assert client.result("fine").fields == {"fine": True, "notices": []}
+    assert client.error("configure", {"idle_release_seconds": -1.0})[0] == "protocol"
+    client.result("configure", {"idle_release_seconds": 0.1})
     while "WARNING:root:idle" not in client.log:
         time.sleep(0.02)
     kind, text = client.error("device")

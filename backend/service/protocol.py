@@ -75,7 +75,7 @@ class Message:
     kind: str
     id: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Arrays = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict, repr=False)  # logs show no arrays
 
 
 class ByteSource(Protocol):

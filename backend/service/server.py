@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, PartSAMError, ProtocolError
+from . import fields
 from .memory import is_device_failure, is_out_of_memory
 from .protocol import DEVICE_FAILED_EXIT, ByteSink, ByteSource, Message, read_message, write_message
 
@@ -154,9 +155,9 @@ class Server:
         try:
             if event.is_set():
                 raise Cancelled()
-            reply = self._handler.handle(call)
-            fields = {**reply.fields, "notices": call.notices}
-            self._finish(message.id, "result", fields, reply.arrays)
+            reply = self._configure(message) if message.kind == "configure" else self._handler.handle(call)
+            answer = {**reply.fields, "notices": call.notices}
+            self._finish(message.id, "result", answer, reply.arrays)
             outcome = "done"
         except Exception as error:
             outcome = _error_kind(error)
@@ -166,6 +167,10 @@ class Server:
             if outcome == "device":
                 end_process(DEVICE_FAILED_EXIT)
         logger.info("%s: %s after %.2f s", message.kind, outcome, time.monotonic() - started)
+
+    def _configure(self, message: Message) -> Reply:
+        self._idle_seconds = fields.number(message, "idle_release_seconds", low=0.0, high=1e9)
+        return Reply({})
 
     def _progress_sender(self, request_id: int) -> Callable[[str, float], None]:
         """A callback that sends progress, but not more often than anyone can look."""

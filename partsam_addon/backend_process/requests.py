@@ -26,7 +26,7 @@ class Request:
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray] = field(default_factory=dict, repr=False)  # logs show no arrays
     arrays_on_demand: bool = False
 
 
@@ -144,3 +144,8 @@ def refine_prediction(prediction: str, *, candidate: int, strength: float = 1.0)
 def release(*, model: bool = False) -> Request:
     """Forget all shapes, parts and predictions; with `model` also the network. Frees (video) memory."""
     return Request("release", {"model": model})
+
+
+def configure(*, idle_release_seconds: float) -> Request:
+    """Change after how long without a request the backend gives (video) memory back; 0 for never."""
+    return Request("configure", {"idle_release_seconds": idle_release_seconds})

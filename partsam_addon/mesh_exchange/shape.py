@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import bpy
 import numpy as np
@@ -57,8 +57,8 @@ class MeshSource:
     object_uid: int
     mesh_hash: str
     polygon_count: int
-    triangle_polygons: IntArray
-    triangle_areas: FloatArray
+    triangle_polygons: IntArray = field(repr=False)
+    triangle_areas: FloatArray = field(repr=False)
 
     @property
     def triangle_count(self) -> int:

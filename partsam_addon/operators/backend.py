@@ -12,7 +12,7 @@ from ...backend.errors import PartSAMError
 from ..constants import EXTENSION
 from ..environment import plan_for_this_machine
 from ..session import get_session
-from ..session.choices import environment_folder, preferences
+from ..session.choices import environment_folder, preferences, working_folder
 from ..session.report import report_text
 from .reporting import reports_errors
 
@@ -39,11 +39,20 @@ class PARTSAM_OT_open_log(bpy.types.Operator):
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        backend = get_session().backend
-        if backend is None or not backend.log_path.is_file():
-            raise PartSAMError("There is no log yet: the backend has not been started")
-        bpy.ops.wm.path_open(filepath=str(backend.log_path))
+        log = newest_log()
+        if log is None:
+            raise PartSAMError("There is no log yet: the backend has never been started")
+        bpy.ops.wm.path_open(filepath=str(log))
         return {"FINISHED"}
+
+
+def newest_log() -> Path | None:
+    """The running backend's log, or that of the last one that ran."""
+    backend = get_session().backend
+    if backend is not None and backend.log_path.is_file():
+        return backend.log_path
+    logs = (working_folder() / "logs").glob("backend-*.log")
+    return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
 
 class PARTSAM_OT_dismiss(bpy.types.Operator):

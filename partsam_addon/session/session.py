@@ -12,7 +12,7 @@ from typing import Any
 import bpy
 
 from ...backend.errors import Cancelled, PartSAMError
-from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request
+from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request, requests
 from ..mesh_exchange import editable_problem
 from ..parts import bring_together
 from .choices import Choices, read_choices, working_folder
@@ -103,7 +103,7 @@ class Session:
         # Model and device are part of each request; another interpreter needs another process.
         if self.choices is not None and choices.python != self.choices.python:
             self.close_backend()
-        self.choices = choices
+        earlier, self.choices = self.choices, choices
         if self.backend is None:
             settings = BackendSettings(
                 python=choices.python.path,
@@ -115,6 +115,8 @@ class Session:
         self.backend.pump()  # notices an end in the meantime
         if self.backend.crash is not None:
             self.restart_backend()
+        if earlier is not None and earlier.idle_release_seconds != choices.idle_release_seconds:
+            self.backend.send(requests.configure(idle_release_seconds=choices.idle_release_seconds))
         return self.backend
 
     def restart_backend(self) -> None:

@@ -106,8 +106,8 @@ def draw_part_details(
     total = mesh.partsam.area
     facts = [f"{part.face_count:,} faces"]
     if total > 0:
-        facts.append(f"{part.area / total:.1%} of the area")
-    facts.append("by hand" if part.by_hand else f"confidence {confidence_text(part.confidence)}")
+        facts.append(f"{part.area / total:.1%} of area")
+    facts.append("by hand" if part.by_hand else f"{confidence_text(part.confidence)} sure")
     row = layout.row()
     row.active = False
     row.label(text=", ".join(facts))

@@ -426,3 +426,14 @@ def test_progress_is_one_bar_for_the_whole_work(addon):
     progress.step = 1
     assert progress.advance("refine", 1.0) == 1.0
     assert addon("session.progress").clock(754.9) == "12:34"
+
+
+def test_the_log_of_the_last_run_opens_before_the_backend_starts(session, addon, monkeypatch, tmp_path):
+    monkeypatch.setattr(session, "backend", None)
+    operators = addon("operators.backend")
+    monkeypatch.setattr(operators, "working_folder", lambda: tmp_path)
+    with pytest.raises(RuntimeError, match="never been started"):
+        bpy.ops.partsam.open_log()
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "backend-7.log").write_text("a line")
+    assert operators.newest_log().name == "backend-7.log"
