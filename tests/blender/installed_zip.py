@@ -49,7 +49,7 @@ def full(mesh: str) -> dict[str, Any]:
     bpy.context.scene.partsam.prompts = 64
     bpy.context.window_manager.partsam.granularity = 1.0
     done = bpy.ops.partsam.segment()
-    parts = len(shape.data.partsam.parts)
+    parts = sum(len(obj.data.partsam.parts) for obj in bpy.context.selected_objects)
     api = module("partsam_addon.api")
     largest = max(shape.data.polygons, key=lambda polygon: polygon.area)
     clicked = api.predict(shape, [tuple(shape.matrix_world @ largest.center)], [1])
