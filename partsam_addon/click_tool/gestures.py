@@ -118,6 +118,10 @@ class Gestures:
         """Look up what the mouse rests on, where that may have changed."""
         work = self._work
         self._picker.cover(work.accepted_polygons if _settings().hide_accepted else None)
+        before = self._picker.version
+        self._picker.shown()
+        if self._picker.version != before:
+            work.redraw()
         if self._drag is not None or work.clicks or self._last is None:
             work.hover_over(None)
             self._hovered = None

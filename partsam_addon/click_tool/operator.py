@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty
 
-from ...backend.errors import PartSAMError
+from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import ReadSettings, editable_problem, object_mode
 from ..operators.reporting import reports_errors
 from ..session import get_session
@@ -17,7 +17,7 @@ from ..session.reading import read_objects
 from .gestures import Gestures
 from .keys import EVERYWHERE, MOUSE_ACTIONS, PRESSES, KeyTable
 from .picker import Picker
-from .surface import hidden_polygons, read_surface
+from .surface import hidden_polygons
 from .surroundings import Surroundings
 from .tool import TOOL, activate_tool, active_tool, leave_tool
 from .views import View, area_under, has_viewport, over_navigation_gizmo, view_under
@@ -157,7 +157,10 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         lost = not has_viewport(context.window) or (self._in_toolbar and active_tool(context) != TOOL)
         if lost or context.mode not in {"OBJECT", "EDIT_MESH"}:
             self._work.leave()
-        self._gestures.hover(context.window)
+        try:
+            self._gestures.hover(context.window)
+        except PromptError:  # the object is gone
+            self._work.leave()
         self._advance()
         return {"PASS_THROUGH"}
 
@@ -183,15 +186,14 @@ def begin_work(
     in_edit_mode = obj.mode == "EDIT"
     with object_mode(context, obj):
         shape = read_objects(context, [obj], ReadSettings(evaluated=as_seen))
-        surface = read_surface(context, obj, as_seen_places=as_seen)
-        surface = surface.with_hidden(hidden_polygons(obj, in_edit_mode=in_edit_mode))
+        hidden = hidden_polygons(obj, in_edit_mode=in_edit_mode)
     work = ClickWork(session, shape, np.array(obj.matrix_world, dtype=np.float64))
     sliders = context.window_manager.partsam
     strength = sliders.strength if sliders.refine else None
     work.settings = ClickSettings(strength=strength, undo_message=undo_message)
     work.set_mirror(context.window_manager.partsam_clicks.mirror)
     session.clicks = work
-    return work, Picker(surface, obj.session_uid, as_seen_places=as_seen)
+    return work, Picker(obj.session_uid, hidden, as_seen_places=as_seen)
 
 
 def status_drawer(keys: KeyTable) -> Callable[[bpy.types.Header, bpy.types.Context], None]:

@@ -10,6 +10,7 @@ import numpy as np
 from mathutils import Vector
 
 from ...backend.errors import PromptError
+from ..mesh_exchange import object_mode
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, vertex_positions
 from ..view import shown_offsets, shown_polygons
 from .prompts import Click
@@ -41,10 +42,12 @@ class Picker:
     is_stale: set when the scene may have changed; looked after at the next use
     """
 
-    def __init__(self, surface: Surface, object_uid: int, *, as_seen_places: bool) -> None:
+    def __init__(self, object_uid: int, hidden: BoolArray, *, as_seen_places: bool) -> None:
+        """hidden: bool [P], polygons that are not seen; as_seen_places: see `read_surface`"""
         self.version = 0
         self.is_stale = True
-        self._surface = surface
+        self._surface: Surface | None = None
+        self._hidden = hidden
         self._object_uid = object_uid
         self._as_seen_places = as_seen_places
         self._covered: BoolArray | None = None
@@ -68,8 +71,13 @@ class Picker:
             self._covered = polygons
             self.is_stale = True
 
+    @property
+    def drawn(self) -> Shown | None:
+        """What was seen last. Draw handlers take this: nothing may be read anew in them."""
+        return self._shown
+
     def shown(self) -> Shown:
-        """What is seen now."""
+        """What is seen now; read anew where the scene has changed. Not in a draw handler."""
         if self.is_stale or self._shown is None:
             self.is_stale = False
             self._refresh(self.object())
@@ -99,8 +107,8 @@ class Picker:
 
     def dot_place(self, click: Click) -> FloatArray:
         """Where the dot of a click lies on what is seen, object space, float64 [3]."""
-        shown = self.shown()
-        if click.anchor is None:
+        shown = self._shown
+        if click.anchor is None or shown is None:
             return np.array(click.place)
         vertices, weights = click.anchor
         if max(vertices) >= len(shown.positions):
@@ -112,9 +120,11 @@ class Picker:
         """Whether the surface lies before the dot of a click."""
         pixels = self.dot(projection, click)
         index = self._index  # of the view that the mouse is in; dots in others are drawn as they are
-        if pixels is None or index is None or not index.projection.equals(projection):
+        if pixels is None or index is None or self._shown is None:
             return False
-        found = index.hits(*pixels, self.shown().visible)
+        if not index.projection.equals(projection):
+            return False
+        found = index.hits(*pixels, self._shown.visible)
         if not found:
             return False
         start, end = projection.ray(*pixels)
@@ -122,17 +132,15 @@ class Picker:
         return bool(depth[0] < projection.depths(self.dot_place(click)[None])[0] - 1e-3)
 
     def _refresh(self, obj: bpy.types.Object) -> None:
-        if obj.mode != "EDIT":
-            mesh = evaluated(bpy.context, obj).data
-            if topology_of(mesh) != self._surface.topology:
-                hidden = self._surface.hidden
+        mesh = None if obj.mode == "EDIT" else evaluated(bpy.context, obj).data
+        if self._surface is None or (mesh is not None and topology_of(mesh) != self._surface.topology):
+            with object_mode(bpy.context, obj):
                 self._surface = read_surface(bpy.context, obj, as_seen_places=self._as_seen_places)
-                self._surface = self._surface.with_hidden(hidden)
-            else:
-                positions = vertex_positions(mesh)
-                if not np.array_equal(positions, self._surface.positions):
-                    self._surface = self._surface.moved(positions)
-        shown = self._as_drawn(obj)
+        elif mesh is not None:
+            positions = vertex_positions(mesh)
+            if not np.array_equal(positions, self._surface.positions):
+                self._surface = self._surface.moved(positions)
+        shown = self._as_drawn(obj, self._surface)
         old = self._shown
         if old is None or any(
             not np.array_equal(getattr(old, name), getattr(shown, name)) for name in ("positions", "visible")
@@ -141,8 +149,7 @@ class Picker:
             self._index = None
             self.version += 1
 
-    def _as_drawn(self, obj: bpy.types.Object) -> Shown:
-        surface = self._surface
+    def _as_drawn(self, obj: bpy.types.Object, surface: Surface) -> Shown:
         positions, triangles = surface.positions, surface.triangles
         in_object_mode = obj.mode == "OBJECT"
         offsets = shown_offsets(obj) if in_object_mode else None
@@ -151,7 +158,7 @@ class Picker:
             corners = positions[triangles] + offsets[known].astype(np.float32)[:, None]
             positions = np.ascontiguousarray(corners.reshape(-1, 3), dtype=np.float32)
             triangles = np.arange(len(positions), dtype=np.int32).reshape(-1, 3)
-        hidden = surface.hidden
+        hidden = self._hidden
         alone = shown_polygons(obj) if in_object_mode else None
         if alone is not None:
             hidden = hidden | ~alone

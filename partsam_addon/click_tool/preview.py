@@ -68,8 +68,10 @@ class ClickPreview:
 
     def _draw_masks(self) -> None:
         try:
-            obj, shown = self._picker.object(), self._picker.shown()
+            obj, shown = self._picker.object(), self._picker.drawn
         except PartSAMError:
+            return
+        if shown is None:
             return
         if self._drawn_version != self._picker.version:
             self._drawn_version = self._picker.version

@@ -43,7 +43,6 @@ class Surface:
     places: float32 [V, 3], where each vertex lies on the encoded mesh, in object space
     edges: int32 [E, 2], end vertices, and sides: int32 [E, 2], the base polygons on both sides (twice the
         same at an open edge)
-    hidden: bool [P], base polygons that are not seen
     topology: counts that change when vertices or polygons do
     """
 
@@ -53,17 +52,12 @@ class Surface:
     places: FloatArray
     edges: IntArray
     sides: IntArray
-    hidden: BoolArray
     topology: tuple[int, ...]
 
     def place(self, triangle: int, weights: FloatArray) -> FloatArray:
         """The place on the encoded mesh of a point given by its triangle and weights [3]."""
         corners: FloatArray = self.places[self.triangles[triangle]].astype(np.float64)
         return weights @ corners
-
-    def with_hidden(self, hidden: BoolArray) -> Surface:
-        """The same surface with other polygons hidden."""
-        return replace(self, hidden=hidden)
 
     def moved(self, positions: FloatArray) -> Surface:
         """The same surface after a deformation."""
@@ -77,19 +71,18 @@ def read_surface(context: bpy.types.Context, obj: bpy.types.Object, *, as_seen_p
         are those of the base mesh
     """
     base = obj.data
-    hidden = np.zeros(len(base.polygons), dtype=bool)
     if not is_deformed(obj):
-        return _of_mesh(base, np.arange(len(base.polygons), dtype=np.int32), None, hidden)
+        return _of_mesh(base, np.arange(len(base.polygons), dtype=np.int32), None)
     shown = evaluated(context, obj).data
     if _counts(shown) == _counts(base):  # deformed, but vertex for vertex the same mesh
         places = None if as_seen_places else vertex_positions(base)
-        return _of_mesh(shown, np.arange(len(base.polygons), dtype=np.int32), places, hidden)
+        return _of_mesh(shown, np.arange(len(base.polygons), dtype=np.int32), places)
     try:
         with _carried_places(base), evaluated_mesh(context, obj) as (mesh, polygons):
             places = None if as_seen_places else _read_places(mesh)
-            return _of_mesh(mesh, polygons, places, hidden)
+            return _of_mesh(mesh, polygons, places)
     except MeshError:  # a modifier rebuilds the mesh; only the base mesh can be clicked
-        return _of_mesh(base, np.arange(len(base.polygons), dtype=np.int32), None, hidden)
+        return _of_mesh(base, np.arange(len(base.polygons), dtype=np.int32), None)
 
 
 def hidden_polygons(obj: bpy.types.Object, *, in_edit_mode: bool) -> BoolArray:
@@ -117,9 +110,7 @@ def topology_of(mesh: bpy.types.Mesh) -> tuple[int, ...]:
     return _counts(mesh)
 
 
-def _of_mesh(
-    mesh: bpy.types.Mesh, base_polygons: IntArray, places: FloatArray | None, hidden: BoolArray
-) -> Surface:
+def _of_mesh(mesh: bpy.types.Mesh, base_polygons: IntArray, places: FloatArray | None) -> Surface:
     corners, polygons = triangle_corners(mesh)
     positions = vertex_positions(mesh)
     sides = base_polygons[_edge_sides(mesh)]
@@ -130,7 +121,6 @@ def _of_mesh(
         places=positions if places is None else places,
         edges=edge_vertices(mesh),
         sides=sides,
-        hidden=hidden,
         topology=_counts(mesh),
     )
 

@@ -165,6 +165,10 @@ class ClickWork:
         if not self._accept_wanted:
             self._set_clicks(())
 
+    def redraw(self) -> None:
+        """What is drawn has changed from outside."""
+        self._session.redraw()
+
     # What goes on by itself
 
     def poll(self) -> bool:

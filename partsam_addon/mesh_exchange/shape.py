@@ -7,6 +7,7 @@ scene may change meanwhile. `find_unchanged` tells whether labels still fit when
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -73,14 +74,17 @@ class ShapeData:
         where an object is mirrored
     origin: float64 [3], the world position of the first object. Moving it does not change `mesh`.
     sources, colors: one per object, in the order of their triangles in `mesh`
-    content_hash: of all that the backend sees
     """
 
     mesh: Mesh
     origin: FloatArray
     sources: tuple[MeshSource, ...]
     colors: tuple[SurfaceColors, ...]
-    content_hash: str
+
+    @functools.cached_property
+    def content_hash(self) -> str:
+        """Hash of all that the backend sees."""
+        return _content_hash(self.mesh, self.colors)
 
     def from_world(self, points: FloatArray) -> FloatArray:
         """World positions [..., 3] in the shape's coordinates."""
@@ -103,12 +107,7 @@ def read_shape(
     settings = settings or ReadSettings()
     origin = np.array(objects[0].matrix_world.translation, dtype=np.float64)
     pieces = [_read_object(context, obj, origin, settings) for obj in objects]
-    vertices = np.concatenate([piece.vertices for piece in pieces])
-    offsets = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
-    triangles = np.concatenate(
-        [piece.triangles + offset for piece, offset in zip(pieces, offsets, strict=False)]
-    )
-    mesh = Mesh(vertices, triangles)
+    mesh = _joined([piece.mesh for piece in pieces])
     validate_mesh(mesh)
     colors = tuple(piece.colors for piece in pieces)
     return ShapeData(
@@ -116,8 +115,16 @@ def read_shape(
         origin=origin,
         sources=tuple(piece.source for piece in pieces),
         colors=colors,
-        content_hash=_content_hash(mesh, colors),
     )
+
+
+def _joined(meshes: Sequence[Mesh]) -> Mesh:
+    """All of `meshes` as one; a single one as it is, with what is known of it already."""
+    if len(meshes) == 1:
+        return meshes[0]
+    offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
+    triangles = [mesh.triangles + offset for mesh, offset in zip(meshes, offsets, strict=False)]
+    return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(triangles))
 
 
 def sample_shape(shape: ShapeData, count: int, *, seed: int = 0) -> PointSample:
@@ -167,8 +174,7 @@ def mesh_hash(mesh: bpy.types.Mesh) -> str:
 
 @dataclass(frozen=True)
 class _Piece:
-    vertices: FloatArray
-    triangles: IntArray
+    mesh: Mesh
     source: MeshSource
     colors: SurfaceColors
 
@@ -213,7 +219,7 @@ def _read_mesh(
     )
     materials = [slot.material for slot in obj.material_slots]
     colors = read_surface_colors(mesh, materials, corners=corners, polygons=polygons)
-    return _Piece(vertices, triangles, source, colors)
+    return _Piece(part, source, colors)
 
 
 def _check_has_faces(obj: bpy.types.Object) -> None:

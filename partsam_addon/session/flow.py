@@ -8,6 +8,7 @@ background mode, `run_now` waits for each job. Between two jobs a flow has Blend
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..backend_process import BackendProcess, Job
 
-Flow = Generator["Job", Any, Any]
+Flow = Generator["Job | Calculation", Any, Any]
+
+
+class Calculation:
+    """A calculation in a thread of its own, which a flow can wait for like for a job of the backend.
+
+    It must not touch Blender's data.
+    """
+
+    def __init__(self, stage: str, calculate: Callable[[], Any]) -> None:
+        """stage: what it is called on screen"""
+        self.stage, self.fraction = stage, 0.0
+        self._calculate = calculate
+        self._value: Any = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name=f"partsam-{stage}", daemon=True)
+        self._thread.start()
+
+    def poll(self) -> bool:
+        """Whether it has ended. Never waits."""
+        return not self._thread.is_alive()
+
+    def result(self) -> Any:
+        """The value; waits for it. Raises what the calculation has raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def cancel(self) -> None:
+        """Does nothing: it ends soon, and what waits for it looks after cancelling by itself."""
+
+    def _run(self) -> None:
+        try:
+            self._value = self._calculate()
+        except Exception as error:
+            self._error = error
 
 
 def run_now(flow: Flow, backend: BackendProcess) -> Any:
@@ -24,7 +61,7 @@ def run_now(flow: Flow, backend: BackendProcess) -> Any:
         job = next(flow)
         while True:
             try:
-                answer = backend.wait(job)
+                answer = job.result() if isinstance(job, Calculation) else backend.wait(job)
             except Exception as error:
                 job = flow.throw(error)
             else:
@@ -53,7 +90,7 @@ class FlowRun:
         self._failed = failed
         self._cancelled = False
         self.ended = False
-        self.job: Job | None = None
+        self.job: Job | Calculation | None = None
 
     def start(self) -> None:
         """Run up to the first job."""
@@ -89,7 +126,7 @@ class FlowRun:
         self._flow.close()
         self._end(partial(self._failed, error))
 
-    def _resume(self, step: Callable[[], Job]) -> None:
+    def _resume(self, step: Callable[[], Job | Calculation]) -> None:
         try:
             self.job = step()
         except StopIteration as stop:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
 from ..parts import Cut, PartTree
-from .flow import Flow
+from .flow import Calculation, Flow
 from .held import Held
 from .workplace import Workplace
 
@@ -66,16 +66,22 @@ def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
     assert choices is not None, "the backend was opened before"
     model, device = choices.model, choices.device
     loaded: Result = yield place.send(requests.load_model(model, device=device))
-    sample = sample_shape(shape, int(loaded.fields["points"]), seed=seed)
-    arrays = {
-        "vertices": shape.mesh.vertices,
-        "triangles": shape.mesh.triangles,
-        "points": sample.points,
-        "normals": sample.normals,
-        "colors": sample.colors,
-        "point_faces": sample.faces,
-    }
-    encoded: Result = yield place.send(requests.encode(arrays, model=model, device=device, seed=seed))
+
+    def request() -> Request:
+        sample = sample_shape(shape, int(loaded.fields["points"]), seed=seed)
+        arrays = {
+            "vertices": shape.mesh.vertices,
+            "triangles": shape.mesh.triangles,
+            "points": sample.points,
+            "normals": sample.normals,
+            "colors": sample.colors,
+            "point_faces": sample.faces,
+        }
+        return requests.encode(arrays, model=model, device=device, seed=seed)
+
+    # A large mesh takes a second, in which Blender would stand still.
+    sampled: Request = yield Calculation("encode", request)
+    encoded: Result = yield place.send(sampled)
     place.notices += encoded.notices
     return str(encoded.fields["shape"])
 

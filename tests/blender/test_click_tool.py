@@ -151,9 +151,9 @@ def test_a_modifier_that_rebuilds_the_mesh_leaves_the_base_mesh_to_be_clicked(to
     assert sorted(set(surface.polygons.tolist())) == list(range(6))
 
 
-def make_picker(tool, obj, **arguments):
-    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
-    return tool("picker").Picker(surface, obj.session_uid, as_seen_places=False, **arguments)
+def make_picker(tool, obj):
+    hidden = np.zeros(len(obj.data.polygons), dtype=bool)
+    return tool("picker").Picker(obj.session_uid, hidden, as_seen_places=False)
 
 
 def test_the_picker_follows_deformation_explosion_and_what_is_hidden(tool, addon):

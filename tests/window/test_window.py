@@ -136,6 +136,18 @@ def test_click_tool(play: Play) -> None:
     assert record["after_disabling"] == [True, True, False]
 
 
+def test_click_tool_in_every_layout(play: Play) -> None:
+    record = play("click_layouts")
+    assert record["started_from_a_header"]
+    assert record["orbited"] == [True, 0]  # Alt with the left button is navigation in this keymap
+    assert record["clicks"] == {"maximised": 1, "restored": 2, "quad view": 3, "two windows": 4}
+    assert record["problem"] == "None"
+    assert record["parts"] == 1
+    assert record["covered"] == 0
+    assert record["edit_mode"] == ["EDIT", "EDIT", True]
+    assert record["ended_with_its_area"]
+
+
 def test_exploded_and_separated(play: Play) -> None:
     record = play("gallery", PARTSAM_WINDOW_MESH=str(ROOT / "docs" / "demo" / "mage_fused.glb"))
     assert record["parts"] >= 3

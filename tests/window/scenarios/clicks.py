@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bpy
 from driver import Steps, WindowDriver, run
 
-HEAD, BODY, SHIELD = (0.47, 0.72), (0.46, 0.42), (0.56, 0.5)
+HEAD, BODY, ARM = (0.47, 0.72), (0.46, 0.42), (0.64, 0.49)
 
 
 def scenario(window: WindowDriver) -> Steps:
@@ -52,10 +52,11 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
     window.shot("preparing")
     yield from window.wait_for(lambda: work.phase.value == "clicking", 200, "the shape was encoded")
 
+    yield from film(window)
     yield from window.move(*head)
     yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
     record["hover_faces"] = int(work.hover.polygons.sum())
-    yield 0.3
+    yield from film(window)
     window.shot("hover")
 
     drawn = []
@@ -103,27 +104,47 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
 
 
 def accepting(window: WindowDriver, obj: object) -> Steps:
+    """Three parts, one after another; the pictures are those of the README."""
     record, session = window.record, window.session()
     work = session.clicks
-    head, body, shield = (window.view_point(*place) for place in (HEAD, BODY, SHIELD))
+    head, body, arm = (window.view_point(*place) for place in (HEAD, BODY, ARM))
     record["parts"] = []
     yield from settled(window, work, "taking back was answered")
-    yield from window.key("TWO", *head)
+    yield from window.key("ONE", *head)
+    yield from film(window)
     yield from window.key("RET", *head)
     yield from settled(window, work, "the first part was accepted")
     record["parts"].append(len(obj().data.partsam.parts))
-    yield from window.click(*shield)
-    yield from window.key("RET", *shield)  # while it may still be thinking
+    yield from film(window)
+    yield from window.move(*arm)
+    yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
+    yield from film(window)
+    yield from window.click(*arm)
+    yield from window.key("RET", *arm)  # while it may still be thinking
     yield from settled(window, work, "the second part was accepted")
     record["parts"].append(len(obj().data.partsam.parts))
+    yield from film(window)
     window.shot("accepted")
-    # Over the sidebar, too.
     yield from window.click(*body)
+    yield from settled(window, work, "the third part was shown")
+    yield from film(window)
+    # Over the sidebar, too.
     yield from window.key("RET", *window.sidebar_point(500))
     yield from settled(window, work, "the third part was accepted")
     record["parts"].append(len(obj().data.partsam.parts))
+    yield from window.move(*window.view_point(0.15, 0.2))
+    yield 0.5
+    yield from film(window)
     record["still_running"] = session.clicks is work
     record["problem"] = str(session.problem)
+
+
+def film(window: WindowDriver) -> Steps:
+    """One more frame."""
+    yield 0.4
+    frames = window.record.setdefault("film", [])
+    frames.append(f"film_{len(frames)}")
+    window.shot(frames[-1])
 
 
 def nothing_else(window: WindowDriver, obj: object) -> Steps:

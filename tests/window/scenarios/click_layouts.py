@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The click tool in the industry-compatible keymap, on a subdivided, turned and scaled mesh: maximised, in
+quad view, with two windows, from Edit mode, and when its viewport goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import bpy
+from driver import Steps, WindowDriver, run
+
+HEAD, BODY = (0.47, 0.72), (0.46, 0.42)
+
+
+def scenario(window: WindowDriver) -> Steps:
+    (folder,) = bpy.utils.preset_paths("keyconfig")
+    bpy.utils.keyconfig_set(os.path.join(folder, "Industry_Compatible.py"))
+    obj = window.import_mesh(os.environ["PARTSAM_WINDOW_MESH"])
+    obj().rotation_mode = "XYZ"
+    obj().rotation_euler.z, obj().scale = 0.4, (1.0, 1.5, 1.0)
+    obj().modifiers.new("Subdivision", "SUBSURF").levels = 1
+    yield 0.5
+    yield from window.frame_selected()
+    yield from layouts(window, obj)
+    yield from covering(window, obj)
+    yield from edit_mode(window, obj)
+    yield from area_goes(window)
+
+
+def start(window: WindowDriver, *, region: str = "WINDOW") -> Steps:
+    session = window.session()
+    with bpy.context.temp_override(area=window.area, region=window.region(region)):
+        bpy.ops.partsam.click_part("INVOKE_DEFAULT")
+    work = session.clicks
+    yield from window.wait_for(lambda: work.phase.value != "preparing", 200, "the shape was encoded")
+    yield 0.3
+
+
+def layouts(window: WindowDriver, obj: object) -> Steps:
+    record, session = window.record, window.session()
+    yield from start(window, region="HEADER")
+    work = session.clicks
+    record["started_from_a_header"] = work is not None
+    turned = window.view_matrix()
+    x, y = window.view_point(*BODY)
+    yield from window.move(x, y)
+    for kind, value, way in (
+        ("LEFTMOUSE", "PRESS", 0),
+        ("MOUSEMOVE", "NOTHING", 40),
+        ("LEFTMOUSE", "RELEASE", 80),
+    ):
+        bpy.context.window.event_simulate(type=kind, value=value, x=int(x) + way, y=int(y), alt=True)
+        yield 0.3
+    record["orbited"] = [window.view_matrix() != turned, len(work.clicks)]
+    record["clicks"] = clicks = {}
+
+    toggle(window, bpy.ops.screen.screen_full_area)
+    yield 1.0
+    yield from window.click(*window.view_point(*HEAD))
+    clicks["maximised"] = len(work.clicks)
+    toggle(window, bpy.ops.screen.screen_full_area)
+    yield 1.0
+    yield from window.click(*window.view_point(*BODY), ctrl=True)
+    clicks["restored"] = len(work.clicks)
+    window.shot("subdivided")
+    toggle(window, bpy.ops.screen.region_quadview)
+    yield 1.0
+    with bpy.context.temp_override(area=window.area, region=window.region()):
+        bpy.ops.view3d.view_selected()
+    yield 1.0
+    region = window.region()
+    yield from window.click(region.x + region.width * 0.5, region.y + region.height * 0.5)
+    clicks["quad view"] = len(work.clicks)
+    window.shot("quad_view")
+    toggle(window, bpy.ops.screen.region_quadview)
+    yield 1.0
+    first = bpy.context.window_manager.windows[0]
+    bpy.ops.wm.window_new()
+    yield 1.0
+    other = next(each for each in bpy.context.window_manager.windows if each != first)
+    with bpy.context.temp_override(window=other):
+        bpy.ops.wm.window_close()
+    yield 1.0
+    x, y = window.view_point(*HEAD)
+    yield from window.click(x + 25, y)
+    clicks["two windows"] = len(work.clicks)
+    yield from window.key("RET", x, y)
+    yield from window.wait_for(lambda: len(work.accepted) == 1, 100, "the part was accepted")
+    record["problem"] = str(session.problem)
+    record["parts"] = len(obj().data.partsam.parts)
+    yield from window.key("ESC", x, y)
+    yield from window.wait_for(lambda: session.clicks is None, 20, "Esc ended the tool")
+
+
+def toggle(window: WindowDriver, operator: object) -> None:
+    with bpy.context.temp_override(area=window.area, region=window.region()):
+        operator()
+
+
+def covering(window: WindowDriver, obj: object) -> Steps:
+    """A wall in front of the mesh takes the clicks, and is not selected by them."""
+    session = window.session()
+    bpy.ops.mesh.primitive_plane_add(size=200, rotation=(1.57, 0, 0), location=(0, -50, 0))
+    wall = bpy.context.object
+    wall.select_set(False)
+    obj().select_set(True)
+    bpy.context.view_layer.objects.active = obj()
+    yield 0.5
+    yield from start(window)
+    yield from window.click(*window.view_point(*BODY))
+    window.record["covered"] = len(session.clicks.clicks) + int(bpy.data.objects[wall.name].select_get())
+    yield from window.key("ESC", *window.view_point(*BODY))
+    yield from window.wait_for(lambda: session.clicks is None, 20, "Esc ended the tool")
+    bpy.data.objects.remove(bpy.data.objects[wall.name])
+
+
+def edit_mode(window: WindowDriver, obj: object) -> Steps:
+    session = window.session()
+    bpy.ops.object.mode_set(mode="EDIT")
+    yield 0.5
+    yield from start(window)
+    modes = [obj().mode]
+    yield from window.click(*window.view_point(*BODY))
+    clicked = len(session.clicks.clicks) == 1
+    window.shot("edit_mode")
+    yield from window.key("ESC", *window.view_point(*BODY))
+    yield from window.wait_for(lambda: session.clicks is None, 20, "Esc ended the tool")
+    window.record["edit_mode"] = [*modes, obj().mode, clicked]
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def area_goes(window: WindowDriver) -> Steps:
+    session = window.session()
+    yield from start(window)
+    window.area.type = "TEXT_EDITOR"
+    yield from window.wait_for(lambda: session.clicks is None, 20, "the tool ended with its viewport")
+    window.record["ended_with_its_area"] = not session.is_busy
+
+
+run(scenario)
