@@ -123,8 +123,8 @@ class ClickWork:
         if click == self._hover_click:
             return
         self._hover_click = click
-        if click is None and self.hover is not None:
-            self.hover = None
+        if self.hover is not None and (click is None or not self.hover.polygons[click.polygon]):
+            self.hover = None  # the mouse has left it
             self._changed()
 
     def set_mirror(self, mirror: bool) -> None:

@@ -19,7 +19,6 @@ CROPS = {
     "segment.png": ("gallery/parts.png", VIEWPORT),
     "running.png": ("gallery/running.png", (1030, 82, 1322, 260)),
     "exploded.png": ("gallery/exploded.png", VIEWPORT),
-    "clicks.png": ("clicks/second_click.png", VIEWPORT),
     "first_run.png": ("first_run/tab.png", (1030, 82, 1322, 300)),
     "crash_report.png": ("segment/killed.png", (1030, 82, 1322, 420)),
 }

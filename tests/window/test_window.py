@@ -116,6 +116,7 @@ def test_segment_button(play: Play) -> None:
 def test_click_tool(play: Play) -> None:
     record = play("clicks")
     assert record["hover_faces"] >= 1
+    assert record["hover_moved"]
     assert record["clicks"] == [1, 2, 1, 1, 1]  # added, excluded, on its dot, taken back, on the sidebar
     assert record["signs"] == [True, False]
     assert not record["excluded"]

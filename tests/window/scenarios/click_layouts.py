@@ -12,13 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy
 from driver import Steps, WindowDriver, run
+from mathutils import Vector
 
 HEAD, BODY = (0.47, 0.72), (0.46, 0.42)
 
 
 def scenario(window: WindowDriver) -> Steps:
     (folder,) = bpy.utils.preset_paths("keyconfig")
-    bpy.utils.keyconfig_set(os.path.join(folder, "Industry_Compatible.py"))
+    bpy.utils.keyconfig_set(str(Path(folder) / "Industry_Compatible.py"))
     obj = window.import_mesh(os.environ["PARTSAM_WINDOW_MESH"])
     obj().rotation_mode = "XYZ"
     obj().rotation_euler.z, obj().scale = 0.4, (1.0, 1.5, 1.0)
@@ -104,7 +105,9 @@ def toggle(window: WindowDriver, operator: object) -> None:
 def covering(window: WindowDriver, obj: object) -> Steps:
     """A wall in front of the mesh takes the clicks, and is not selected by them."""
     session = window.session()
-    bpy.ops.mesh.primitive_plane_add(size=200, rotation=(1.57, 0, 0), location=(0, -50, 0))
+    eye = window.area.spaces.active.region_3d.view_matrix.inverted()
+    middle = (eye.translation + obj().matrix_world @ Vector(obj().bound_box[0])) / 2
+    bpy.ops.mesh.primitive_plane_add(size=50, rotation=eye.to_euler(), location=middle)
     wall = bpy.context.object
     wall.select_set(False)
     obj().select_set(True)

@@ -117,7 +117,9 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
     record["parts"].append(len(obj().data.partsam.parts))
     yield from film(window)
     yield from window.move(*arm)
+    yield 0.3
     yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
+    record["hover_moved"] = not work.hover.polygons[work.accepted[0].preview.clicks[0].polygon]
     yield from film(window)
     yield from window.click(*arm)
     yield from window.key("RET", *arm)  # while it may still be thinking
