@@ -2,9 +2,8 @@
 """How likely each node of a part tree is a part that a person would name: a small network over its features.
 
 What it gives is the expected IoU with a known part, where an IoU of up to 0.5 counts as 0: the sum over
-chosen parts, less a cost for each, is what panoptic quality pays for. A node has two: of all of it, and
-of what remains of it beside the parts inside of it. A person's body is no part beside its head, but what
-remains of it without head and limbs is.
+chosen parts, less a cost for each, is what panoptic quality pays for. A node counts as found, too, if
+it is a part once the parts inside of it are taken away: a person's body without head and limbs.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ BUNDLED = Path(__file__).parents[1] / "models" / "part_quality.npz"
 class PartQuality:
     """E networks of one hidden layer, averaged.
 
-    mean, spread: float [D], of the features; hidden: [E, D, H], hidden_bias: [E, H], output: [E, H, 2],
-    output_bias: [E, 2]
+    mean, spread: float [D], of the features; hidden: [E, D, H], hidden_bias: [E, H], output: [E, H],
+    output_bias: [E]
     """
 
     mean: FloatArray
@@ -38,11 +37,11 @@ class PartQuality:
     output_bias: FloatArray
 
     def __call__(self, features: FloatArray) -> FloatArray:
-        """Expected quality float64 [T, 2] in [0, 1], whole and remainder, of features [T, D]."""
+        """Expected quality float64 [T] in [0, 1] of features [T, D]."""
         scaled = ((features - self.mean) / self.spread).clip(-4, 4).astype(np.float64)
         hidden = np.einsum("td,edh->eth", scaled, self.hidden) + self.hidden_bias[:, None]
         hidden = hidden / (1 + np.exp(-hidden))  # SiLU
-        logits = np.einsum("eth,eho->eto", hidden, self.output) + self.output_bias[:, None]
+        logits = np.einsum("eth,eh->et", hidden, self.output) + self.output_bias[:, None]
         return (1 / (1 + np.exp(-logits))).mean(axis=0)
 
     def save(self, path: Path) -> None:

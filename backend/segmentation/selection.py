@@ -26,16 +26,16 @@ class SelectionSettings:
 
     cost: of each part in the middle of the slider
     hidden, visible: share of a node's area up to which it is worth nothing under the parts painted over it,
-        and from which it is worth all of the quality of its remainder
-    whole: share from which that begins to give way to the quality of the whole node
+        and from which it is worth all of its quality
+    whole: share from which the root begins to lose its worth: the whole shape is no part of itself
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
         the view, the larger what it should keep
     """
 
     cost: float = 0.2
-    hidden: float = 0.1
-    visible: float = 0.6
-    whole: float = 0.9
+    hidden: float = 0.2
+    visible: float = 0.8
+    whole: float = 0.7
     size_weight: float = 0.25
 
 
@@ -52,10 +52,7 @@ class PartitionChain:
 
 
 def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSettings) -> PartitionChain:
-    """Partitions from a single part to as many as the tree has.
-
-    quality: [T, 2] in [0, 1], of whole nodes and of what remains of them beside the parts inside
-    """
+    """Partitions from a single part to as many as the tree has. quality: [T] in [0, 1]."""
     worth = _Worth(tree, quality, settings)
     middle = _best_partition(worth)
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
@@ -82,10 +79,9 @@ class _Worth:
         settings = self.settings
         kept = np.minimum(shown, self.areas) / np.maximum(shown, self.areas)
         share = np.clip((kept - settings.hidden) / (settings.visible - settings.hidden), 0, 1)
-        whole = np.clip((kept - settings.whole) / (1 - settings.whole), 0, 1)
-        quality = whole * self.quality[:, 0] + (1 - whole) * self.quality[:, 1]
+        share[0] *= np.clip((1 - kept[0]) / (1 - settings.whole), 0, 1)
         weight = shown**settings.size_weight if by_size else 1.0
-        return float((quality * share * weight).sum())
+        return float((self.quality * share * weight).sum())
 
     def net(self, owners: IntArray) -> float:
         """The worth of a partition with its parts paid for."""

@@ -76,10 +76,9 @@ def node_record(segmenter: Segmenter, shape: LabelledShape, *, prompts: int, see
 
 
 def node_targets(record: NodeRecord, known: FloatArray) -> FloatArray:
-    """IoU of nodes with their best part of one labeling `known` [P, A], 0 if it is no hit; float64 [T, 2].
+    """IoU of each node with its best part of one labeling `known` [P, A], 0 if it is no hit; float64 [T].
 
-    The second is that of what remains of a node beside what lies inside it and hits another part: NaN where
-    nothing does.
+    What lies inside a node and hits another part is taken as painted over it, if that helps.
     """
     whole = _ious(record.inside, record.areas, known)
     best, ious = whole.argmax(axis=1), whole.max(axis=1)
@@ -89,8 +88,8 @@ def node_targets(record: NodeRecord, known: FloatArray) -> FloatArray:
     over = within & ~np.eye(len(best), dtype=bool) & (ious > HIT) & (best[None] != best[:, None])
     covered = (over.astype(np.float32) @ record.inside.astype(np.float32)) > 0
     remaining = _ious(record.inside & ~covered, record.areas, known).max(axis=1)
-    found = np.stack([ious, np.where(over.any(axis=1), remaining, np.nan)], axis=1)
-    return np.where(found <= HIT, 0.0, found)
+    found = np.maximum(remaining, ious)
+    return np.where(found > HIT, found, 0.0)
 
 
 def _ious(inside: NDArray[np.bool_], areas: FloatArray, known: FloatArray) -> FloatArray:
@@ -156,10 +155,10 @@ class FitSettings:
     """networks, hidden: how many are averaged, and their width; steps, rate, decay: of AdamW on all nodes"""
 
     networks: int = 5
-    hidden: int = 24
-    steps: int = 600
+    hidden: int = 6
+    steps: int = 300
     rate: float = 1e-2
-    decay: float = 0.03
+    decay: float = 1.0
     seed: int = 0
 
 
@@ -198,15 +197,13 @@ def _fitted(
 ) -> dict[str, FloatArray]:
     """One network's parameters, by their names in `PartQuality`."""
     torch.manual_seed(seed)
-    hidden, output = nn.Linear(rows.shape[1], settings.hidden), nn.Linear(settings.hidden, 2)
+    hidden, output = nn.Linear(rows.shape[1], settings.hidden), nn.Linear(settings.hidden, 1)
     parameters = [*hidden.parameters(), *output.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=settings.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    known = target.isfinite()
-    target, weight = target.nan_to_num(), weight[:, None] * known
     for _ in range(settings.steps):
         optimizer.zero_grad()
-        logits = output(nn.functional.silu(hidden(rows)))
+        logits = output(nn.functional.silu(hidden(rows)))[:, 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
         (loss * weight).sum().backward()
         optimizer.step()
@@ -214,8 +211,8 @@ def _fitted(
     return {
         "hidden": hidden.weight.detach().T.numpy().copy(),
         "hidden_bias": hidden.bias.detach().numpy().copy(),
-        "output": output.weight.detach().T.numpy().copy(),
-        "output_bias": output.bias.detach().numpy().copy(),
+        "output": output.weight.detach()[0].numpy().copy(),
+        "output_bias": output.bias.detach()[0].numpy().copy(),
     }
 
 
