@@ -71,6 +71,11 @@ def test_one_file_is_a_pure_function() -> None:
     assert sum(part.faces for part in first.parts) == 32 == len(unpacked_labels(first.row()["labels"]))
     assert sum(part.share for part in first.parts) == pytest.approx(1)
     assert {"read", "encode", "segment"} <= first.seconds.keys()
+    fetched, _ = segment_file(Path(path).as_uri(), segmenter, SETTINGS)
+    np.testing.assert_array_equal(fetched.labels, first.labels)
+    absent, _ = segment_file(Path(path).with_name("absent.glb").as_uri(), segmenter, SETTINGS)
+    assert absent.error == "unreadable"
+    assert "cannot be fetched" in absent.detail
     failed, nothing = segment_file(str(DATA / "absent.ply"), segmenter, SETTINGS)
     assert (failed.error, nothing) == ("unreadable", None)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..geometry import face_areas
 from ..mesh_files import Groups, SourceScene, read_scan_or_mesh, write_parts
 from ..stage_times import StageTimes
+from .opening import local_file
 from .records import PartRow, Record, failed_record
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def segment_file(
     """
     times = StageTimes()
     try:
-        with times.measure("read"):
-            scene = read_scan_or_mesh(path)
+        with times.measure("read"), local_file(path) as file:
+            scene = read_scan_or_mesh(file)
         return segment_read_file(path, scene, segmenter, settings, times), scene
     except Exception as error:
         record = failed_record(path, error, times)

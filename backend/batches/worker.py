@@ -15,6 +15,7 @@ from ..errors import PartSAMError
 from ..mesh_files import SourceScene, read_scan_or_mesh
 from ..stage_times import StageTimes
 from .inputs import Input
+from .opening import local_file
 from .records import Record, failed_record
 from .segmenting import SegmentSettings, default_output, segment_read_file, write_result
 
@@ -90,8 +91,8 @@ def _read_ahead(pipe: Connection, tell: Any, ready: queue.Queue) -> None:
         tell("reading", item.name)
         found: SourceScene | Record
         try:
-            with times.measure("read"):
-                found = read_scan_or_mesh(item.place)
+            with times.measure("read"), local_file(item.place) as path:
+                found = read_scan_or_mesh(path)
         except Exception as error:
             found = failed_record(item.name, error, times) or Record(
                 item.name, error="failed", detail=f"{type(error).__name__}: {error}"
