@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import MeshError
@@ -27,7 +25,6 @@ NO_PART = -1
 _CHUNK = 1 << 20
 """Points whose nearest sample is looked up at once."""
 _POINTS_FOR_NORMALS = 200_000
-_NEIGHBORS = 8
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,12 @@ def segment_cloud(
 
     Raises MeshError for clouds that have less than four finite points, or no extent.
     """
+    from ..segmentation.sites import graph_of_points
+
     shape, sample = encode_cloud(segmenter, points, normals, colors, seed=seed)
     parts = segmenter.segment_every_part(shape, prompts=prompts, progress=progress)
     points = np.asarray(points, dtype=np.float64)
-    return CloudParts(parts, points, points[sample], _neighbor_graph(points[sample]))
+    return CloudParts(parts, points, points[sample], graph_of_points(parts.sites))
 
 
 def encode_cloud(
@@ -136,25 +135,3 @@ def even_sample(points: FloatArray, count: int, random: np.random.Generator) -> 
 def _usable(points: FloatArray) -> np.ndarray:
     """bool [N]: finite and within what the network's arithmetic holds."""
     return np.asarray((np.abs(points) < LARGEST_COORDINATE).all(axis=1))
-
-
-def _neighbor_graph(points: FloatArray) -> FaceGraph:
-    """Points [N, 3] as nodes of equal area, joined with their nearest."""
-    count = min(_NEIGHBORS + 1, len(points))
-    distance, near = cKDTree(points).query(points, k=count, workers=-1)
-    source, target = np.repeat(np.arange(len(points)), count - 1), near[:, 1:].reshape(-1)
-    # A jump over a gap is no neighbourhood.
-    close = distance[:, 1:].reshape(-1) <= 4 * np.median(distance[:, 1:])
-    pairs = np.sort(np.column_stack([source, target])[close], axis=1)
-    edges = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
-    spacing = float(np.median(distance[:, 1]))
-    links = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(points),) * 2)
-    return FaceGraph(
-        face_areas=np.full(len(points), max(spacing, 1e-12) ** 2),
-        edges=edges,
-        edge_length=np.full(len(edges), spacing),
-        dihedral=np.zeros(len(edges)),
-        is_link=np.zeros(len(edges), dtype=bool),
-        shells=connected_components(links, directed=False)[1].astype(np.int32),
-        diagonal=float(np.linalg.norm(np.ptp(points, axis=0))),
-    )
