@@ -394,3 +394,10 @@ def test_areas_survive_the_fan(tmp_path: Path) -> None:
     (tmp_path / "disc.obj").write_text(lines + "\n")
     area = face_areas(read_mesh_file(tmp_path / "disc.obj").mesh).sum()
     assert area == pytest.approx(12 * np.sin(np.pi / 12) * np.cos(np.pi / 12))
+
+
+def test_a_mesh_is_made_once(tmp_path: Path) -> None:
+    """Colours come from textures: making the mesh is most of the reading."""
+    trimesh.creation.box().export(tmp_path / "box.ply")
+    scene = read_mesh_file(tmp_path / "box.ply")
+    assert "mesh" in vars(scene)

@@ -77,7 +77,7 @@ def read_scan_or_mesh(path: str | Path) -> SourceScene:
             with _faults_named(path, f"{path.name} is damaged: its materials do not fit together"):
                 mesh = scene.mesh
             validate_mesh(mesh)
-            return replace(scene, cloud=None)
+            return scene  # its mesh is made: a copy would make it again
     if scene.cloud is None or len(scene.cloud.positions) < 4:
         raise MeshError(
             f"{path.name} has no faces, and no points that make a cloud; there is nothing to segment"
