@@ -20,7 +20,7 @@ from .part_tree import Cut, PartTree
 from .schema import PARTSAM_PG_level
 from .table import active_part
 
-KEPT_LEVELS = 2
+KEPT_LEVELS = 8
 """Levels without faces that are kept for undo in Edit mode."""
 
 KEPT_CUTS = 32
