@@ -2,8 +2,8 @@
 """Random sequences of our operators, undo, redo, mode changes, joins and saves on small random scenes.
 
 After every step: no traceback, the table says of the faces what is true, and what is not ours is
-unchanged. After operators in Object mode, half of the time: undo and redo restore exactly. The network is replaced by
-random part trees, which take the same way into the scene.
+unchanged. After operators in Object mode, half of the time: undo and redo restore exactly. The network is
+replaced by random part trees, which take the same way into the scene.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class Scenes(RuleBasedStateMachine):
             hidden = not bpy.data.objects[name].visible_get()  # separated, so that it cannot be edited
             assert hidden or modes.get(name, mode) == mode
         # Undo of Edit mode brings back faces only. What follows from them is tested in test_scenes.py; here
-        # it came out wrong about once in 25,000 steps (a table that stayed empty), for a reason not found.
+        # it came out wrong in about one of ten runs (a table that stayed empty), for a reason not found.
         if check_undo and not any(obj.data.is_editmode for obj in self.meshes):
             bpy.ops.ed.undo()
             assert self.snapshot() == before
