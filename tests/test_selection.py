@@ -114,7 +114,7 @@ def test_each_partition_refines_the_one_before(case: tuple[np.ndarray, ...], see
     for coarse, fine in pairwise(chain.owners):
         assert len(np.unique(np.stack([coarse, fine]), axis=1).T) == len(np.unique(fine))
     for owners in chain.owners:
-        partition = tree_partition(tree, owners)
+        partition = tree_partition(chain.tree, owners)
         sizes = np.bincount(partition.labels, weights)
         assert (np.diff(sizes) <= 1e-12).all(), "from the largest part to the smallest"
         assert len(sizes) == partition.count
@@ -152,6 +152,21 @@ def test_the_middle_has_the_parts_that_are_worth_it() -> None:
     finest = chain.owners[-1][tree.atoms]
     assert [np.flatnonzero(finest == finest[5]).tolist(), len(np.unique(finest))] == [[4, 5, 6, 7], 6]
     assert [len(np.unique(owners)) for owners in chain.owners] == [1, 2, 3, 4, 5, 6]
+
+
+def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
+    """A belt around the middle leaves two ends and a crumb that touch nothing of each other."""
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, 5:9], logits[1, 12] = 3, 3
+    weights = np.full(SITES, 1.0)
+    weights[13] = 0.01
+    weights /= weights.sum()
+    tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
+    good = tree.masks < len(logits)
+    chain = partition_chain(tree, np.where(good, 0.9, 0.0), SelectionSettings())
+    middle = chain.owners[chain.middle][tree.atoms]
+    assert len({middle[0], middle[6], middle[10], middle[12]}) == 4
+    assert (middle[:5] == 0).all(), "the largest piece stays with the root"
 
 
 # --- learning what is worth it ---------------------------------------------------------------------

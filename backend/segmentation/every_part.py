@@ -203,10 +203,10 @@ def _assemble(
         sites=sites,
         mask_logits=logits,
         mask_scores=scores,
-        partitions=[tree_partition(tree, owners) for owners in chain.owners],
+        partitions=[tree_partition(chain.tree, owners) for owners in chain.owners],
         middle=chain.middle,
         graph=graph,
-        tree=tree,
+        tree=chain.tree,
         features=features,
     )
 

@@ -11,7 +11,7 @@ leaked onto a neighbour, and what is too small to be meant, goes to a neighbour 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,17 @@ class PartTree:
         for node in range(1, len(depths)):
             depths[node] = depths[self.parents[node]] + 1
         return depths
+
+    def with_nodes_below_root(self, inside: NDArray[np.bool_]) -> PartTree:
+        """The tree with nodes bool [N, A] of no mask appended, children of the root."""
+        count = len(inside)
+        return replace(
+            self,
+            inside=np.concatenate([self.inside, inside]),
+            parents=np.append(self.parents, np.zeros(count, dtype=np.int64)),
+            masks=np.append(self.masks, np.full(count, self.masks[0])),
+            kinds=np.append(self.kinds, np.full(count, REST)),
+        )
 
     def painted(self, nodes: IntArray) -> IntArray:
         """The node that shows at each atom if `nodes` are painted, deeper ones on top: int64 [A]."""

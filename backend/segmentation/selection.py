@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..refinement.face_graph import connected_faces
 from .part_tree import PartTree
 
 
@@ -28,6 +29,8 @@ class SelectionSettings:
     hidden, visible: share of a node's area up to which it is worth nothing under the parts painted over it,
         and from which it is worth all of its quality
     whole: share from which the root begins to lose its worth: the whole shape is no part of itself
+    least_piece, piece_ratio: share of the surface, and of the largest piece, from which a separate piece of
+        what no part wants is a part
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
         the view, the larger what it should keep
     """
@@ -36,6 +39,8 @@ class SelectionSettings:
     hidden: float = 0.2
     visible: float = 0.8
     whole: float = 0.7
+    least_piece: float = 0.005
+    piece_ratio: float = 0.05
     size_weight: float = 0.25
 
 
@@ -43,21 +48,45 @@ class SelectionSettings:
 class PartitionChain:
     """Partitions of A atoms, each of which refines the one before.
 
+    tree: with further nodes below the root, for separate pieces of what no part wants
     owners: list of int64 [A], the node that shows at each atom, from one part to the most
     middle: which of them is in the middle of the slider
     """
 
+    tree: PartTree
     owners: list[IntArray]
     middle: int
 
 
 def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSettings) -> PartitionChain:
     """Partitions from a single part to as many as the tree has. quality: [T] in [0, 1]."""
+    middle = _best_partition(_Worth(tree, quality, settings))
+    tree, quality, middle = _with_pieces_of_remainder(tree, quality, middle, settings)
     worth = _Worth(tree, quality, settings)
-    middle = _best_partition(worth)
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
     finer = list(_split_one_by_one(worth, middle))
-    return PartitionChain([*coarser, middle, *finer], len(coarser))
+    return PartitionChain(tree, [*coarser, middle, *finer], len(coarser))
+
+
+def _with_pieces_of_remainder(
+    tree: PartTree, quality: FloatArray, owners: IntArray, settings: SelectionSettings
+) -> tuple[PartTree, FloatArray, IntArray]:
+    """Tree, quality and owners [A] with nodes for the separate pieces of what no part wants.
+
+    The largest piece stays with the root, and so do crumbs.
+    """
+    free = owners == 0
+    if not free.any():
+        return tree, quality, owners
+    within = tree.touching[free[tree.touching].all(axis=1)]
+    piece = connected_faces(len(owners), within)
+    areas = np.where(np.bincount(piece, ~free) > 0, 0.0, np.bincount(piece, tree.areas))
+    own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
+    own[areas.argmax()] = False
+    pieces = np.flatnonzero(own)[:, None] == piece
+    first = len(tree.parents)
+    owners = np.where(pieces.any(axis=0), first + pieces.argmax(axis=0), owners) if len(pieces) else owners
+    return tree.with_nodes_below_root(pieces), np.append(quality, np.full(len(pieces), quality[0])), owners
 
 
 class _Worth:

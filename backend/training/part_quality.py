@@ -56,7 +56,8 @@ def node_record(segmenter: Segmenter, shape: LabelledShape, *, prompts: int, see
     parts = segmenter.segment_every_part(encoded, prompts=prompts)
     if parts.tree is None or parts.features is None or encoded.sites.of_face is None:
         raise DataError("only meshes give part trees to learn from")
-    tree, areas = parts.tree, face_areas(shape.mesh)
+    # The nodes behind those with features are separate pieces of what was left over.
+    tree, nodes, areas = parts.tree, len(parts.features), face_areas(shape.mesh)
     of_face = tree.atoms[encoded.sites.of_face]
     known: list[FloatArray] = []
     for labeling in shape.labelings:
@@ -68,8 +69,8 @@ def node_record(segmenter: Segmenter, shape: LabelledShape, *, prompts: int, see
     return NodeRecord(
         source=str(shape.info.get("repo", "unknown")),
         features=parts.features,
-        parents=tree.parents,
-        inside=tree.inside,
+        parents=tree.parents[:nodes],
+        inside=tree.inside[:nodes],
         areas=np.bincount(of_face, areas, minlength=len(tree.areas)).astype(np.float64),
         known=known,
     )
