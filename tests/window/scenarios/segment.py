@@ -31,9 +31,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield from window.click(*window.sidebar_point(SEGMENT_BELOW_TOP))
     yield from window.wait_for(lambda: session.is_busy, 10, "Segment was pressed")
     window.record["shown_at_once"] = session.run.title
-    yield from window.wait_for(
-        lambda: session.run.job is not None and session.run.job.fraction > 0.2, 200, ""
-    )
+    yield from window.wait_for(lambda: session.progress.fraction >= 0.1, 200, "the shape is being encoded")
     window.shot("running")
     turned = window.view_matrix()
     yield from window.key("NUMPAD_6", *window.view_point(0.3, 0.3))
