@@ -281,9 +281,9 @@ def command_wheels(options: argparse.Namespace) -> int:
         if options.lock:
             os.environ["PATH"] = os.pathsep.join([str(BACKEND.ready().parent), os.environ["PATH"]])  # uv
             wheels.lock_requirements()
-            wheels.lock()
+            wheels.lock(BACKEND.ready())
         else:
-            wheels.fetch(wheels.locked())
+            wheels.fetch(wheels.locked(), BACKEND.ready())
     except WheelsMissing as error:
         print(f"not fetched:\n{error}", file=sys.stderr)
         return 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 import tempfile
 import tomllib
 import zipfile
@@ -73,24 +72,30 @@ def pins() -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def fetch(wheels: Sequence[Wheel]) -> None:
-    """Fetch those of `wheels` that are not there with the locked hash. Raises WheelsMissing."""
+def fetch(wheels: Sequence[Wheel], python: str | Path) -> None:
+    """Fetch those of `wheels` that are not there with the locked hash, by the pip of `python`.
+
+    Raises WheelsMissing.
+    """
     wanted = [wheel for wheel in wheels if not _is_there(wheel)]
     settings = pins()
     with ThreadPoolExecutor(FETCHERS) as pool:
-        results = pool.map(lambda wheel: _fetch(wheel, settings), wanted)
+        results = pool.map(lambda wheel: _fetch(wheel, settings, python), wanted)
         failed = [f"{wheel.file}: {reason}" for wheel, reason in zip(wanted, results, strict=True) if reason]
     if failed:
         raise WheelsMissing("\n".join(failed))
 
 
-def lock() -> None:
-    """Fetch what the pins name and write `lock.toml`. What cannot be fetched keeps its earlier entry."""
+def lock(python: str | Path) -> None:
+    """Fetch what the pins name, by the pip of `python`, and write `lock.toml`.
+
+    What cannot be fetched keeps its earlier entry. Raises WheelsMissing where it has none.
+    """
     settings = pins()
     earlier = {_key(wheel): wheel for wheel in locked()} if LOCK.is_file() else {}
     found = {}
     for wheel in _targets(settings):
-        file = _download(wheel, settings)
+        file = _download(wheel, settings, python)
         if file is not None:
             made = _measured(wheel, file)
         elif _key(wheel) in earlier:
@@ -163,21 +168,21 @@ def _measured(target: Wheel, file: Path) -> Wheel:
     )
 
 
-def _download(wheel: Wheel, settings: dict[str, Any]) -> Path | None:
+def _download(wheel: Wheel, settings: dict[str, Any], python: str | Path) -> Path | None:
     """Fetch the best wheel of a pin, whatever its hash; None where there is none."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        run = _pip(f"{wheel.name}=={wheel.version}", wheel, settings, Path(folder))
+        run = _pip(f"{wheel.name}=={wheel.version}", wheel, settings, Path(folder), python)
         fetched = list(Path(folder).glob("*.whl"))
         if run.returncode != 0 or len(fetched) != 1:
             return None
         return fetched[0].replace(FOLDER / fetched[0].name)
 
 
-def _fetch(wheel: Wheel, settings: dict[str, Any]) -> str:
+def _fetch(wheel: Wheel, settings: dict[str, Any], python: str | Path) -> str:
     """Fetch one locked wheel; why that failed, or ""."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         requirement = f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n"
-        run = _pip(requirement, wheel, settings, Path(folder))
+        run = _pip(requirement, wheel, settings, Path(folder), python)
         fetched = Path(folder, wheel.file)
         if run.returncode != 0 or not fetched.is_file():
             return (run.stderr.strip().splitlines() or ["pip found another file"])[-1]
@@ -186,14 +191,14 @@ def _fetch(wheel: Wheel, settings: dict[str, Any]) -> str:
 
 
 def _pip(
-    requirement: str, wheel: Wheel, settings: dict[str, Any], folder: Path
+    requirement: str, wheel: Wheel, settings: dict[str, Any], folder: Path, interpreter: str | Path
 ) -> subprocess.CompletedProcess[str]:
     (folder / "requirements.txt").write_text(requirement, encoding="utf-8")
     platform = settings["platforms"][0] if wheel.platform == ANY else wheel.platform
     python = settings["pythons"][0] if wheel.python == ANY else wheel.python
     index = settings["index"].get(wheel.version)
     command = [
-        *(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"),
+        *(str(interpreter), "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"),
         *("--disable-pip-version-check", "--retries=2", "-d", str(folder)),
         *("--implementation=cp", f"--python-version={python}"),
         *(f"--abi={abi}" for abi in (f"cp{python.replace('.', '')}", "abi3", "none")),

@@ -61,7 +61,7 @@ LIGHT = Kind("light", None, ("both",))
 class Builder:
     """Runs Blender's extension tool.
 
-    tool: the command that starts it; output: folder for the zips
+    tool: the command that starts it, a Python with pip first; output: folder for the zips
     website: where this extension is published, for the manifests of the zips; "" for nowhere
     """
 
@@ -85,7 +85,7 @@ class Builder:
             for wheel in locked()
             if wheel.zips in kind.zips and any(wheel.fits(platform, kind.python) for platform in platforms)
         ]
-        fetch(wheels)
+        fetch(wheels, self._tool[0])
         self._output.mkdir(parents=True, exist_ok=True)
         made = []
         with _staged(self._output) as (source, folder):
