@@ -54,6 +54,7 @@ DEFAULT_KEYS: tuple[tuple[str, str, dict[str, bool]], ...] = (
     ("ACCEPT", "NUMPAD_ENTER", {}),
     ("LEAVE", "ESC", {}),
     ("TAKE_BACK", "BACK_SPACE", {}),
+    ("TAKE_BACK", "Z", {"ctrl": True}),
     ("LARGER", "WHEELUPMOUSE", {"ctrl": True}),
     ("SMALLER", "WHEELDOWNMOUSE", {"ctrl": True}),
     ("WHOLE", "ONE", {}),

@@ -242,6 +242,7 @@ OWN = {
     ("TAB", ""): "NEXT_LEVEL",
     ("RET", ""): "ACCEPT",
     ("ESC", ""): "LEAVE",
+    ("Z", "ctrl"): "TAKE_BACK",
 }
 NAVIGATION = {
     "blender_default": [
@@ -253,7 +254,7 @@ NAVIGATION = {
         *(("F1", ""), ("F", "")),
     ],
 }
-NOTHING = [("G", ""), ("Z", "ctrl"), ("DEL", ""), ("RIGHTMOUSE", ""), ("W", "shift")]
+NOTHING = [("G", ""), ("DEL", ""), ("RIGHTMOUSE", ""), ("W", "shift")]
 
 
 def pressed(key, modifiers, value="PRESS"):

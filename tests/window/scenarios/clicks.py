@@ -59,12 +59,9 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
     yield from film(window)
     window.shot("hover")
 
-    drawn = []
+    drawn = []  # moments at which a viewport was drawn that shows all clicks
     handle = bpy.types.SpaceView3D.draw_handler_add(
-        lambda: drawn.append(time.monotonic()) if work.preview is not None else None,
-        (),
-        "WINDOW",
-        "POST_PIXEL",
+        lambda: None if work.is_thinking else drawn.append(time.monotonic()), (), "WINDOW", "POST_PIXEL"
     )
     yield from window.click(*head)
     yield from settled(window, work, "the first click was answered")
@@ -81,11 +78,15 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
     yield from settled(window, work, "the size was answered")
     record["wheel_down"] = int(work.preview.polygons.sum())
 
-    before, pressed = len(drawn), time.monotonic()
+    yield from window.move(*body)
+    drawn.clear()
+    pressed = time.monotonic()
     yield from window.click(*body, ctrl=True)
     yield from settled(window, work, "the second click was answered")
     bpy.types.SpaceView3D.draw_handler_remove(handle, "WINDOW")
-    record["click_to_draw"] = [moment - pressed for moment in drawn[before:]]
+    # Without the two movements of the mouse that precede the press.
+    record["click_to_draw"] = [moment - pressed - 0.3 for moment in drawn if moment > pressed + 0.3]
+    record["faces"] = len(obj().data.polygons)
     record["clicks"].append(len(work.clicks))
     record["signs"] = [click.positive for click in work.clicks]
     record["excluded"] = bool(work.preview.polygons[work.clicks[1].polygon])
