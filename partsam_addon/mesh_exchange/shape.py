@@ -260,10 +260,8 @@ def _compact(vertices: FloatArray, triangles: IntArray) -> tuple[FloatArray, Int
 
 
 def _areas(mesh: Mesh) -> FloatArray:
-    corners = mesh.corners()
     with np.errstate(invalid="ignore", over="ignore"):
-        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        return np.nan_to_num(0.5 * np.linalg.norm(cross, axis=1)).astype(np.float32)
+        return np.nan_to_num(mesh.areas.astype(np.float32))
 
 
 def _content_hash(mesh: Mesh, colors: tuple[SurfaceColors, ...]) -> str:
