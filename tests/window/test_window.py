@@ -121,8 +121,7 @@ def test_click_tool(play: Play) -> None:
     assert record["signs"] == [True, False]
     assert not record["excluded"]
     assert record["levels"] == sorted(record["levels"], reverse=True)
-    assert record["wheel_up"] == record["levels"][0]
-    assert record["wheel_down"] == record["levels"][2]
+    assert record["wheel_up"] > record["wheel_down"]
     assert record["dragged"] == [2, True, False]
     assert record["click_to_draw"]
     assert record["parts"] == [1, 2, 3]
