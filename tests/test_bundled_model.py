@@ -14,6 +14,7 @@ from backend.evaluation.metrics import mean_best_iou
 from backend.geometry import Mesh, face_areas, face_centroids
 from backend.segmentation import Parts
 from backend.segmenter import EncodedShape, Segmenter
+from tests import golden_labels
 from tests.bundled_cases import KnownMesh, knight, labelled, snowman, table
 
 CASES: dict[str, Callable[[], KnownMesh]] = {
@@ -64,12 +65,12 @@ def test_the_bundled_model_is_trained_and_small() -> None:
 @pytest.mark.parametrize(
     ("name", "reached"),
     [
-        ("table", 0.98),
-        ("snowman", 0.96),
-        ("knight", 0.57),
-        ("decorated table", 0.78),
+        ("table", 1.0),
+        ("snowman", 1.0),
+        ("knight", 0.61),
+        ("decorated table", 0.82),
         ("sink", 0.69),
-        ("crossbow", 0.69),
+        ("crossbow", 0.81),
     ],
 )
 def test_every_part_is_found(name: str, reached: float) -> None:
@@ -81,18 +82,18 @@ def test_every_part_is_found(name: str, reached: float) -> None:
 
 
 def test_parts_are_found_on_average() -> None:
-    """Measured: 0.78."""
+    """Measured: 0.84."""
     values = [
         mean_best_iou(case.labels, parts.face_labels(0.5), face_areas(case.mesh))
         for case, _, parts in map(solved, CASES)
     ]
-    assert np.mean(values) > 0.73
+    assert np.mean(values) > 0.79
 
 
 def test_one_click_finds_the_part_it_is_in() -> None:
-    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.72."""
+    """Mean IoU of the mask with the highest predicted IoU. Measured: 0.73."""
     values = {name: click_ious(case, shape).mean() for name in CASES for case, shape, _ in [solved(name)]}
-    assert np.mean(list(values.values())) > 0.68, values
+    assert np.mean(list(values.values())) > 0.69, values
 
 
 def test_labels_do_not_depend_on_units_and_place() -> None:
@@ -103,3 +104,11 @@ def test_labels_do_not_depend_on_units_and_place() -> None:
     for granularity in (0.25, 0.5, 0.75):
         differing = there.face_labels(granularity) != parts.face_labels(granularity)
         assert differing.mean() < 0.005
+
+
+@pytest.mark.parametrize("name", golden_labels.NAMES)
+def test_labels_are_those_that_were_stored(name: str) -> None:
+    """What the model says changes only where somebody meant it to (see `golden_labels`)."""
+    case, _, parts = solved(name)
+    labels = parts.refined_labels(0.5)
+    assert golden_labels.agreement(golden_labels.golden(name), labels, face_areas(case.mesh)) > 0.99
