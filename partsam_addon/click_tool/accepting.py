@@ -11,7 +11,7 @@ import numpy as np
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import MeshSource, find_object, labels_of_polygons
-from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from ..parts import (
     KEEP,
     UNASSIGNED,
@@ -79,18 +79,49 @@ def refined_polygons(source: MeshSource, labels: IntArray, part: Accepted) -> Bo
     return obey_clicks(inside, part.preview.clicks)
 
 
-def contested(polygons: BoolArray, preview: Preview, earlier: Sequence[Accepted]) -> BoolArray:
-    """`polygons` [P] without those that earlier parts of the same run want more.
+def rivals_of(part: Accepted, earlier: Sequence[Accepted]) -> list[Accepted]:
+    """Parts of the same run that want some of the same polygons as a new part.
 
     A click inside an earlier part means to carve something out of it: that part gives way everywhere.
     """
-    own = polygons.copy()
-    clicked = [click.polygon for click in preview.clicks if click.positive and click.polygon >= 0]
-    for part in earlier:
-        if not part.polygons[clicked].any():
-            both = own & part.polygons
-            own[both] = preview.probability[both] > part.preview.probability[both]
-    return obey_clicks(own, preview.clicks)
+    if part.target is not None:
+        return []
+    clicked = [click.polygon for click in part.preview.clicks if click.positive and click.polygon >= 0]
+    return [
+        other
+        for other in earlier
+        if (other.polygons & part.polygons).any() and not other.polygons[clicked].any()
+    ]
+
+
+def joint_clicks(parts: Sequence[Accepted]) -> tuple[FloatArray, IntArray] | None:
+    """The places of the positive clicks on all parts, float64 [K, 3] in object space, and the part of each,
+    int [K]; None where clicks do not say what a whole part is."""
+    if len(parts) < 2 or any(part.target is not None for part in parts):
+        return None
+    clicks = [
+        (click.place, index)
+        for index, part in enumerate(parts)
+        for click in part.preview.clicks
+        if click.positive
+    ]
+    return np.array([place for place, _ in clicks]), np.array([index for _, index in clicks])
+
+
+def contested(part: Accepted, rivals: Sequence[Accepted], joint: IntArray | None = None) -> BoolArray:
+    """The polygons of a new part, bool [P], without those that its rivals want more.
+
+    joint: int [P], which of (part, *rivals) has a polygon when all are asked together, -1 for none of
+        them; where it says nothing the higher probability wins
+    """
+    own = part.polygons.copy()
+    for index, other in enumerate(rivals, start=1):
+        both = own & other.polygons
+        mine = part.preview.probability > other.preview.probability
+        if joint is not None:
+            mine = np.where((joint == 0) | (joint == index), joint == 0, mine)
+        own[both] = mine[both]
+    return obey_clicks(own, part.preview.clicks)
 
 
 class AcceptedChange:
@@ -99,12 +130,10 @@ class AcceptedChange:
     written: the part with its id and its faces, once `write` has run
     """
 
-    def __init__(self, source: MeshSource, part: Accepted, earlier: Sequence[Accepted]) -> None:
+    def __init__(self, source: MeshSource, part: Accepted) -> None:
         self.written = part
         self._source, self._part = source, part
         self._polygons = part.polygons
-        if part.target is None:
-            self._polygons = contested(part.polygons, part.preview, earlier)
 
     def find(self) -> bpy.types.Object:
         source = self._source

@@ -13,13 +13,22 @@ import numpy as np
 
 from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..backend_process import BackendDied, Job, Result, requests
-from ..mesh_exchange import ShapeData
+from ..mesh_exchange import ShapeData, labels_of_polygons
 from ..mesh_exchange.arrays import BoolArray, FloatArray
 from ..session.flow import Flow, FlowRun
 from ..session.segmentation import encode
 from ..session.workplace import Workplace
 from ..session.writing import write_changes
-from .accepting import Accepted, AcceptedChange, Target, parts_of, refined_polygons
+from .accepting import (
+    Accepted,
+    AcceptedChange,
+    Target,
+    contested,
+    joint_clicks,
+    parts_of,
+    refined_polygons,
+    rivals_of,
+)
 from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
 from .prompts import Click
 
@@ -339,12 +348,29 @@ class ClickWork:
                     )
                 )
                 polygons = refined_polygons(self.shape.sources[0], refined.arrays["labels"], part)
-            change = AcceptedChange(self.shape.sources[0], replace(part, polygons=polygons), self.accepted)
+            wanted = replace(part, polygons=polygons)
+            wanted = replace(wanted, polygons=(yield from self._compete(wanted)))
+            change = AcceptedChange(self.shape.sources[0], wanted)
             write_changes(bpy.context, [change], undo_message=self.settings.undo_message)
             return change.written
 
         self._flow = FlowRun("Accepting", flow(), done=self._written, failed=self._not_written)
         self._flow.start()
+
+    def _compete(self, part: Accepted) -> Flow:
+        """The polygons of a part, bool [P], without what other parts of this run want more."""
+        rivals = rivals_of(part, self.accepted)
+        prompts = joint_clicks([part, *rivals])
+        if prompts is None:
+            return contested(part, rivals) if rivals else part.polygons
+        places, parts = prompts
+        answer: Result = yield self._session.send(
+            requests.predict_parts(
+                self._shape_id, self.shape_points(places), parts, strength=self.settings.strength or 0.0
+            )
+        )
+        joint = labels_of_polygons(self.shape.sources[0], answer.arrays["labels"] + 1) - 1
+        return contested(part, rivals, joint)
 
     def _written(self, written: Accepted) -> None:
         self._flow = None

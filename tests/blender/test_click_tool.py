@@ -398,6 +398,47 @@ def test_part_after_part_each_an_undo_step(tool, clicking, addon):
     assert len(bpy.data.objects[name].data.partsam.parts) == 0
 
 
+def test_contested_polygons_go_to_whom_the_joint_answer_names(tool):
+    accepting, masks, Click = tool("accepting"), tool("masks"), tool("prompts").Click
+
+    def accepted(inside, probability, *clicked):
+        inside = np.array(inside, dtype=bool)
+        clicks = tuple(Click((polygon, 0, 0), polygon, True) for polygon in clicked)
+        answer = masks.Answer("", clicks, None, np.zeros((1, 5)), np.ones(1), np.ones(1), 0)
+        return accepting.Accepted(
+            masks.Preview(answer, 0, np.array(probability), inside), inside, None, part_id=1
+        )
+
+    new = accepted([1, 1, 1, 1, 0], [1, 0.6, 0.9, 0.6, 0], 0)
+    old = accepted([0, 1, 1, 1, 1], [0, 0.8, 0.8, 0.8, 1], 4)
+    assert accepting.rivals_of(new, [old]) == [old]
+    assert accepting.rivals_of(new, [accepted([1, 1, 1, 1, 1], [1] * 5, 4)]) == []  # carved out of it
+    assert accepting.contested(new, [old]).tolist() == [True, False, True, False, False]
+    joint = np.array([0, 0, 1, -1, 1])
+    assert accepting.contested(new, [old], joint).tolist() == [True, True, False, False, False]
+    places, parts = accepting.joint_clicks([new, old])
+    assert (places[:, 0].tolist(), parts.tolist()) == ([0, 4], [0, 1])
+
+
+@needs_backend
+def test_parts_of_one_run_compete_for_faces(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    work.add(click_on(tool, obj, 60))
+    work.accept()
+    tick_until(session, lambda: len(work.accepted) == 1)
+    work.add(click_on(tool, obj, 190))
+    answered(session, work)
+    work.choose(tool("masks").Choice(level=0))
+    assert (work.preview.polygons & work.accepted[0].polygons).any()  # both want something
+    work.accept()
+    tick_until(session, lambda: not work.is_accepting or work.error is not None)
+    first, second = (part.part_id for part in work.accepted)
+    ids = part_ids(obj)
+    assert (ids[LEFT_BALL] == first).mean() > 0.8
+    assert (ids[RIGHT_BALL] == second).mean() > 0.8
+
+
 @needs_backend
 def test_clicks_are_obeyed_whatever_the_network_says(tool, clicking):
     obj = dumbbell()
