@@ -78,6 +78,7 @@ def segment(
     evaluated: bool = False,
     selected_faces_only: bool = False,
     keep_edits: bool = True,
+    parts: int = 0,
 ) -> Parts:
     """Find the parts of `obj` and store them with its mesh.
 
@@ -86,22 +87,27 @@ def segment(
     prompts: points that the network is asked about
     evaluated: look at the mesh after its modifiers; the labels are mapped back
     keep_edits: parts that were made or changed by hand keep their faces
+    parts: about so many parts instead of a granularity; 0: by granularity
     """
     session = get_session()
     reading = ReadSettings(evaluated=evaluated, selected_only=selected_faces_only)
     tasks = read_tasks(bpy.context, [obj], reading, keep_edits=keep_edits)
-    settings = SegmentSettings(prompts=prompts, seed=seed, cut=Cut(granularity, strength))
+    settings = SegmentSettings(prompts=prompts, seed=seed, cut=Cut(granularity, strength), count=parts)
     found = session.run_now(segment_flow(session, tasks, settings))
     return _written(obj, [NewLevel(one, session.held) for one in found])
 
 
-def cut(obj: bpy.types.Object, *, granularity: float = 0.5, strength: float | None = 1.0) -> Parts:
+def cut(
+    obj: bpy.types.Object, *, granularity: float = 0.5, strength: float | None = 1.0, parts: int = 0
+) -> Parts:
     """Cut the parts of `obj` at another granularity: what Split Again made of the active part, if it was
     split, else the whole. Needs neither the network nor, from a file, the backend that found the parts;
     borders are refined only while that backend runs.
+
+    parts: about so many parts instead of a granularity; 0: by granularity
     """
     session = get_session()
-    wanted = target(session, obj, Cut(granularity, strength))
+    wanted = target(session, obj, Cut(granularity, strength), count=parts)
     if wanted is None:
         raise PromptError(f'"{obj.name}" has no part tree; segment it first')
     if not wanted.is_refined:

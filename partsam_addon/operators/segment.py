@@ -63,6 +63,15 @@ class CutProperties:
         max=10.0,
     )
 
+    count: IntProperty(
+        name="Number of Parts",
+        description="Find about so many parts, whatever the granularity; 0: as the granularity says",
+        default=0,
+        min=0,
+        soft_max=64,
+        max=1024,
+    )
+
     def cut(self) -> Cut:
         return Cut(self.granularity, self.strength if self.refine else None)
 
@@ -73,7 +82,10 @@ class CutProperties:
     def draw_cut(self) -> None:
         column = self.layout.column()
         column.use_property_split = True
-        column.prop(self, "granularity")
+        row = column.row()
+        row.active = not self.count
+        row.prop(self, "granularity")
+        column.prop(self, "count")
         column.prop(self, "refine")
         row = column.row()
         row.active = self.refine
@@ -175,7 +187,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         return read_tasks(context, objects, reading, joined=joined, keep_edits=self.keep_edits)
 
     def settings(self, _context: bpy.types.Context) -> SegmentSettings:
-        return SegmentSettings(prompts=self.prompts, seed=self.seed, cut=self.cut())
+        return SegmentSettings(prompts=self.prompts, seed=self.seed, cut=self.cut(), count=self.count)
 
     def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
         notices = [sharing_notice(obj) for obj in target_objects(context)]
@@ -214,23 +226,11 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
         options = context.scene.partsam
-        return SegmentSettings(prompts=options.prompts, seed=options.seed, cut=self.cut())
+        return SegmentSettings(prompts=options.prompts, seed=options.seed, cut=self.cut(), count=self.count)
 
 
-class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
-    """Cut the parts of the selected meshes at another granularity, without inference"""
-
-    bl_idname = "partsam.cut"
-    bl_label = "Cut Parts"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        return _poll_idle(cls)
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        self.take_sliders(context)
-        return self.execute(context) if bpy.app.background else self.begin(context)
+class CuttingOperator(CutProperties):
+    """Cut what is there anew: in the background where the backend refines, else at once."""
 
     @reports_errors
     def begin(self, context: bpy.types.Context) -> set[str]:
@@ -255,17 +255,64 @@ class PARTSAM_OT_cut(CutProperties, bpy.types.Operator):
         self.report({"INFO"}, "; ".join([summary(objects), *notices]))
         return {"FINISHED"}
 
-    def draw(self, _context: bpy.types.Context) -> None:
-        self.draw_cut()
-
     def _targets(self, context: bpy.types.Context) -> list[Target]:
         """What to cut. PromptError where no mesh has a part tree."""
         session = get_session()
-        found = [target(session, obj, self.cut()) for obj in driven_objects(context)]
+        objects = driven_objects(context)
+        found = [target(session, obj, self.cut(), count=self.count) for obj in objects]
         targets = [one for one in found if one is not None]
         if not targets:
             raise PromptError("No selected mesh has a part tree to cut; press Segment first")
         return targets
+
+
+class PARTSAM_OT_cut(CuttingOperator, bpy.types.Operator):
+    """Cut the parts of the selected meshes at another granularity, without inference"""
+
+    bl_idname = "partsam.cut"
+    bl_label = "Cut Parts"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return _poll_idle(cls)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        self.take_sliders(context)
+        return self.execute(context) if bpy.app.background else self.begin(context)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        self.draw_cut()
+
+
+class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
+    """Say how many parts there should be, instead of moving the slider until there are so many"""
+
+    bl_idname = "partsam.cut_to_count"
+    bl_label = "Set Number of Parts"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not _poll_idle(cls):
+            return False
+        if not driven_objects(context):
+            cls.poll_message_set("Segment the mesh first")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        self.take_sliders(context)
+        if not self.properties.is_property_set("count"):
+            self.count = len(driven_objects(context)[0].data.partsam.parts)
+        if bpy.app.background:
+            return self.execute(context)
+        return context.window_manager.invoke_props_dialog(self)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        column = self.layout.column()
+        column.use_property_split = True
+        column.prop(self, "count")
 
 
 class PARTSAM_OT_cancel(bpy.types.Operator):
@@ -342,4 +389,10 @@ def _poll_mesh(cls: type[bpy.types.Operator], context: bpy.types.Context) -> boo
     return True
 
 
-classes = (PARTSAM_OT_segment, PARTSAM_OT_split_part, PARTSAM_OT_cut, PARTSAM_OT_cancel)
+classes = (
+    PARTSAM_OT_segment,
+    PARTSAM_OT_split_part,
+    PARTSAM_OT_cut,
+    PARTSAM_OT_cut_to_count,
+    PARTSAM_OT_cancel,
+)

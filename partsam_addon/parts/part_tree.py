@@ -53,6 +53,14 @@ class PartTree:
     def part_count(self, granularity: float) -> int:
         return len(np.unique(self.cut(granularity)[0]))
 
+    def granularity_for(self, count: int) -> float:
+        """Where the number of parts comes nearest to `count`; of several the one nearest to the middle."""
+        distinct, rows = np.unique(self.labels, axis=0, return_inverse=True)
+        parts = np.array([len(np.unique(row)) for row in distinct])[rows.reshape(-1)]
+        steps = np.linspace(0.0, 1.0, len(parts))
+        best = np.lexsort((np.abs(steps - 0.5), np.abs(parts - count)))[0]
+        return float(steps[best])
+
     def to_text(self) -> str:
         """The tree as ASCII text, compressed; `from_text` reads it."""
         both = np.concatenate([self.labels, self.confidences], axis=1)

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
 from ..backend_process import Result
-from ..parts import Cut, driven_level, has_parts
+from ..parts import Cut, PartTree, driven_level, has_parts
 from .flow import Flow
 from .held import Held
 from .segmentation import confidences, refinement_request
@@ -35,14 +35,19 @@ class Target:
         return Recut(self.object_uid, self.level, self.cut)
 
 
-def target(place: Workplace, obj: bpy.types.Object, cut: Cut) -> Target | None:
-    """What Granularity drives of `obj`; None where it has no part tree."""
+def target(place: Workplace, obj: bpy.types.Object, cut: Cut, *, count: int = 0) -> Target | None:
+    """What Granularity drives of `obj`; None where it has no part tree.
+
+    count: about so many parts instead of the cut's granularity; 0: as the cut says
+    """
     level = driven_level(obj.data)
     if level is None:
         return None
     held = place.held.get(level.tree_id)
     if held is not None and held.source.polygon_count != obj.data.partsam.face_count:
         held = None  # faces came or went: the backend's triangles are not these any more
+    if count:
+        cut = replace(cut, granularity=PartTree.from_text(level.data).granularity_for(count))
     return Target(obj.session_uid, level.number, cut, held)
 
 

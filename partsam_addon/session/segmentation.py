@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,15 @@ from .workplace import Workplace
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """prompts: points that the network is asked about; seed: of the surface sample."""
+    """prompts: points that the network is asked about; seed: of the surface sample.
+
+    count: about so many parts instead of the cut's granularity; 0: as the cut says
+    """
 
     prompts: int = 256
     seed: int = 0
     cut: Cut = field(default_factory=Cut)
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,20 @@ def segment(place: Workplace, tasks: Sequence[Task], settings: SegmentSettings) 
         )
         answer: Result = yield place.send(request)
         parts_id = str(answer.fields["parts"])
-        tree: Result = yield place.send(requests.part_tree(parts_id))
-        notices = answer.notices
-        if (refinement := refinement_request(parts_id, settings.cut)) is not None:
-            answer = yield place.send(refinement)
+        arrays: Result = yield place.send(requests.part_tree(parts_id))
+        tree = PartTree(arrays.arrays["labels"], np.clip(arrays.arrays["confidences"], 0.0, 1.0))
+        cut, notices = settings.cut, answer.notices
+        labels_at = refinement_request(parts_id, cut)
+        if settings.count:
+            cut = replace(cut, granularity=tree.granularity_for(settings.count))
+            labels_at = refinement_request(parts_id, cut) or requests.face_labels(
+                parts_id, granularity=cut.granularity
+            )
+        if labels_at is not None:
+            answer = yield place.send(labels_at)
             notices += answer.notices
         place.notices += notices
-        found += _by_object(task, parts_id, tree, settings.cut, answer)
+        found += _by_object(task, parts_id, arrays.arrays["atoms"], tree, cut, answer)
     return found
 
 
@@ -119,16 +130,17 @@ def confidences(answer: Result) -> NDArray:
     return np.clip(answer.arrays["confidence"], 0.0, 1.0)
 
 
-def _by_object(task: Task, parts_id: str, tree: Result, cut: Cut, answer: Result) -> Iterator[Found]:
-    stored = PartTree(tree.arrays["labels"], np.clip(tree.arrays["confidences"], 0.0, 1.0))
+def _by_object(
+    task: Task, parts_id: str, atoms: NDArray, tree: PartTree, cut: Cut, answer: Result
+) -> Iterator[Found]:
     start = 0
     for source in task.shape.sources:
         held = Held(parts_id, source, start, task.shape.mesh.face_count)
         yield Found(
             task=task,
             held=held,
-            atoms=held.own(tree.arrays["atoms"]),
-            tree=stored,
+            atoms=held.own(atoms),
+            tree=tree,
             cut=cut,
             labels=held.own(answer.arrays["labels"]),
             confidence=confidences(answer),

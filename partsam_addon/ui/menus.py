@@ -48,6 +48,7 @@ class PARTSAM_MT_main(bpy.types.Menu):
         layout.operator("partsam.segment", icon="MOD_EXPLODE")
         layout.operator("partsam.click_part", icon="RESTRICT_SELECT_OFF")
         layout.operator("partsam.cut")
+        layout.operator("partsam.cut_to_count")
         layout.operator("partsam.split_part", icon="MOD_EDGESPLIT")
         layout.separator()
         layout.menu("PARTSAM_MT_edit_parts")

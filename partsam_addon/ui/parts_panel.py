@@ -72,6 +72,7 @@ def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     column.prop(
         sliders, "granularity", text=f"Granularity of {title}" if title else "Granularity", slider=True
     )
+    column.operator("partsam.cut_to_count", text="Number of Parts...")
     row = column.row(align=True)
     row.enabled = held is not None
     row.prop(sliders, "refine", text="", icon="SMOOTHCURVE")

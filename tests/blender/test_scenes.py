@@ -78,6 +78,20 @@ def test_granularity_works_from_the_stored_tree(quarters, parts):
     assert len(set(column_ids(quarters, parts))) == 1
 
 
+def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
+    for count, found, granularity in ((2, 2, 0.5), (1, 1, 0.0), (4, 4, 1.0), (3, 2, 0.5), (50, 4, 1.0)):
+        assert bpy.ops.partsam.cut_to_count(count=count, refine=False) == {"FINISHED"}
+        assert len(quarters.data.partsam.parts) == found
+        assert quarters.data.partsam.levels[0].granularity == granularity
+    api = addon("api")
+    assert len(set(api.cut(quarters, strength=None, parts=2).part_ids)) == 2
+    assert bpy.ops.partsam.cut("EXEC_DEFAULT", count=1, granularity=1.0, refine=False) == {"FINISHED"}
+    assert len(set(column_ids(quarters, parts))) == 1
+    quarters.data.partsam.levels[0].data = "not a tree"
+    with pytest.raises(RuntimeError, match="damaged"):
+        bpy.ops.partsam.cut_to_count(count=2, refine=False)
+
+
 def test_granularity_works_after_reload_and_on_a_copy(quarters, parts, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
     bpy.ops.wm.read_homefile(use_empty=True)

@@ -277,6 +277,15 @@ def test_sliders_follow_and_stale_positions_are_dropped(session):
     assert obj.data.partsam.levels[0].granularity == sliders.granularity == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize("strength", [None, 1.0])
+def test_about_so_many_parts(addon, strength):
+    obj = dumbbell()
+    api = addon("api")
+    for wanted in (1, 2):
+        found = api.segment(obj, prompts=PROMPTS, parts=wanted, strength=strength)
+        assert len(set(found.part_ids)) == wanted == len(obj.data.partsam.parts)
+
+
 def test_the_script_api(addon):
     api = addon("api")
     obj = dumbbell()
