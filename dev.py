@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "test_artifacts"
 BACKEND_PYTHON_VARIABLE = "PARTSAM_BACKEND_PYTHON"  # where the add-on finds torch
 SUITE_TIMEOUT = (
-    1080.0  # seconds; a suite takes minutes, a hanging one must end before the machine is taken away
+    2400.0  # seconds; a suite takes minutes, a hanging one must end before the machine is taken away
 )
 
 
