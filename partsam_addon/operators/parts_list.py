@@ -36,6 +36,7 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_rename"
     bl_label = "Rename Part"
+    changes_faces = False
 
     name: StringProperty(name="Name", description="New name of the part", options={"SKIP_SAVE"})
 
@@ -59,6 +60,7 @@ class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_recolor"
     bl_label = "Recolor Part"
+    changes_faces = False
 
     color: FloatVectorProperty(
         name="Color",
@@ -137,6 +139,7 @@ class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.parts_check"
     bl_label = "Check Parts"
+    changes_faces = False
 
     action: EnumProperty(
         name="Action",
@@ -188,6 +191,7 @@ class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_lock"
     bl_label = "Lock Part"
+    changes_faces = False
 
     action: EnumProperty(
         name="Action",

@@ -16,7 +16,8 @@ from .attributes import TREE_ATTRIBUTE, read_foreign, read_part_ids
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .schema import PARTSAM_PG_part
-from .table import adopt_description, free_ids, sync_table, write_part_ids
+from .snapshots import get_snapshots
+from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
 
 
 def bring_together(mesh: bpy.types.Mesh) -> None:
@@ -32,6 +33,7 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
         _adopt(mesh, part_ids, foreign)
     else:
         sync_table(mesh, part_ids)
+    get_snapshots().keep(mesh, read_faces(mesh, read_part_ids(mesh)))
 
 
 def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> None:

@@ -64,7 +64,12 @@ def sync_table(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> None:
     part_ids: int32 [P], if the caller has them at hand. `mesh` must not be in Edit mode.
     """
     ids = read_part_ids(mesh) if part_ids is None else part_ids
-    match_table(mesh, Faces(ids, polygon_areas(mesh), read_edits(mesh), read_atoms(mesh)))
+    match_table(mesh, read_faces(mesh, ids))
+
+
+def read_faces(mesh: bpy.types.Mesh, part_ids: IntArray) -> Faces:
+    """What is known of each polygon, whose part ids int32 [P] are at hand. Not in Edit mode."""
+    return Faces(part_ids, polygon_areas(mesh), read_edits(mesh), read_atoms(mesh))
 
 
 def match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:

@@ -2,7 +2,7 @@
 """Keeps the table of parts right when an undo step of Edit mode changes only the faces.
 
 In Edit mode Blender stores no more than the edit mesh for undo: the face attribute goes back, the
-table on the mesh does not.
+table on the mesh does not. Its content is looked up among the `snapshots`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,49 @@ from ..constants import PART_ATTRIBUTE
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .levels import recall_cuts
 from .palette import UNASSIGNED
+from .snapshots import get_snapshots
 from .table import Faces, match_table
 
 
 @persistent
+def _before(*_arguments: object) -> None:
+    for mesh in _edited_meshes():
+        get_snapshots().keep(mesh, _read_faces(mesh))
+
+
+@persistent
 def _follow(*_arguments: object) -> None:
-    for obj in bpy.data.objects:
-        if obj.type == "MESH" and obj.mode == "EDIT" and obj.data.is_editable:
-            table = obj.data.partsam
-            if len(table.parts) or len(table.retired):
-                sync_edit_mesh(obj.data)
+    for mesh in _edited_meshes():
+        get_snapshots().restore(mesh, _read_faces(mesh))
+        sync_edit_mesh(mesh)
+
+
+@persistent
+def _before_load(*_arguments: object) -> None:
+    get_snapshots().forget()
 
 
 def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
     """Make the table of a mesh in Edit mode hold the parts that the edit mesh has."""
+    faces = _read_faces(mesh)
+    match_table(mesh, faces)
+    recall_cuts(mesh, faces.part_ids, faces.atoms)
+
+
+def _edited_meshes() -> list[bpy.types.Mesh]:
+    """The meshes in Edit mode that have parts, or had some. Their table may be blank after undo."""
+    edited = [mesh for mesh in bpy.data.meshes if mesh.is_editmode and mesh.is_editable]
+    return [mesh for mesh in edited if _knows_parts(mesh)]
+
+
+def _knows_parts(mesh: bpy.types.Mesh) -> bool:
+    table = mesh.partsam
+    if len(table.parts) or len(table.retired):
+        return True
+    return bmesh.from_edit_mesh(mesh).faces.layers.int.get(PART_ATTRIBUTE) is not None
+
+
+def _read_faces(mesh: bpy.types.Mesh) -> Faces:
     edit_mesh = bmesh.from_edit_mesh(mesh)
     values = np.zeros((3, len(edit_mesh.faces)), dtype=np.int32)
     for row, name in zip(values, (PART_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE), strict=True):
@@ -37,16 +66,20 @@ def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
         if layer is not None:
             row[:] = [face[layer] for face in edit_mesh.faces]
     areas = np.array([face.calc_area() for face in edit_mesh.faces], dtype=np.float32)
-    part_ids = np.maximum(values[0], UNASSIGNED)
-    match_table(mesh, Faces(part_ids, areas, values[1], values[2]))
-    recall_cuts(mesh, part_ids, values[2])
+    return Faces(np.maximum(values[0], UNASSIGNED), areas, values[1], values[2])
 
 
 def register() -> None:
-    bpy.app.handlers.undo_post.append(_follow)
-    bpy.app.handlers.redo_post.append(_follow)
+    bpy.app.handlers.load_pre.append(_before_load)
+    for handlers in (bpy.app.handlers.undo_pre, bpy.app.handlers.redo_pre):
+        handlers.append(_before)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_follow)
 
 
 def unregister() -> None:
-    bpy.app.handlers.undo_post.remove(_follow)
-    bpy.app.handlers.redo_post.remove(_follow)
+    bpy.app.handlers.load_pre.remove(_before_load)
+    for handlers in (bpy.app.handlers.undo_pre, bpy.app.handlers.redo_pre):
+        handlers.remove(_before)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.remove(_follow)

@@ -392,6 +392,41 @@ def test_undo_in_edit_mode_brings_back_where_the_slider_stood(quarters, parts):
         assert (table.levels[0].granularity, len(table.parts)) == (granularity, count)
 
 
+def test_undo_in_edit_mode_keeps_the_table_where_blender_loads_an_older_file_state(quarters, parts):
+    """Materials are new data, so that Blender stores the whole file, and undo loads the state before."""
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.partsam.part_lock("EXEC_DEFAULT", True, part=2)
+    bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=3, name="Tail")
+    bpy.ops.partsam.apply_materials("EXEC_DEFAULT", True)
+    bpy.ops.ed.undo()
+    table = bpy.data.objects["grid"].data.partsam
+    assert bpy.data.objects["grid"].mode == "EDIT"
+    assert [(p.name, p.locked) for p in table.parts][1:3] == [("Part 2", True), ("Tail", False)]
+    assert [level.face_count for level in table.levels] == [64]
+
+
+def test_undo_in_edit_mode_of_a_mesh_that_was_segmented_there(parts, addon):
+    obj = grid(8)
+    bpy.ops.ed.undo_push(message="a mesh without parts")
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    with addon("mesh_exchange").object_mode(bpy.context, obj):
+        give_tree(parts, obj)
+    bpy.ops.ed.undo_push(message="segmented")
+    bpy.ops.partsam.apply_materials("EXEC_DEFAULT", True)
+    bpy.ops.ed.undo()
+    table = bpy.data.objects["grid"].data.partsam
+    assert [part.face_count for part in table.parts] == [16] * 4
+    assert [level.face_count for level in table.levels] == [64]
+
+
+def test_what_undo_in_edit_mode_cannot_take_back_is_said(quarters, parts, capfd):
+    bpy.ops.partsam.part_lock(part=1)
+    assert "does not take" not in capfd.readouterr().out
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.partsam.part_lock(part=2)
+    assert "Undo in Edit mode does not take this back" in capfd.readouterr().out
+
+
 def test_checked_parts_become_one(quarters, parts):
     table = quarters.data.partsam.parts
     table[0].checked = table[2].checked = True
