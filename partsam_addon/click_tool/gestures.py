@@ -12,6 +12,7 @@ from ...backend.errors import PromptError
 from ..mesh_exchange import object_mode
 from ..mesh_exchange.arrays import BoolArray, IntArray, polygon_areas, polygon_centers, polygon_flags
 from ..parts import UNASSIGNED, active_part, read_part_ids, set_active_part
+from ..view import sync_display
 from .accepting import Target
 from .masks import Choice
 from .picker import Picker
@@ -117,7 +118,7 @@ class Gestures:
     def hover(self, window: bpy.types.Window) -> None:
         """Look up what the mouse rests on, where that may have changed."""
         work = self._work
-        self._picker.cover(work.accepted_polygons if _settings().hide_accepted else None)
+        self._hide_accepted()
         before = self._picker.version
         self._picker.shown()
         if self._picker.version != before:
@@ -132,6 +133,18 @@ class Gestures:
             return
         self._hovered = key
         work.hover_over(None if view is None else self._pick(view))
+
+    def _hide_accepted(self) -> None:
+        """Hide what was accepted, for clicks and on the screen, or show it again."""
+        settings, work = _settings(), self._work
+        hides = settings.hide_accepted and bool(work.accepted)
+        self._picker.cover(work.accepted_polygons if hides else None)
+        obj, ids = self._picker.object(), sorted(part.part_id for part in work.accepted)
+        hidden = f"{obj.session_uid}:{','.join(map(str, ids))}" if hides else ""
+        if settings.hidden != hidden:
+            settings.hidden = hidden
+            sync_display(obj)
+            work.redraw()
 
     def perform(self, action: str, view: View | None) -> None:
         """An action that is not a press of the mouse."""

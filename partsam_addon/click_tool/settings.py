@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, PointerProperty
+from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..session import get_session
 from .work import ClickWork
@@ -33,10 +33,14 @@ class PARTSAM_PG_clicks(bpy.types.PropertyGroup):
         update=_follow,
     )
     hide_accepted: BoolProperty(
-        name="Through Accepted",
-        description="Click through parts that were accepted, to what they cover",
+        name="Hide Accepted",
+        description="Hide parts that were accepted, so that what they cover can be clicked",
         options={"SKIP_SAVE"},
         update=_follow,
+    )
+    hidden: StringProperty(
+        description="What is hidden: session_uid of the object, colon, ids of its parts with commas",
+        options={"SKIP_SAVE", "HIDDEN"},
     )
     is_running: BoolProperty(options={"SKIP_SAVE", "HIDDEN"})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
+from ..view import sync_display
 from .cursor import CursorText
 from .picker import Picker
 from .preview import ClickPreview
@@ -56,7 +57,9 @@ class Surroundings:
                 functions.remove(self._scene_changed)
         manager = bpy.context.window_manager
         manager.event_timer_remove(self._timer)
-        manager.partsam_clicks.is_running = False
+        manager.partsam_clicks.is_running, manager.partsam_clicks.hidden = False, ""
+        for obj in bpy.data.objects:
+            sync_display(obj)
         for window in manager.windows:
             window.workspace.status_text_set(None)
 

@@ -6,6 +6,7 @@ Views are only drawn: renders, exports, modifiers and other programs see the obj
 
 from .exploded import explode, separated_group, shown_offsets
 from .isolate import isolate_part, isolated_part, show_all_parts, shown_polygons
+from .state import sync_display
 
 __all__ = [
     "explode",
@@ -15,4 +16,5 @@ __all__ = [
     "show_all_parts",
     "shown_offsets",
     "shown_polygons",
+    "sync_display",
 ]

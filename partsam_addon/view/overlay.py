@@ -27,7 +27,7 @@ from .drawing import (
     upload_positions,
 )
 from .exploded import group_offset, unit_offsets
-from .state import is_drawn_by_overlay, isolated_part
+from .state import hidden_parts, is_drawn_by_overlay, isolated_part
 from .surface import Surface, outline, read_surface
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ def _layers(obj: bpy.types.Object, drawn: DrawnObject, opacity: float) -> list[L
 
 def _draw_apart(obj: bpy.types.Object, drawn: DrawnObject, opacity: float) -> None:
     """Draw the surface in place of Blender: moved apart, or one part alone."""
-    alone, colors = isolated_part(obj), color_table(obj.data)
+    alone, hidden, colors = isolated_part(obj), hidden_parts(obj), color_table(obj.data)
     with solid_state():
         for part_id, batch in drawn.batches.items():
-            if alone in (None, part_id):
+            if alone in (None, part_id) and part_id not in hidden:
                 color = colors[part_id] if part_id < len(colors) else np.array(UNASSIGNED_COLOR)
                 draw_solid(Layer(batch, _mixed(color, opacity)), part_matrix(obj, drawn, part_id))
 
@@ -173,7 +173,7 @@ def part_matrix(obj: bpy.types.Object, drawn: DrawnObject, part_id: int) -> Matr
 
 def _outline_active(context: bpy.types.Context, obj: bpy.types.Object, drawn: DrawnObject) -> None:
     part, alone = active_part(obj.data), isolated_part(obj)
-    if part is None or alone not in (None, part.part_id):
+    if part is None or alone not in (None, part.part_id) or part.part_id in hidden_parts(obj):
         return
     lines = drawn.outline(part.part_id)
     if lines is not None:

@@ -42,11 +42,20 @@ def isolated_part(obj: bpy.types.Object) -> int | None:
     return part_id if any(part.part_id == part_id for part in obj.data.partsam.parts) else None
 
 
+def hidden_parts(obj: bpy.types.Object) -> frozenset[int]:
+    """Ids of the parts of `obj` that the click tool hides while it runs."""
+    clicks = bpy.context.window_manager.partsam_clicks
+    uid, _, parts = clicks.hidden.partition(":")
+    if not clicks.is_running or uid != str(obj.session_uid):
+        return frozenset()
+    return frozenset(int(part_id) for part_id in parts.split(","))
+
+
 def is_drawn_by_overlay(obj: bpy.types.Object) -> bool:
     """Whether the overlay draws the surface of `obj` in place of Blender."""
     if not is_in_object_mode(obj) or not has_parts(obj.data):
         return False
-    return obj.partsam_view.factor > 0 or isolated_part(obj) is not None
+    return obj.partsam_view.factor > 0 or isolated_part(obj) is not None or bool(hidden_parts(obj))
 
 
 def is_in_object_mode(obj: bpy.types.Object) -> bool:

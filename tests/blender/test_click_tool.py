@@ -440,6 +440,35 @@ def test_parts_of_one_run_compete_for_faces(tool, clicking):
 
 
 @needs_backend
+def test_accepted_parts_are_hidden_on_the_screen_until_the_tool_ends(tool, clicking, addon):
+    obj = dumbbell()
+    state, settings = addon("view.state"), bpy.context.window_manager.partsam_clicks
+    work, picker, session = clicking(obj)
+    gestures = tool("gestures").Gestures(work, picker, None)
+    settings.is_running = settings.hide_accepted = True
+    try:
+        gestures.hover(None)
+        assert state.hidden_parts(obj) == frozenset()
+        work.add(click_on(tool, obj, 60))
+        work.accept()
+        tick_until(session, lambda: len(work.accepted) == 1)
+        gestures.hover(None)
+        assert state.hidden_parts(obj) == {work.accepted[0].part_id}
+        assert (state.is_drawn_by_overlay(obj), obj.display_type) == (True, "BOUNDS")
+        bpy.ops.ed.undo_push(message="something else")  # it keeps the stand-in
+        settings.hide_accepted = False
+        gestures.hover(None)
+        assert (state.is_drawn_by_overlay(obj), obj.display_type) == (False, "TEXTURED")
+        settings.is_running, settings.hidden = False, ""  # as the tool leaves them
+        name = obj.name
+        bpy.ops.ed.undo()
+        bpy.ops.ed.redo()
+        assert bpy.data.objects[name].display_type == "TEXTURED"
+    finally:
+        settings.is_running, settings.hide_accepted, settings.hidden = False, False, ""
+
+
+@needs_backend
 def test_clicks_are_obeyed_whatever_the_network_says(tool, clicking):
     obj = dumbbell()
     work, _picker, session = clicking(obj)

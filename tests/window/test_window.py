@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = Path(__file__).resolve().parent / "scenarios"
@@ -97,6 +97,14 @@ def colored_share(picture: Path) -> float:
     return sum(saturation[90:]) / sum(saturation)
 
 
+def changed_share(first: Path, second: Path) -> float:
+    """Share of the viewport's pixels that clearly differ between two screenshots."""
+    pictures = [Image.open(path).convert("RGB") for path in (first, second)]
+    change = ImageChops.difference(*pictures).convert("L")
+    viewport = change.crop((80, 100, change.width * 6 // 10, change.height * 85 // 100)).histogram()
+    return sum(viewport[24:]) / sum(viewport)
+
+
 def test_segment_button(play: Play) -> None:
     record = play("segment")
     assert record["shown_at_once"] == "Segmenting"
@@ -146,6 +154,22 @@ def test_click_tool_in_every_layout(play: Play) -> None:
     assert record["covered"] == 0
     assert record["edit_mode"] == ["EDIT", "EDIT", True]
     assert record["ended_with_its_area"]
+
+
+def test_the_other_prompts_of_the_click_tool(play: Play) -> None:
+    record = play("click_prompts")
+    assert record["stroke"][0] >= 3
+    assert record["stroke"][1]
+    assert record["B"] == record["L"] == 6
+    seen, all_through = record["depth"]
+    assert all_through > 1.5 * seen
+    assert not record["x_ray"]  # on, and off again
+    assert record["round"] == [0, 1, -1, 1, 0, -1]
+    assert record["through_accepted"]
+    assert record["display_given_back"]
+    assert record["problem"] == "None"
+    shots = ARTIFACTS / "click_prompts"
+    assert changed_share(shots / "shown.png", shots / "hidden.png") > 0.02
 
 
 def test_exploded_and_separated(play: Play) -> None:
