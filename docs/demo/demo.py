@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
     parser.add_argument("--mesh", type=Path, default=HERE / "mage_fused.glb", help="a GLB file")
     parser.add_argument("--output", type=Path, default=ROOT / "demo_output", help="folder for what it writes")
-    parser.add_argument("--granularity", type=float, default=0.4, help="0 few large parts, 1 many small ones")
+    parser.add_argument("--granularity", type=float, default=0.5, help="0 few large parts, 1 many small ones")
     parser.add_argument("--width", type=int, default=1000, help="of the picture, in pixels")
     parser.add_argument("--samples", type=int, default=16, help="light paths per pixel")
     return parser.parse_args()
