@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,8 +61,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def play(installed: Path) -> Iterator[Play]:
-    """Run a scenario in the window; what it recorded."""
+def play(installed: Path, tmp_path: Path) -> Iterator[Play]:
+    """Run a scenario in the window; what it recorded.
+
+    Each has a profile of its own: Blender saves preferences, such as another keymap, when it ends.
+    """
+    profile = tmp_path / "profile"
+    shutil.copytree(installed, profile)
 
     def run(name: str, **variables: str) -> dict[str, object]:
         output = ARTIFACTS / name
@@ -69,8 +75,8 @@ def play(installed: Path) -> Iterator[Play]:
         for old in output.iterdir():
             old.unlink()
         environment = {
-            "BLENDER_USER_RESOURCES": str(installed),
-            "PARTSAM_FOLDER": str(installed / "machine"),
+            "BLENDER_USER_RESOURCES": str(profile),
+            "PARTSAM_FOLDER": str(profile / "machine"),
             "PARTSAM_WINDOW_OUTPUT": str(output),
             "PARTSAM_WINDOW_MESH": str(ROOT / "tests" / "data" / "knight_fused.glb"),
             "PARTSAM_BACKEND_PYTHON": sys.executable,
