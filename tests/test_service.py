@@ -450,6 +450,24 @@ def test_all_parts_at_any_granularity(client: Client, ball: str, segmenter, ball
     assert refined.fields["part_count"] == len(refined.arrays["confidence"])
 
 
+def test_parts_travel_and_copies_are_found_without_a_network(client: Client) -> None:
+    boxes = [trimesh.creation.box(), trimesh.creation.box(transform=np.diag([-1.0, 1, 1, 1]))]
+    boxes[1].apply_translation([3, 0, 0])
+    source, target = trimesh.util.concatenate(boxes), trimesh.util.concatenate(boxes).subdivide()
+    labels = np.repeat([5, 2], 12).astype(np.int32)
+    arrays = {f"source_{name}": value for name, value in mesh_arrays(source).items()}
+    arrays |= {f"target_{name}": value for name, value in mesh_arrays(target).items()}
+    arrays["source_labels"] = labels
+    message = client.result("transfer", {"strength": 1.0}, **arrays)
+    np.testing.assert_array_equal(message.arrays["labels"], np.where(target.triangles_center[:, 0] > 1, 2, 5))
+    message = client.result("find_repeats", **mesh_arrays(source), labels=labels)
+    assert message.fields["group_count"] == 1
+    np.testing.assert_array_equal(message.arrays["parts"], [2, 5])
+    np.testing.assert_allclose(message.arrays["transforms"][1][:3, 3], [-3, 0, 0], atol=0.1)
+    kind, reason = client.error("find_repeats", **mesh_arrays(source), labels=labels[:5])
+    assert kind == "protocol" and "a label from 0 for each triangle" in reason
+
+
 def test_cancelling_stops_running_and_waiting_requests_and_nothing_else(client: Client, ball: str) -> None:
     fields = {"shape": ball, "prompts": 4096, "granularity": 0.5}
     running, waiting, wanted = (client.send("segment_every_part", fields) for _ in range(3))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshError, ProtocolError
 from ..geometry import Mesh, sample_surface, validate_mesh
-from . import fields
+from . import fields, whole_meshes
 from .cancellation import layers_check
 from .held import HeldPrediction, HeldShape, Recent, held_bytes
 from .memory import (
@@ -73,6 +73,8 @@ class Session:
             "part_tree": self._part_tree,
             "refine": self._refine,
             "refine_prediction": self._refine_prediction,
+            "transfer": whole_meshes.transfer,
+            "find_repeats": whole_meshes.find_repeats,
             "release": self._release,
         }
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..errors import MeshError
+from ..errors import Cancelled, MeshError
 from ..geometry import Mesh, face_centroids, face_normals, sample_surface, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement import build_face_graph, dissolve_islands, refine_labels
@@ -39,16 +40,27 @@ def transfer_labels(
     *,
     correspondence: Correspondence | None = None,
     settings: TransferSettings | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
 ) -> NDArray[np.int32]:
     """Part of each face of `target`, int32 [G], in the numbers of `labels`.
 
     labels: int [F] of the source's faces, from 0
     correspondence: from `correspond`, for another shape; None takes the nearest surface, for the same shape
         after retopology, decimation or a remesh, in the same place
+    progress: told of each stage and how far it is; cancel: asked between stages and moves of the graph cut
 
-    Raises MeshError for meshes that cannot be used and labels that do not fit.
+    Raises MeshError for meshes that cannot be used and labels that do not fit, Cancelled.
     """
     settings = settings or TransferSettings()
+
+    def stage(name: str) -> None:
+        if cancel is not None and cancel():
+            raise Cancelled()
+        if progress is not None:
+            progress(name, 0.0)
+
+    stage("transfer")
     labels = np.asarray(labels)
     for mesh in (source, target):
         validate_mesh(mesh)
@@ -65,9 +77,10 @@ def transfer_labels(
     evidence /= evidence.sum(axis=1, keepdims=True)
     found = evidence.argmax(axis=1).astype(np.int32)
     if settings.strength > 0 and len(names) > 1:
+        stage("refine")
         graph = build_face_graph(target)
         found = dissolve_islands(graph, found)
-        found = refine_labels(graph, evidence, found, strength=settings.strength)
+        found = refine_labels(graph, evidence, found, strength=settings.strength, cancel=cancel)
     return names[found].astype(np.int32)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -51,15 +51,20 @@ class _Part:
         return float(np.linalg.norm(self.extents))
 
 
-def find_repeats(mesh: Mesh, labels: IntArray) -> list[Repeat]:
+def find_repeats(
+    mesh: Mesh, labels: IntArray, *, progress: Callable[[float], None] | None = None
+) -> list[Repeat]:
     """Groups of two or more parts that are copies up to a rigid motion or a mirror.
 
     labels: int [F], one part per face. Parts differ by area, by their spread along the main axes, or by the
     distance of their surfaces once laid upon each other.
+    progress: told before each part how far it is; may raise
     """
     parts = list(_described(mesh, np.asarray(labels)))
     groups: list[tuple[_Part, list[tuple[int, FloatArray]]]] = []
-    for part in parts:
+    for number, part in enumerate(parts):
+        if progress is not None:
+            progress(number / len(parts))
         for first, members in groups:
             transform = _copy_transform(first, part)
             if transform is not None:

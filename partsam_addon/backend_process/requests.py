@@ -141,6 +141,31 @@ def refine_prediction(prediction: str, *, candidate: int, strength: float = 1.0)
     )
 
 
+def transfer(
+    source: Mapping[str, NDArray], labels: NDArray, target: Mapping[str, NDArray], *, strength: float = 1.0
+) -> Request:
+    """The parts of one mesh on another that has the same shape in the same place; no network.
+
+    source, target: "vertices" float [V, 3] and "triangles" int32 [F, 3]; labels: int [F] from 0
+    strength: of the graph cut over the target's edges; 0: each face takes what is nearest
+    Result arrays: labels int32 [G], one of `labels` for each triangle of the target.
+    """
+    arrays = {f"source_{name}": array for name, array in source.items()}
+    arrays |= {f"target_{name}": array for name, array in target.items()}
+    arrays["source_labels"] = np.asarray(labels, dtype=np.int32)
+    return Request("transfer", {"strength": strength}, arrays)
+
+
+def find_repeats(mesh: Mapping[str, NDArray], labels: NDArray) -> Request:
+    """Which parts of a mesh are copies of each other up to a motion or a mirror; no network.
+
+    mesh: "vertices" float [V, 3] and "triangles" int32 [F, 3]; labels: int [F] from 0
+    Result field: group_count; arrays: groups int32 [R] (0 ..), parts int32 [R] (labels; the first of each
+    group is what the others are copies of), transforms float64 [R, 4, 4] (from the first to each).
+    """
+    return Request("find_repeats", {}, {**mesh, "labels": np.asarray(labels, dtype=np.int32)})
+
+
 def release(*, model: bool = False) -> Request:
     """Forget all shapes, parts and predictions; with `model` also the network. Frees (video) memory."""
     return Request("release", {"model": model})

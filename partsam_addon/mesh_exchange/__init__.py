@@ -20,6 +20,7 @@ from .shape import (
     find_unchanged,
     mesh_hash,
     read_shape,
+    read_surface,
     sample_shape,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "mesh_hash",
     "object_mode",
     "read_shape",
+    "read_surface",
     "sample_shape",
     "sharing_notice",
 ]

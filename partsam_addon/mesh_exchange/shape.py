@@ -118,6 +118,20 @@ def read_shape(
     )
 
 
+def read_surface(obj: bpy.types.Object, matrix: FloatArray | None = None) -> tuple[Mesh, MeshSource]:
+    """The base mesh of `obj`, in Object mode, without colours: triangles, and the way back to the polygons.
+
+    matrix: float64 [4, 4] that its vertices are put through; None leaves them in the object's space
+    Raises MeshError for what cannot be used.
+    """
+    check_editable(obj)
+    _check_has_faces(obj)
+    corners, polygons = arrays.triangle_corners(obj.data)
+    _, mesh = _placed(obj.data, corners, np.eye(4) if matrix is None else matrix)
+    validate_mesh(mesh)
+    return mesh, _source(obj, mesh, polygons)
+
+
 def _joined(meshes: Sequence[Mesh]) -> Mesh:
     """All of `meshes` as one; a single one as it is, with what is known of it already."""
     if len(meshes) == 1:
@@ -204,22 +218,31 @@ def _read_mesh(
         keep = _wanted(obj, base_polygons, settings)[polygons]
         corners, polygons = corners[keep], polygons[keep]
     matrix = np.array(obj.matrix_world, dtype=np.float64)
+    matrix[:3, 3] -= origin
+    corners, part = _placed(mesh, corners, matrix)
+    source = _source(obj, part, base_polygons[polygons])
+    materials = [slot.material for slot in obj.material_slots]
+    colors = read_surface_colors(mesh, materials, corners=corners, polygons=polygons)
+    return _Piece(part, source, colors)
+
+
+def _placed(mesh: bpy.types.Mesh, corners: IntArray, matrix: FloatArray) -> tuple[IntArray, Mesh]:
+    """The triangles of these corners [T, 3] under a matrix [4, 4], and their corners as they then run."""
     if np.linalg.det(matrix[:3, :3]) < 0:
         corners = corners[:, [0, 2, 1]]  # a mirrored object shows its faces from behind
-    placed = arrays.vertex_positions(mesh).astype(np.float64) @ matrix[:3, :3].T + (matrix[:3, 3] - origin)
-    vertices, triangles = _compact(placed, arrays.corner_vertices(mesh)[corners])
-    part = Mesh(vertices, triangles)
-    source = MeshSource(
+    placed = arrays.vertex_positions(mesh).astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    return corners, Mesh(*_compact(placed, arrays.corner_vertices(mesh)[corners]))
+
+
+def _source(obj: bpy.types.Object, part: Mesh, triangle_polygons: IntArray) -> MeshSource:
+    return MeshSource(
         object_name=obj.name,
         object_uid=obj.session_uid,
         mesh_hash=mesh_hash(obj.data),
         polygon_count=len(obj.data.polygons),
-        triangle_polygons=base_polygons[polygons],
+        triangle_polygons=triangle_polygons,
         triangle_areas=_areas(part),
     )
-    materials = [slot.material for slot in obj.material_slots]
-    colors = read_surface_colors(mesh, materials, corners=corners, polygons=polygons)
-    return _Piece(part, source, colors)
 
 
 def _check_has_faces(obj: bpy.types.Object) -> None:

@@ -167,7 +167,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _poll_idle(cls) and _poll_mesh(cls, context)
+        return poll_idle(cls) and _poll_mesh(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         _take_settings(self, SCENE_PROPERTIES, context.scene.partsam)
@@ -204,7 +204,7 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not (_poll_idle(cls) and _poll_mesh(cls, context)):
+        if not (poll_idle(cls) and _poll_mesh(cls, context)):
             return False
         part = active_part(context.object.data) if has_parts(context.object.data) else None
         if part is None:
@@ -275,7 +275,7 @@ class PARTSAM_OT_cut(CuttingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return _poll_idle(cls)
+        return poll_idle(cls)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         self.take_sliders(context)
@@ -294,7 +294,7 @@ class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not _poll_idle(cls):
+        if not poll_idle(cls):
             return False
         if not driven_objects(context):
             cls.poll_message_set("Segment the mesh first")
@@ -374,7 +374,8 @@ def _take_settings(
             setattr(operator, name, getattr(settings, name))
 
 
-def _poll_idle(cls: type[bpy.types.Operator]) -> bool:
+def poll_idle(cls: type[bpy.types.Operator]) -> bool:
+    """Whether nothing is in progress; else the poll message says so."""
     session = get_session()
     if not session.is_free:
         cls.poll_message_set("PartSAM is still working; wait for it or press Cancel")

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import bpy
-from bpy.props import EnumProperty
-from mathutils import Matrix
+from functools import partial
 
-from ...backend.errors import PromptError
-from ..mesh_exchange import check_editable, object_mode
-from ..parts import bring_together
-from ..parts.transferring import transfer_parts
+import bpy
+from bpy.props import EnumProperty, FloatProperty
+
+from ..session import get_session
+from ..session.flow import Flow
+from ..session.transferring import read_transfer, transfer
+from ..session.writing import write_changes
 from ..wording import say
 from .parts_operator import parts_problem
 from .reporting import reports_errors
+from .segment import poll_idle, write_in_window
 
 _PLACES = (
     ("WORLD", "In Place", "The objects lie upon each other"),
@@ -31,9 +33,20 @@ class PARTSAM_OT_transfer_parts(bpy.types.Operator):
     place: EnumProperty(
         name="Matched", description="How the shapes come to lie upon each other", items=_PLACES
     )
+    strength: FloatProperty(
+        name="Strength",
+        description="How strongly borders are drawn to the targets' creases and kept short; "
+        "0: each face takes the part that is nearest",
+        default=1.0,
+        min=0.0,
+        soft_max=4.0,
+        max=10.0,
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        if not poll_idle(cls):
+            return False
         problem = parts_problem(context.object)
         if problem is None and not _targets(context):
             problem = "Select the objects that are to get the parts, then Shift-click the one that has them"
@@ -41,26 +54,28 @@ class PARTSAM_OT_transfer_parts(bpy.types.Operator):
             cls.poll_message_set(problem)
         return problem is None
 
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        return self.execute(context) if bpy.app.background else self.begin(context)
+
+    @reports_errors
+    def begin(self, context: bpy.types.Context) -> set[str]:
+        """Start in the background. No undo step yet: nothing has changed."""
+        get_session().start("Transferring", self._flow(context), done=partial(write_in_window, self.bl_label))
+        return {"INTERFACE"}
+
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        source, targets = context.object, _targets(context)
-        for obj in targets:
-            # Before the first is changed.
-            check_editable(obj)
-            if not len(obj.data.polygons):
-                raise PromptError(f'"{obj.name}" has no faces that parts could go to')
-        with object_mode(context, source, *targets):
-            bring_together(source.data)
-            if not len(source.data.partsam.parts):
-                raise PromptError(f'No face of "{source.name}" is in a part; press Segment first')
-            placed = Matrix() if self.place == "LOCAL" else None
-            for obj in targets:
-                bring_together(obj.data)
-                transfer_parts(source, obj, placed=placed)
-        self.report(
-            {"INFO"}, say('{count} objects got the parts of "{name}"', count=len(targets), name=source.name)
-        )
+        session = get_session()
+        objects = write_changes(context, session.run_now(self._flow(context)))
+        session.redraw()
+        name, count = context.object.name, len(objects)
+        self.report({"INFO"}, say('{count} objects got the parts of "{name}"', count=count, name=name))
         return {"FINISHED"}
+
+    def _flow(self, context: bpy.types.Context) -> Flow:
+        in_place = self.place == "WORLD"
+        original, receivers = read_transfer(context, context.object, _targets(context), in_place=in_place)
+        return transfer(get_session(), original, receivers, strength=self.strength)
 
 
 def _targets(context: bpy.types.Context) -> list[bpy.types.Object]:

@@ -12,6 +12,8 @@ _SPANS = {
     "prompts": (0.35, 0.75),
     "faces": (0.75, 0.85),
     "parts": (0.85, 0.9),
+    "transfer": (0.1, 0.5),
+    "copies": (0.1, 1.0),
     "refine": (0.9, 1.0),
 }
 """Share of the work of one shape at which each stage begins and ends, as measured on the CPU, roughly."""

@@ -28,6 +28,8 @@ STAGES = {
     "parts": "Sorting parts",
     "faces": "Labeling faces",
     "refine": "Refining borders",
+    "transfer": "Matching surfaces",
+    "copies": "Comparing parts",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
 

@@ -7,12 +7,25 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, add_object, grid
+from segmenting import needs_backend, tick_until, use_real_backend
 from test_parts import columns, ids
+
+pytestmark = needs_backend
+
+
+@pytest.fixture(autouse=True)
+def real_backend(monkeypatch):
+    use_real_backend(monkeypatch)
 
 
 @pytest.fixture
 def parts(addon):
     return addon("parts")
+
+
+@pytest.fixture
+def session(addon):
+    return addon("session").get_session()
 
 
 @pytest.fixture
@@ -56,6 +69,7 @@ def test_objects_that_stand_apart_are_matched_in_their_own_space(striped, parts)
     bpy.context.view_layer.update()
     assert transfer(striped, other, place="LOCAL") == {"FINISHED"}
     assert (ids(other, parts) == columns(12, [4, 8]) + 1).all()
+    other.location = (0, 0, 0)
     assert transfer(striped, other, place="WORLD") == {"FINISHED"}  # turned around: but the belt is locked
     assert (np.flatnonzero(ids(other, parts)[:12] == 2) == [4, 5, 6, 7]).all()
 
@@ -84,9 +98,79 @@ def test_undo_takes_it_back_and_nothing_selected_is_explained(striped, parts):
     activate(striped)
     with pytest.raises(RuntimeError, match="Shift-click"):
         bpy.ops.partsam.transfer_parts()
+    far = grid(4, name="far")
+    far.location.x = 9
+    with pytest.raises(RuntimeError, match="do not lie upon each other; match them in Own Space"):
+        transfer(striped, far)
     other = grid(4, name="other")
     bpy.ops.ed.undo_push(message="before")
     transfer(striped, other)
     bpy.ops.ed.undo_push(message="after")
     bpy.ops.ed.undo()
     assert not parts.has_parts(bpy.data.objects["other"].data)
+
+
+def crooked(addon):
+    """A valley of 24 x 24 quads, and the same with two parts whose border jags beside its line."""
+    fine = grid(24, name="valley")
+    positions = np.empty((25 * 25, 3), dtype=np.float32)
+    fine.data.vertices.foreach_get("co", positions.ravel())
+    positions[:, 2] = np.abs(positions[:, 0])
+    source = fine.copy()
+    source.data = fine.data.copy()
+    for obj in (fine, source):
+        obj.data.vertices.foreach_set("co", positions.ravel())
+        obj.data.update()
+    bpy.context.scene.collection.objects.link(source)
+    rows, line = np.divmod(np.arange(24 * 24), 24)
+    addon("parts").write_labels(source.data, (line >= 12 + (rows % 4 < 2)).astype(np.int32))
+    return source, fine
+
+
+def test_the_graph_cut_draws_borders_along_the_targets_creases(addon, parts):
+    source, target = crooked(addon)
+    crease = columns(24, [12]) + 1
+    transfer(source, target, strength=0.0)
+    assert (ids(target, parts) != crease).sum() == 12  # the jags, as they are
+    transfer(source, target)
+    inner = slice(2 * 24, -2 * 24)  # at the rim there is little to hold on to
+    assert (ids(target, parts)[inner] == crease[inner]).all()
+
+
+def test_a_window_goes_on_meanwhile_and_writes_all_targets_in_one_step(striped, parts, session, addon):
+    targets = [grid(12, name="first"), grid(18, name="second")]
+    read, flow = addon("session.transferring"), addon("operators.segment")
+    original, receivers = read.read_transfer(bpy.context, striped, targets, in_place=True)
+
+    def start():
+        session.start(
+            "Transferring",
+            read.transfer(session, original, receivers, strength=1.0),
+            done=lambda changes: flow.write_in_window("Transfer", changes),
+        )
+
+    start()
+    assert session.is_busy and not parts.has_parts(targets[0].data)
+    session.cancel()
+    tick_until(session, lambda: not session.is_busy)
+    assert session.notices == ("Cancelled; nothing was changed",)
+    assert not any(parts.has_parts(obj.data) for obj in targets)
+    bpy.ops.ed.undo_push(message="before")
+    start()
+    steps = set()
+    tick_until(session, lambda: steps.add(session.progress.step) or not session.is_busy)
+    assert steps == {0, 1} and session.progress.steps == 2
+    assert [len(obj.data.partsam.parts) for obj in targets] == [3, 3]
+    bpy.ops.ed.undo()
+    assert not any(parts.has_parts(bpy.data.objects[name].data) for name in ("first", "second"))
+
+
+def test_nothing_is_written_where_one_target_was_edited_meanwhile(striped, parts, session, addon):
+    targets = [grid(12, name="first"), grid(18, name="second")]
+    read = addon("session.transferring")
+    original, receivers = read.read_transfer(bpy.context, striped, targets, in_place=True)
+    changes = session.run_now(read.transfer(session, original, receivers, strength=1.0))
+    targets[1].data.vertices[0].co.z = 1
+    with pytest.raises(addon("backend.errors").MeshError, match='"second" was edited meanwhile'):
+        addon("session.writing").write_changes(bpy.context, changes)
+    assert not any(parts.has_parts(obj.data) for obj in targets)
