@@ -48,12 +48,17 @@ def read_foreign(mesh: bpy.types.Mesh) -> IntArray:
 def mark_origin(mesh: bpy.types.Mesh) -> None:
     """Have every face carry the number of this mesh's table, which no other mesh of the file has."""
     table = mesh.partsam
-    if table.origin == 0 or any(m.partsam.origin == table.origin for m in bpy.data.meshes if m != mesh):
+    if table.origin == 0 or shares_origin(mesh):
         table.origin = random.SystemRandom().randrange(1, 2**31)
     if (_read(mesh, ORIGIN_ATTRIBUTE) != table.origin).any():
         write_polygon_integers(
             mesh, ORIGIN_ATTRIBUTE, np.full(len(mesh.polygons), table.origin, dtype=np.int32)
         )
+
+
+def shares_origin(mesh: bpy.types.Mesh) -> bool:
+    """Whether another mesh of the file has the number of this mesh's table."""
+    return any(other.partsam.origin == mesh.partsam.origin for other in bpy.data.meshes if other != mesh)
 
 
 def remove_attributes(mesh: bpy.types.Mesh, *names: str) -> None:

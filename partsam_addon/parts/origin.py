@@ -11,11 +11,17 @@ import bpy
 import numpy as np
 
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import IntArray, read_polygon_integers, write_polygon_integers
-from .attributes import TREE_ATTRIBUTE, read_foreign, read_part_ids
+from ..mesh_exchange.arrays import (
+    IntArray,
+    corner_vertices,
+    polygon_sizes,
+    read_polygon_integers,
+    write_polygon_integers,
+)
+from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_part_ids
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
-from .schema import PARTSAM_PG_part
+from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
 from .snapshots import get_snapshots
 from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
 
@@ -23,28 +29,62 @@ from .table import adopt_description, free_ids, read_faces, sync_table, write_pa
 def bring_together(mesh: bpy.types.Mesh) -> None:
     """Make table and faces agree. At the entry of everything that reads or changes parts. Not in Edit mode.
 
-    Parts of faces that were joined from another mesh keep their names and get new numbers where theirs are
-    taken; the slider leaves them alone.
+    Parts of faces that were joined from another mesh, or from a copy, keep their names and get new numbers
+    where theirs are taken; the slider leaves them alone.
     """
     if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
         return
     part_ids, foreign = read_part_ids(mesh), read_foreign(mesh)
-    if foreign.any():
-        _adopt(mesh, part_ids, foreign)
+    copies = _copies(mesh, part_ids, foreign)
+    if foreign.any() or copies.any():
+        _adopt(mesh, part_ids, foreign, copies)
     else:
         sync_table(mesh, part_ids)
     get_snapshots().keep(mesh, read_faces(mesh, read_part_ids(mesh)))
 
 
-def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> None:
-    """Take in the parts of faces whose table, in `foreign` [P], is another one (0: this one)."""
-    own = np.unique(part_ids[foreign == 0]).tolist()
+def _copies(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> IntArray:
+    """Which copy of its mesh each face is of, int32 [P]; 0 for the first one and where there is only one.
+
+    Objects that share a mesh and are joined, and arrays, bring the same faces several times.
+    """
+    copies = np.zeros_like(part_ids)
+    if len(part_ids) == mesh.partsam.face_count:
+        return copies
+    atoms = read_atoms(mesh)
+    for origin in np.unique(foreign).tolist():
+        table = _table(mesh, origin)
+        here = np.flatnonzero(foreign == origin)
+        size = 0 if table is None else table.face_count
+        if not size or len(here) < 2 * size or len(here) % size:
+            continue
+        labels = np.stack([part_ids[here], atoms[here]]).reshape(2, -1, size)
+        if (labels == labels[:, :1]).all() and _are_apart(mesh, here.reshape(-1, size)):
+            copies[here] = np.arange(len(here)) // size
+    return copies
+
+
+def _are_apart(mesh: bpy.types.Mesh, blocks: IntArray) -> bool:
+    """Whether blocks of polygons [K, N] share no vertices."""
+    block_of = np.full(len(mesh.polygons), -1)
+    block_of[blocks] = np.arange(len(blocks))[:, None]
+    of_corner = np.repeat(block_of, polygon_sizes(mesh))
+    vertices = corner_vertices(mesh)[of_corner >= 0]
+    pairs = np.unique(np.stack([vertices, of_corner[of_corner >= 0]]), axis=1)
+    return bool(len(np.unique(pairs[0])) == pairs.shape[1])
+
+
+def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: IntArray) -> None:
+    """Take in the parts of faces whose table, in `foreign` [P], is another one (0: this one), and of copies."""
+    added = (foreign != 0) | (copies != 0)
+    own = np.unique(part_ids[~added]).tolist()
     taken = {UNASSIGNED, *own}
     result = part_ids.copy()
     descriptions: dict[int, PARTSAM_PG_part] = {}
-    for origin in np.unique(foreign[foreign != 0]).tolist():
-        described = _descriptions(mesh, origin)
-        here = foreign == origin
+    for origin, copy in np.unique(np.stack([foreign[added], copies[added]]), axis=1).T.tolist():
+        table = _table(mesh, origin)
+        described = {} if table is None else {part.part_id: part for part in table.parts}
+        here = (foreign == origin) & (copies == copy)
         for part_id in np.unique(part_ids[here]).tolist():
             if part_id == UNASSIGNED:
                 continue
@@ -53,20 +93,20 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> None:
             result[here & (part_ids == part_id)] = new_id
             if part_id in described:
                 descriptions[new_id] = described[part_id]
-    # What these say of foreign faces is about the other mesh's levels and former parts.
+    # What these say of added faces is about another mesh's levels and former parts.
     for name in (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE):
         values = read_polygon_integers(mesh, name)
         if values is not None:
-            write_polygon_integers(mesh, name, np.where(foreign != 0, 0, values))
+            write_polygon_integers(mesh, name, np.where(added, 0, values))
     for new_id, part in descriptions.items():
         if new_id not in own:
             adopt_description(mesh, new_id, part)
     write_part_ids(mesh, result)
 
 
-def _descriptions(mesh: bpy.types.Mesh, origin: int) -> dict[int, PARTSAM_PG_part]:
-    """The parts of the table with the number `origin`, if the mesh that has it is still in the file."""
-    for other in bpy.data.meshes:
-        if other != mesh and other.partsam.origin == origin:
-            return {part.part_id: part for part in other.partsam.parts}
-    return {}
+def _table(mesh: bpy.types.Mesh, origin: int) -> PARTSAM_PG_parts | None:
+    """The table with the number `origin`, if a mesh that has it is still in the file; 0: that of `mesh`."""
+    if not origin:
+        return mesh.partsam
+    others = (other.partsam for other in bpy.data.meshes if other != mesh)
+    return next((table for table in others if table.origin == origin), None)

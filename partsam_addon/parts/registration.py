@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import PointerProperty
 
-from . import undo
+from . import copies, undo
 from .schema import PARTSAM_PG_parts, classes
 
 __all__ = ["classes", "register_properties", "unregister_properties"]
@@ -16,9 +16,11 @@ def register_properties() -> None:
     """Attach the table to every mesh. Call after registering `classes`."""
     bpy.types.Mesh.partsam = PointerProperty(type=PARTSAM_PG_parts)
     undo.register()
+    copies.register()
 
 
 def unregister_properties() -> None:
     """Take the table from every mesh. Call before unregistering `classes`."""
+    copies.unregister()
     undo.unregister()
     del bpy.types.Mesh.partsam

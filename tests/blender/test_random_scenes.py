@@ -200,12 +200,22 @@ class Scenes(RuleBasedStateMachine):
         if kind == "join":
             self.to_object_mode()
             if obj.select_get() and len(bpy.context.selected_objects) > 1:
-                bpy.ops.object.join("EXEC_DEFAULT", True)
+                self.join(obj)
         elif kind == "mode":
             bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="OBJECT" if obj.mode == "EDIT" else "EDIT")
         elif obj.mode == "EDIT" and len(obj.data.polygons) < 300:
             change = bpy.ops.mesh.subdivide if kind == "subdivide" else bpy.ops.mesh.delete
             change("EXEC_DEFAULT", True, **({} if kind == "subdivide" else {"type": "FACE"}))
+
+    def join(self, obj):
+        """Blender's join: every part of every object is a part afterwards, also of copies."""
+        parts, joined = addon("parts"), [one for one in bpy.context.selected_objects if one.type == "MESH"]
+        for one in joined:
+            parts.bring_together(one.data)
+        expected = sum(len(np.unique(parts.read_part_ids(one.data)).nonzero()[0]) for one in joined)
+        bpy.ops.object.join("EXEC_DEFAULT", True)
+        parts.bring_together(obj.data)
+        assert len(obj.data.partsam.parts) == expected
 
     @rule(back=st.booleans())
     def undo_or_redo(self, back):

@@ -238,6 +238,46 @@ def test_joined_meshes_keep_their_parts_and_names(quarters, parts):
     assert len(table) == 5 and {part.face_count for part in table} == {64, 16}
 
 
+def by_script(obj):
+    copy = obj.copy()
+    copy.data = obj.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    copy.select_set(True)
+
+
+def by_operator(obj):
+    bpy.ops.object.duplicate("EXEC_DEFAULT", True)
+    bpy.context.view_layer.objects.active = obj
+    obj.select_set(True)
+
+
+def by_operator_and_undo(obj):
+    by_operator(obj)
+    bpy.ops.ed.undo_push(message="both selected")
+    bpy.ops.object.join("EXEC_DEFAULT", True)
+    bpy.ops.ed.undo()
+
+
+def linked(obj):
+    copy = obj.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    copy.select_set(True)
+
+
+@pytest.mark.parametrize("duplicate", [by_script, by_operator, by_operator_and_undo, linked])
+def test_a_joined_copy_is_not_merged_with_its_original(quarters, parts, duplicate):
+    """Shift-D or Alt-D, then Ctrl-J: both have the same part ids and the same table."""
+    quarters.data.partsam.parts[0].name = "Head"
+    duplicate(quarters)
+    obj = bpy.data.objects["grid"]
+    bpy.ops.object.join("EXEC_DEFAULT", True)
+    bpy.ops.partsam.part_select(part=1)
+    table = obj.data.partsam.parts
+    assert [part.name for part in table][:5] == ["Head", "Part 2", "Part 3", "Part 4", "Head.001"]
+    assert [part.face_count for part in table] == [16] * 8
+    check_table(obj, parts)
+
+
 def test_a_mesh_without_parts_takes_those_that_are_joined_to_it(quarters, parts):
     plain = cube(name="plain")
     quarters.select_set(True)
@@ -279,8 +319,9 @@ def apply_modifier(kind, **settings):
         apply_modifier("DECIMATE", ratio=0.5),
         apply_modifier("SOLIDIFY"),
         apply_modifier("REMESH", mode="BLOCKS", octree_depth=3),
+        apply_modifier("ARRAY", count=3, use_merge_vertices=True),
     ],
-    ids=["subdivide", "delete", "decimate", "solidify", "remesh"],
+    ids=["subdivide", "delete", "decimate", "solidify", "remesh", "array"],
 )
 def test_edited_meshes_have_true_counts_and_can_be_cut(quarters, parts, change):
     change(quarters)
