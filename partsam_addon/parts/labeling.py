@@ -42,7 +42,8 @@ def write_labels(
 
     Faces of locked parts stay. A new part takes over id, name and color of the old part that it
     shares most area with, each old part going to one new part at most; one that lies where a part
-    was that the user had named becomes that part again; the others get free ids.
+    was that the user had named becomes that part again; the others get free ids, and so do those
+    whose number is larger than that of all parts, unless the user named or colored them.
     `mesh` must not be in Edit mode.
     """
     labels = np.asarray(polygon_labels)
@@ -131,13 +132,19 @@ def _ids_of_groups(
     kept: set[int],
     without: set[int],
 ) -> IntArray:
-    """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`."""
+    """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`.
+
+    An inherited number above that of all parts would leave holes below it.
+    """
     count = int(groups.max(initial=-1)) + 1
     ids = dict.fromkeys(without, UNASSIGNED) | inherited
     present = {part.part_id for part in mesh.partsam.parts}
     ids |= recall(mesh, writable, groups, areas, taken=present | kept, settled=ids)
-    used = kept | set(ids.values())
-    fresh = free_ids(used | remembered_ids(mesh), count - len(ids))
+    named = {part.part_id for part in mesh.partsam.parts if is_customized(part)} | remembered_ids(mesh)
+    ids = {k: part_id for k, part_id in ids.items() if part_id in named or part_id == UNASSIGNED}
+    numbers = free_ids(kept | named | set(ids.values()), count - len(ids))
+    ids |= {k: part_id for k, part_id in inherited.items() if part_id in numbers}
+    fresh = [number for number in numbers if number not in set(ids.values())]
     forget_retired(mesh, set(fresh))
     unused = iter(fresh)
     return np.array([ids[k] if k in ids else next(unused) for k in range(count)], dtype=np.int32)

@@ -78,6 +78,17 @@ def test_granularity_works_from_the_stored_tree(quarters, parts):
     assert len(set(column_ids(quarters, parts))) == 1
 
 
+def test_the_slider_leaves_no_holes_in_the_numbers(quarters, parts):
+    for granularity, numbers in ((0.5, [1, 2]), (1.0, [1, 2, 3, 4]), (0.0, [1])):
+        cut(granularity)
+        assert [part.part_id for part in quarters.data.partsam.parts] == numbers
+        assert [part.name for part in quarters.data.partsam.parts] == [f"Part {n}" for n in numbers]
+    cut(1.0)
+    quarters.data.partsam.parts[2].name = "Tail"
+    cut(0.5)  # a part with a name keeps its number
+    assert [(part.part_id, part.name) for part in quarters.data.partsam.parts] == [(1, "Part 1"), (3, "Tail")]
+
+
 def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
     for count, found, granularity in ((2, 2, 0.5), (1, 1, 0.0), (4, 4, 1.0), (3, 2, 0.5), (50, 4, 1.0)):
         assert bpy.ops.partsam.cut_to_count(count=count, refine=False) == {"FINISHED"}
