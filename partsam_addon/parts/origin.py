@@ -75,7 +75,7 @@ def _are_apart(mesh: bpy.types.Mesh, blocks: IntArray) -> bool:
 
 
 def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: IntArray) -> None:
-    """Take in the parts of faces whose table, in `foreign` [P], is another one (0: this one), and of copies."""
+    """Take in the parts of copies, and of faces whose table, in `foreign` [P], is another one."""
     added = (foreign != 0) | (copies != 0)
     own = np.unique(part_ids[~added]).tolist()
     taken = {UNASSIGNED, *own}
