@@ -11,7 +11,7 @@ import numpy as np
 from ..mesh_exchange.arrays import FloatArray
 from ..parts import UNASSIGNED, read_part_ids
 from .falloff import VertexWeights, blended_weights, read_weights, whole_weights
-from .ownership import Record, digest, read_records, write_records
+from .ownership import digest, read_records, write_records
 
 KIND = "vertex_groups"
 
@@ -67,22 +67,21 @@ def write_vertex_groups(
     parts that are no more go. Groups of the user stay: where one has the name, ours gets a number. Weights
     of ours that were changed by hand stay, too.
     """
-    own, painted = _own_groups(obj)
+    own, held, painted = _own_groups(obj)
     for part_id in own.keys() - weights.keys() - painted:
         obj.vertex_groups.remove(obj.vertex_groups[own.pop(part_id)])
     old = read_records(obj.data, KIND)
     records = {part_id: old[part_id] for part_id in painted}
-    fresh: dict[int, Record] = {}
-    foreign = []
+    count, foreign = len(obj.data.vertices), []
     for part_id, entry in weights.items():
         if part_id in painted:
             continue
         group, is_taken = _group_for(obj, own.get(part_id), names[part_id])
+        if part_id in held:
+            _clear(group, held[part_id], keeping=entry)
         add_weights(group, entry)
-        fresh[part_id] = {"name": group.name}
+        records[part_id] = {"name": group.name, "vertices": count, "digest": _digest(entry)}
         foreign += [names[part_id]] if is_taken else []
-    _note_weights(obj, fresh)
-    records |= fresh
     write_records(obj.data, KIND, records)
     written = {i: str(record["name"]) for i, record in records.items() if i in weights}
     return WrittenGroups(written, foreign, [str(records[part_id]["name"]) for part_id in sorted(painted)])
@@ -107,15 +106,21 @@ def follow_renamed(obj: bpy.types.Object, names: dict[int, str]) -> None:
 
 
 def _group_for(obj: bpy.types.Object, own: str | None, wanted: str) -> tuple[bpy.types.VertexGroup, bool]:
-    """The empty group for a part, and whether a group of the user has the wanted name."""
+    """The group for a part, and whether a group of the user has the wanted name."""
     if own is None:
         group = obj.vertex_groups.new(name=wanted)
     else:
         group = obj.vertex_groups[own]
-        group.remove(range(len(obj.data.vertices)))
         if own != wanted:
             group.name = wanted
     return group, obj.vertex_groups.get(wanted) not in (None, group)
+
+
+def _clear(group: bpy.types.VertexGroup, held: VertexWeights, *, keeping: VertexWeights) -> None:
+    """Take the vertices out of a group that it holds now and that `keeping` does not have."""
+    gone = np.setdiff1d(held.vertices, keeping.vertices, assume_unique=True)
+    if len(gone):
+        group.remove(gone.tolist())
 
 
 def add_weights(group: bpy.types.VertexGroup, entry: VertexWeights) -> None:
@@ -138,8 +143,8 @@ def world_size(obj: bpy.types.Object) -> float:
     return float(np.linalg.norm(np.ptp(corners, axis=0)))
 
 
-def _own_groups(obj: bpy.types.Object) -> tuple[dict[int, str], set[int]]:
-    """Names of the groups that we made, by part id, and the parts whose weights were changed by hand.
+def _own_groups(obj: bpy.types.Object) -> tuple[dict[int, str], dict[int, VertexWeights], set[int]]:
+    """Names and weights of the groups that we made, by part id; the parts whose weights were changed by hand.
 
     Where vertices came or went the weights say nothing, and a group does not count as changed.
     """
@@ -147,26 +152,18 @@ def _own_groups(obj: bpy.types.Object) -> tuple[dict[int, str], set[int]]:
     records = read_records(obj.data, KIND)
     own = {part_id: str(record["name"]) for part_id, record in records.items() if record["name"] in present}
     if not own:
-        return own, set()
+        return own, {}, set()
     weights = read_weights(obj)
     count = len(obj.data.vertices)
-    return own, {
+    held = {part_id: weights[present[name]] for part_id, name in own.items()}
+    painted = {
         part_id
-        for part_id, name in own.items()
-        if records[part_id]["vertices"] == count
-        and records[part_id]["digest"] != _digest(weights[present[name]])
+        for part_id in own
+        if records[part_id]["vertices"] == count and records[part_id]["digest"] != _digest(held[part_id])
     }
-
-
-def _note_weights(obj: bpy.types.Object, records: dict[int, Record]) -> None:
-    """Add to the records what the groups hold, as Blender has stored it."""
-    if not records:
-        return
-    weights = read_weights(obj)
-    for record in records.values():
-        record["vertices"] = len(obj.data.vertices)
-        record["digest"] = _digest(weights[obj.vertex_groups[str(record["name"])].index])
+    return own, held, painted
 
 
 def _digest(entry: VertexWeights) -> str:
-    return digest(entry.vertices.astype(np.int32), entry.weights.astype(np.float32))
+    """Of weights as Blender stores them: the same whether they are about to be written or were read."""
+    return digest(entry.vertices.astype(np.int32), np.minimum(entry.weights, 1).astype(np.float32))

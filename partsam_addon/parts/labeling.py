@@ -15,7 +15,7 @@ from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
 from .memory import is_customized, recall, remember_vanishing, remembered_ids
 from .palette import UNASSIGNED
-from .table import forget_retired, free_ids, get_part, locked_ids, write_part_ids
+from .table import forget_retired, free_ids, locked_ids, parts_by_id, write_part_ids
 
 KEEP = -1
 """Label of polygons whose part stays as it is."""
@@ -178,5 +178,6 @@ def _store_confidences(
     mesh: bpy.types.Mesh, ids: dict[int, int], confidences: Sequence[float] | FloatArray | None
 ) -> None:
     values = [] if confidences is None else list(confidences)
+    parts = parts_by_id(mesh)
     for label, part_id in ids.items():
-        get_part(mesh, part_id).confidence = float(values[label]) if label < len(values) else -1.0
+        parts[part_id].confidence = float(values[label]) if label < len(values) else -1.0

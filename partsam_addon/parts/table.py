@@ -124,6 +124,11 @@ def get_part(mesh: bpy.types.Mesh, part_id: int) -> PARTSAM_PG_part:
     raise PromptError(f'"{mesh.name}" has no part with the id {part_id}; choose one from the list')
 
 
+def parts_by_id(mesh: bpy.types.Mesh) -> dict[int, PARTSAM_PG_part]:
+    """The parts by id: for work on many of them, as `get_part` looks at each."""
+    return {part.part_id: part for part in mesh.partsam.parts}
+
+
 def active_part(mesh: bpy.types.Mesh) -> PARTSAM_PG_part | None:
     """The part that is active in the list."""
     table = mesh.partsam

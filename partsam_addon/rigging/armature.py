@@ -21,7 +21,7 @@ from ..apply.vertex_groups import (
     write_vertex_groups,
 )
 from ..mesh_exchange.arrays import IntArray
-from ..parts import UNASSIGNED, get_part, read_part_ids
+from ..parts import UNASSIGNED, get_part, parts_by_id, read_part_ids
 from .armature_bones import write_bones
 from .bones import lay_bones
 from .part_joints import RootRule, joint_parts, measure
@@ -123,12 +123,12 @@ def name_mirrored_parts(obj: bpy.types.Object) -> int:
     mesh = obj.data
     shapes = measure(mesh, read_part_ids(mesh), np.eye(4))
     pairs = mirrored_pairs(shapes) if shapes else []
-    names = {part.part_id: part.name for part in mesh.partsam.parts}
-    renamed = side_names(names, pairs)
+    parts = parts_by_id(mesh)
+    renamed = side_names({part_id: part.name for part_id, part in parts.items()}, pairs)
     for part_id in renamed:  # free all names first, so that swapped sides do not collide
-        get_part(mesh, part_id).name = f"partsam {part_id}"
+        parts[part_id].name = f"partsam {part_id}"
     for part_id, name in renamed.items():
-        get_part(mesh, part_id).name = name
+        parts[part_id].name = name
     return len(pairs)
 
 

@@ -13,7 +13,7 @@ import bmesh
 import bpy
 import numpy as np
 
-from ..apply.falloff import VertexWeights, read_weights
+from ..apply.falloff import WeightTable, read_weight_table
 from ..apply.vertex_groups import add_weights
 from ..mesh_exchange.arrays import (
     BoolArray,
@@ -65,7 +65,7 @@ class Layer:
 class MeshLayers:
     """What `read_layers` found.
 
-    weights: per vertex group, in the object's order
+    weights: of the vertex groups
     shape_keys: name -> positions float32 [V, 3]
     normals: corner normals float32 [C, 3] that are to be kept, if any
     freestyle: marks of edges bool [E] and faces bool [P], where Blender keeps them apart
@@ -75,7 +75,7 @@ class MeshLayers:
     """
 
     layers: list[Layer]
-    weights: list[VertexWeights]
+    weights: WeightTable
     shape_keys: dict[str, FloatArray]
     normals: FloatArray | None
     freestyle: dict[str, BoolArray] = field(default_factory=dict)
@@ -104,7 +104,7 @@ def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLay
         layers.append(Layer(attribute.name, attribute.data_type, attribute.domain, values))
     return MeshLayers(
         layers=layers,
-        weights=read_weights(obj),
+        weights=read_weight_table(obj),
         shape_keys=_read_shape_keys(mesh),
         normals=_read_normals(mesh, plain=keep_shading),
         freestyle=_read_freestyle(mesh),
@@ -155,20 +155,21 @@ def write_weights(
     *,
     drop_unused: bool = False,
 ) -> None:
-    """Give `part` the vertex groups of `obj`, or those that hold vertices of it, with the weights."""
-    local = np.full(len(obj.data.vertices), -1, dtype=np.int32)
-    local[topology.vertices] = np.arange(len(topology.vertices), dtype=np.int32)
-    for original, entry in zip(obj.vertex_groups, layers.weights, strict=True):
-        here = local[entry.vertices]
-        inside = here >= 0
-        if drop_unused and not inside.any():
-            continue
-        group = part.vertex_groups.new(name=original.name)
-        group.lock_weight = original.lock_weight
-        if inside.any():
-            add_weights(group, VertexWeights(here[inside], entry.weights[inside]))
-    if layers.weights and not drop_unused:
-        part.vertex_groups.active_index = obj.vertex_groups.active_index
+    """Give `part` the weights of `obj`; with `drop_unused` also the vertex groups that hold vertices of it.
+
+    Else it has all groups of `obj` already, from its template: to make them anew for each of many parts
+    would take minutes.
+    """
+    groups = obj.vertex_groups
+    for index, entry in layers.weights.of(topology.vertices):
+        if drop_unused:
+            group = part.vertex_groups.new(name=groups[index].name)
+            group.lock_weight = groups[index].lock_weight
+        else:
+            group = part.vertex_groups[index]
+        add_weights(group, entry)
+    if len(groups) and not drop_unused:
+        part.vertex_groups.active_index = groups.active_index
 
 
 def drop_unused_slots(part: bpy.types.Object) -> None:

@@ -13,15 +13,20 @@ from .topology import PartTopology
 _SETTINGS = ("slider_min", "slider_max", "value", "mute", "vertex_group", "interpolation")
 
 
-def part_template(obj: bpy.types.Object) -> bpy.types.Mesh:
-    """A mesh without geometry that has the materials and settings of `obj`'s; copy it per part."""
+def part_template(obj: bpy.types.Object, *, groups: bool = False) -> bpy.types.Mesh:
+    """A mesh without geometry that has the materials and settings of `obj`'s; copy it per part.
+
+    groups: it has the vertex groups, too
+    """
     template = obj.data.copy()
+    # Only an object can drop the keys of its mesh, and give it groups.
+    holder = bpy.data.objects.new("holder", template)
     if template.shape_keys is not None:
-        # Only an object can drop the keys of its mesh.
-        holder = bpy.data.objects.new("holder", template)
         holder.shape_key_clear()
-        bpy.data.objects.remove(holder)
     template.clear_geometry()
+    for original in obj.vertex_groups if groups else ():
+        holder.vertex_groups.new(name=original.name).lock_weight = original.lock_weight
+    bpy.data.objects.remove(holder)
     table = template.partsam
     for collection in (table.parts, table.retired, table.levels):
         collection.clear()

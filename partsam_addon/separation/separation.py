@@ -15,9 +15,10 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..parts import UNASSIGNED, get_part, read_part_ids
+from ..parts import UNASSIGNED, parts_by_id, read_part_ids
 from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin, remove_attributes
 from ..parts.memory import MEMORY_ATTRIBUTE
+from ..parts.schema import PARTSAM_PG_part
 from ..rigging.armature import forget_rig
 from ..rigging.part_joints import joint_places
 from ..view import show_all_parts
@@ -121,16 +122,18 @@ def separate_parts(
     place = arrange(context, obj, settings.grouping)
     keeps_origin = settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=place.empty is not None)
     joints = joint_places(obj.data) if settings.origin == "JOINT" and not keeps_origin else {}
-    template = part_template(obj)
+    template = part_template(obj, groups=not settings.drop_unused)
+    known = parts_by_id(obj.data)
     objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
     for part_id, topology in _topologies(whole, part_ids, cap=settings.cap):
         center = Vector((0, 0, 0)) if keeps_origin else joints.get(part_id) or _center(whole, topology)
-        mesh, lost = _build_mesh(obj, template, part_id, whole, layers, topology, center)
+        described = known.get(part_id)
+        mesh, lost = _build_mesh(obj, template, described, whole, layers, topology, center)
         lost_normals += lost
         part = obj.copy()
         part.data = mesh
         forget_rig(part)
-        part.name = _name(obj, part_id)
+        part.name = _name(obj, described)
         place_part(obj, part, place, Matrix.Translation(center))
         write_weights(obj, part, layers, topology, drop_unused=settings.drop_unused)
         dropped += write_shape_keys(obj, part, layers.shape_keys, topology, np.array(center))
@@ -160,13 +163,16 @@ def _topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tu
 def _build_mesh(
     obj: bpy.types.Object,
     template: bpy.types.Mesh,
-    part_id: int,
+    described: PARTSAM_PG_part | None,
     whole: WholeMesh,
     layers: MeshLayers,
     topology: PartTopology,
     center: Vector,
 ) -> tuple[bpy.types.Mesh, int]:
-    """The part's mesh, and at how many corners its normals could not be kept."""
+    """The part's mesh, and at how many corners its normals could not be kept.
+
+    described: its row in the table; None for what is in no part
+    """
     mesh = template.copy()
     fill_mesh(mesh, whole.positions[topology.vertices] - np.array(center, dtype=np.float32), topology)
     lost_normals = write_attributes(mesh, layers, topology)
@@ -175,19 +181,19 @@ def _build_mesh(
         flags[len(flags) - topology.caps :] = True
         mesh.attributes.new(CAP_ATTRIBUTE, "BOOLEAN", "FACE").data.foreach_set("value", flags)
     _restore_active_layers(obj.data, mesh)
-    mesh.name = _name(obj, part_id)
+    mesh.name = _name(obj, described)
     remove_attributes(mesh, *_OF_THE_WHOLE)
-    if part_id != UNASSIGNED:
-        _describe(get_part(obj.data, part_id), mesh)
+    if described is not None:
+        _describe(described, mesh)
         mark_origin(mesh)
     return mesh, lost_normals
 
 
-def _name(obj: bpy.types.Object, part_id: int) -> str:
-    return f"{obj.name} Rest" if part_id == UNASSIGNED else get_part(obj.data, part_id).name
+def _name(obj: bpy.types.Object, described: PARTSAM_PG_part | None) -> str:
+    return f"{obj.name} Rest" if described is None else described.name
 
 
-def _describe(source: bpy.types.PropertyGroup, mesh: bpy.types.Mesh) -> None:
+def _describe(source: PARTSAM_PG_part, mesh: bpy.types.Mesh) -> None:
     """Give the mesh a table with this part alone."""
     part = mesh.partsam.parts.add()
     part.part_id = source.part_id
