@@ -51,7 +51,7 @@ VALUES: list[Any] = [
 
 def corpus() -> list[Path]:
     """Small files of every format."""
-    files = [path for path in sorted((DATA / "mesh_cases").iterdir()) if path.suffix != ".md"]
+    files = [path for folder in ("mesh_cases", "mesh_formats") for path in sorted((DATA / folder).iterdir())]
     readable = {".glb", ".obj", ".ply", ".stl", ".off"}
     return [path for path in files if path.suffix in readable]
 

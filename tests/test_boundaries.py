@@ -123,9 +123,9 @@ def test_only_front_ends_print() -> None:
             assert not prints, f"{name}: {prints}"
 
 
-def addon_imports() -> dict[str, set[str]]:
-    """Each module of the add-on with those of its modules that it imports, also for type checking only."""
-    files = python_files("partsam_addon/")
+def imports_within(prefix: str) -> dict[str, set[str]]:
+    """Each module of a package with those of its modules that it imports, also for type checking only."""
+    files = python_files(prefix)
     modules = {"." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
     graph = {}
     for name in files:
@@ -136,7 +136,7 @@ def addon_imports() -> dict[str, set[str]]:
 
 def test_the_addon_has_no_circle_of_imports() -> None:
     """Neither between its modules nor between its packages: what is below never knows what is above."""
-    modules = addon_imports()
+    modules = imports_within("partsam_addon/")
     # `from . import x` names the own package as well, whose `__init__` may import the module.
     for own, imported in modules.items():
         imported -= {own.rpartition(".")[0]}
@@ -148,6 +148,11 @@ def test_the_addon_has_no_circle_of_imports() -> None:
         )
     for graph in (modules, packages):
         graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_modules_that_read_mesh_files_make_no_circle() -> None:
+    modules = imports_within("backend/mesh_files/")
+    graphlib.TopologicalSorter(modules).prepare()
 
 
 FLOORS = (
@@ -170,7 +175,7 @@ FLOORS = (
 
 def test_rooms_of_the_addon_use_only_lower_floors() -> None:
     floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-    for own, imported in addon_imports().items():
+    for own, imported in imports_within("partsam_addon/").items():
         room = "".join(own.split(".")[2:3])
         for other in ("".join(module.split(".")[2:3]) for module in imported):
             if room and other and other != room:

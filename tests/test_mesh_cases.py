@@ -106,10 +106,16 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, capfd: pytest.Capture
 # --- glTF ------------------------------------------------------------------------------------------
 
 
-def test_default_morph_weights_shape_the_mesh() -> None:
+def test_default_morph_weights_shape_the_mesh_and_stay(tmp_path: Path) -> None:
     scene = read("glb_morph_default_weight.glb")
     assert scene.mesh.vertices.max() == pytest.approx(3.3, abs=1e-3)
-    assert any("morph" in note for note in scene.notes)
+    write_parts(tmp_path / "out.glb", scene, np.zeros(scene.mesh.face_count, int))
+    assert read_mesh_file(tmp_path / "out.glb").mesh.vertices.max() == pytest.approx(3.3, abs=1e-3)
+    source, written = (
+        glb_tree(path)["meshes"][0] for path in (CASES / "glb_morph_default_weight.glb", tmp_path / "out.glb")
+    )
+    assert written["weights"] == source["weights"]
+    assert len(written["primitives"][0]["targets"]) == len(source["primitives"][0]["targets"])
 
 
 @pytest.mark.parametrize("name", ["glb_far_translation.glb", "obj_utm.obj"])

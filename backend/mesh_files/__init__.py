@@ -4,7 +4,8 @@
 from .gltf_writing import Groups, part_name, write_labels, write_parts
 from .palette import part_color
 from .reading import READABLE_SUFFIXES, read_mesh_file, read_scan_or_mesh
-from .scene import Image, Looks, PointCloud, SourceScene, Surface
+from .scene import PointCloud, SourceScene
+from .surface import Image, Looks, Surface
 
 __all__ = [
     "READABLE_SUFFIXES",

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .color_space import srgb_to_linear
 from .file_names import find_beside
 from .gltf_transforms import apply_linear, cofactors, unit_rows
 from .image_files import read_texture
 from .optional import optional_module
-from .scene import Image, Looks, SourceScene, Surface
-from .surface_colors import srgb_to_linear
+from .scene import SourceScene
+from .surface import Image, Looks, Surface
 
 _SLOTS = {"baseColorTexture": "DIFFUSE", "normalTexture": "NORMALS", "emissiveTexture": "EMISSIVE"}
 

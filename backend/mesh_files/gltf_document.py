@@ -26,7 +26,7 @@ GLB_MAGIC = 0x46546C67
 CHUNK_JSON = 0x4E4F534A
 CHUNK_BIN = 0x004E4942
 
-_COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _MOST_ZEROS = 100_000_000
 """Rows of an accessor without data: no byte of the file stands for them, a damaged count could be any."""
@@ -63,7 +63,7 @@ class GltfDocument:
         """Accessor `index` as an array [count, width]; normalised integers become float32."""
         accessor = self.items("accessors")[index]
         count, width = accessor["count"], _WIDTHS[accessor["type"]]
-        dtype = np.dtype(_COMPONENTS[accessor["componentType"]])
+        dtype = np.dtype(COMPONENTS[accessor["componentType"]])
         if "bufferView" in accessor:
             values = self._rows(
                 accessor["bufferView"], accessor.get("byteOffset", 0), dtype, count=count, width=width
@@ -90,7 +90,7 @@ class GltfDocument:
     def _with_sparse(self, base: NDArray, sparse: dict[str, Any], dtype: np.dtype) -> NDArray:
         count = sparse["count"]
         where, what = sparse["indices"], sparse["values"]
-        index_type = np.dtype(_COMPONENTS[where["componentType"]])
+        index_type = np.dtype(COMPONENTS[where["componentType"]])
         rows = self._rows(where["bufferView"], where.get("byteOffset", 0), index_type, count=count, width=1)
         values = self._rows(
             what["bufferView"], what.get("byteOffset", 0), dtype, count=count, width=base.shape[1]

@@ -26,15 +26,6 @@ def _about_nodes(document: GltfDocument) -> Iterator[str]:
         yield f"{len(crooked)} rotations were not of unit length, and were taken as if they were"
     if any(INSTANCING in node.get("extensions", {}) for node in nodes):
         yield f"instances ({INSTANCING}) are written as copies"
-    if document.items("skins"):
-        yield "the skeleton is not written: the parts are in the pose of the file"
-    if document.items("animations"):
-        yield f"animations are not written: {_names(document.items('animations'))}"
-    if document.items("cameras"):
-        yield f"cameras are not written: {_names(document.items('cameras'))}"
-    lights = document.tree.get("extensions", {}).get("KHR_lights_punctual", {}).get("lights", [])
-    if lights:
-        yield f"lights are not written: {_names(lights)}"
     scenes = document.items("scenes")
     if len(scenes) > 1:
         others = [scene for index, scene in enumerate(scenes) if index != document.tree.get("scene", 0)]
@@ -50,8 +41,6 @@ def _about_primitives(document: GltfDocument) -> Iterator[str]:
     empty = sum("POSITION" not in primitive.get("attributes", {}) for primitive in primitives)
     if empty:
         yield f"{empty} primitives without positions are not read"
-    if any("targets" in primitive for primitive in primitives):
-        yield "morph targets are not written: the parts have the file's default weights"
     if any("POSITION" in p.get("attributes", {}) and is_compressed(document, p) for p in primitives):
         yield "Draco compression was undone"
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from .gltf_draco import decode_primitive, is_compressed
 from .gltf_transforms import unit_rows
 
 POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
+MORPHED = ("POSITION", "NORMAL", "TANGENT")
+"""What morph targets can add to that we carry over."""
 TRIANGLE_MODES = (_TRIANGLES, _STRIP, _FAN)
 _WIDTHS = {
     "NORMAL": (3,),
@@ -34,12 +36,12 @@ class Vertices:
     """
 
     positions: NDArray[np.float64]
-    attributes: dict[str, NDArray]
+    attributes: Mapping[str, NDArray]
     decoded: NDArray[np.int64] | None = None
 
 
-def read_vertices(document: GltfDocument, primitive: dict[str, Any], weights: Sequence[float]) -> Vertices:
-    """The vertices of a primitive, with its morph targets at `weights`. Raises MeshFileError on damage."""
+def read_vertices(document: GltfDocument, primitive: dict[str, Any]) -> Vertices:
+    """The vertices of a primitive, without its morph targets. Raises MeshFileError on damage."""
     decoded = None
     if is_compressed(document, primitive):
         attributes, decoded = decode_primitive(document, primitive)
@@ -52,25 +54,36 @@ def read_vertices(document: GltfDocument, primitive: dict[str, Any], weights: Se
         widths = _WIDTHS.get(semantic.rstrip("0123456789"))
         if len(values) != len(positions) or (widths and values.shape[1] not in widths):
             raise MeshFileError(f"{document.path.name} is damaged: {semantic} does not fit its vertices")
-    for weight, target in zip(weights, primitive.get("targets", ()), strict=False):
-        if weight:
-            positions = _morphed(document, target, float(weight), positions, attributes)
     return Vertices(positions, attributes, decoded)
 
 
-def _morphed(
-    document: GltfDocument,
-    target: dict[str, Any],
-    weight: float,
-    positions: NDArray[np.float64],
-    attributes: dict[str, NDArray],
-) -> NDArray[np.float64]:
-    """Positions under one more morph target (glTF 3.7.2.2); normals in `attributes` follow."""
-    if "NORMAL" in target and "NORMAL" in attributes:
-        attributes["NORMAL"] = unit_rows(attributes["NORMAL"] + weight * document.accessor(target["NORMAL"]))
-    if "POSITION" not in target:
-        return positions
-    return positions + weight * document.accessor(target["POSITION"]).astype(np.float64)
+def read_targets(
+    document: GltfDocument, primitive: dict[str, Any], count: int
+) -> tuple[dict[str, NDArray[np.float32]], ...]:
+    """The morph targets of a primitive with `count` vertices: what each adds, semantic -> float32 [V, 3]."""
+    targets = tuple(
+        {semantic: document.accessor(index).astype(np.float32) for semantic, index in target.items()}
+        for target in primitive.get("targets", ())
+    )
+    for target in targets:
+        if any(values.shape != (count, 3) for s, values in target.items() if s in MORPHED):
+            raise MeshFileError(f"{document.path.name} is damaged: a morph target does not fit its vertices")
+    return targets
+
+
+def morphed(
+    vertices: Vertices, targets: Sequence[Mapping[str, NDArray[np.float32]]], weights: Sequence[float]
+) -> Vertices:
+    """The vertices with morph targets at `weights` (glTF 3.7.2.2); normals follow."""
+    positions, attributes = vertices.positions, dict(vertices.attributes)
+    for weight, target in zip(weights, targets, strict=False):
+        if not weight:
+            continue
+        if "NORMAL" in target and "NORMAL" in attributes:
+            attributes["NORMAL"] = unit_rows(attributes["NORMAL"] + float(weight) * target["NORMAL"])
+        if "POSITION" in target:
+            positions = positions + float(weight) * target["POSITION"].astype(np.float64)
+    return replace(vertices, positions=positions, attributes=attributes)
 
 
 def read_triangles(

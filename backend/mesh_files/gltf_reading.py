@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,17 @@ from numpy.typing import NDArray
 
 from ..errors import MeshFileError
 from .gltf_document import GltfDocument, read_document, read_uri
+from .gltf_graph import GraphReader
 from .gltf_notes import notes_of
-from .gltf_primitives import POINTS, TRIANGLE_MODES, Vertices, read_triangles, read_vertices
+from .gltf_primitives import (
+    POINTS,
+    TRIANGLE_MODES,
+    Vertices,
+    morphed,
+    read_targets,
+    read_triangles,
+    read_vertices,
+)
 from .gltf_transforms import (
     apply_linear,
     cofactors,
@@ -22,7 +32,9 @@ from .gltf_transforms import (
     unit_rows,
     world_matrices,
 )
-from .scene import Image, Looks, PointCloud, SourceScene, Surface
+from .scene import PointCloud, SourceScene
+from .scene_graph import Rest
+from .surface import Image, Looks, Surface
 
 _UNREADABLE = {"EXT_meshopt_compression", "KHR_meshopt_compression"}
 """Extensions that replace buffer data; files that only *use* one carry the plain data, too."""
@@ -40,33 +52,39 @@ def read_gltf(path: Path) -> SourceScene:
             f"{path.name} needs {', '.join(sorted(needed))}, which cannot be read; "
             "export it again without compression"
         )
-    surfaces = tuple(_surfaces(document))
+    worlds = world_matrices(document)
+    reader = GraphReader(document, worlds)
+    graph, graph_notes = reader.read()
+    surfaces = tuple(_surfaces(document, reader, keep_rest=graph is not None))
     looks, notes = _looks(document)
     return SourceScene(
         surfaces,
         looks,
-        (*notes, *notes_of(document)),
+        (*notes, *graph_notes, *notes_of(document)),
         {key: value for key, value in document.tree["asset"].items() if key in ("copyright", "extras")},
-        None if surfaces else _cloud(document),
+        None if surfaces else _cloud(document, worlds),
+        graph,
     )
 
 
-def _placed_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], NDArray[np.float64]]]:
-    """The nodes of the default scene with their world matrices, depth first in file order.
+def _placed_nodes(
+    document: GltfDocument, worlds: Mapping[int, NDArray[np.float64]]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The nodes with meshes of the default scene and their world matrices, depth first in file order.
 
     A node that EXT_mesh_gpu_instancing multiplies comes once for each instance.
     """
-    for index, matrix in world_matrices(document).items():
+    for index, matrix in worlds.items():
         node = document.items("nodes")[index]
         if "mesh" in node:
             for instance in instance_matrices(document, node):
-                yield node, matrix @ instance
+                yield index, matrix @ instance
 
 
-def _surfaces(document: GltfDocument) -> Iterator[Surface]:
+def _surfaces(document: GltfDocument, reader: GraphReader, *, keep_rest: bool) -> Iterator[Surface]:
     total = 0
-    for node, matrix in _placed_nodes(document):
-        for surface in _node_surfaces(document, node, matrix):
+    for index, matrix in _placed_nodes(document, reader.worlds):
+        for surface in _node_surfaces(document, reader, index, matrix, keep_rest=keep_rest):
             total += len(surface.triangles)
             if total > _MOST_TRIANGLES:
                 raise MeshFileError(f"{document.path.name} places more than {_MOST_TRIANGLES:,} triangles")
@@ -74,55 +92,77 @@ def _surfaces(document: GltfDocument) -> Iterator[Surface]:
 
 
 def _node_surfaces(
-    document: GltfDocument, node: dict[str, Any], matrix: NDArray[np.float64]
+    document: GltfDocument,
+    reader: GraphReader,
+    index: int,
+    matrix: NDArray[np.float64],
+    *,
+    keep_rest: bool,
 ) -> Iterator[Surface]:
+    node = document.items("nodes")[index]
     mesh = document.items("meshes")[node["mesh"]]
-    weights = node.get("weights", mesh.get("weights", ()))
+    weights = tuple(node.get("weights", mesh.get("weights", ())))
     extras = {**_dictionary(mesh.get("extras")), **_dictionary(node.get("extras"))}
+    extras.pop("targetNames", None)  # of morph targets: they stay with the mesh
     for primitive in mesh["primitives"]:
         if primitive.get("mode", 4) not in TRIANGLE_MODES or "POSITION" not in primitive["attributes"]:
             continue
-        vertices = read_vertices(document, primitive, weights)
-        if not len(vertices.positions):
+        stored = read_vertices(document, primitive)
+        if not len(stored.positions):
             continue
-        matrices = matrix
-        if "skin" in node and "JOINTS_0" in vertices.attributes:
-            matrices = skin_matrices(document, node["skin"], vertices.attributes)
+        targets = read_targets(document, primitive, len(stored.positions))
+        vertices = morphed(stored, targets, weights)
+        skinned = "skin" in node and "JOINTS_0" in stored.attributes
+        matrices = (
+            skin_matrices(document, node["skin"], stored.attributes, reader.worlds) if skinned else matrix
+        )
+        triangles = read_triangles(document, primitive, stored)
+        rest = None
+        if keep_rest and reader.is_kept(index) and (skinned or targets or reader.moves(index)):
+            rest = Rest(
+                index, matrix, node["skin"] if skinned else None, stored.positions,
+                np.ascontiguousarray(triangles, dtype=np.int32), _rest_attributes(stored, skinned=skinned),
+                targets, weights, _target_names(mesh),
+            )  # fmt: skip
+        surface = _placed(vertices, triangles, matrices)
         name = node.get("name") or mesh.get("name") or ""
-        yield _placed(document, primitive, vertices, matrices, name=str(name), extras=extras)
+        material = _material(document, primitive)
+        yield replace(surface, name=str(name), material=material, extras=extras, rest=rest)
+
+
+def _rest_attributes(stored: Vertices, *, skinned: bool) -> dict[str, NDArray]:
+    """Attributes as they are written: float32, and the numbers of joints uint16."""
+    return {
+        semantic: values.astype(np.uint16 if semantic.startswith("JOINTS_") else np.float32)
+        for semantic, values in stored.attributes.items()
+        if skinned or not semantic.startswith(("JOINTS_", "WEIGHTS_"))
+    }
+
+
+def _target_names(mesh: dict[str, Any]) -> tuple[str, ...]:
+    names = _dictionary(mesh.get("extras")).get("targetNames")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _dictionary(extras: Any) -> dict[str, Any]:
     return extras if isinstance(extras, dict) else {}
 
 
-def _placed(
-    document: GltfDocument,
-    primitive: dict[str, Any],
-    vertices: Vertices,
-    matrices: NDArray[np.float64],
-    *,
-    name: str,
-    extras: dict[str, Any],
-) -> Surface:
-    """One primitive in world space. `matrices`: [4, 4], or [V, 4, 4] where a skin moves each vertex."""
-    triangles = read_triangles(document, primitive, vertices)
+def _placed(vertices: Vertices, triangles: NDArray[np.int64], matrices: NDArray[np.float64]) -> Surface:
+    """A primitive in world space. `matrices`: [4, 4], or [V, 4, 4] where a skin moves each vertex."""
     linear = matrices[..., :3, :3]
     mirrored = bool(np.median(np.linalg.det(linear)) < 0)
     if mirrored:
         triangles = triangles[:, ::-1]
-    attributes = {
-        semantic: _placed_attribute(semantic, values.astype(np.float32), linear, mirrored=mirrored)
-        for semantic, values in vertices.attributes.items()
-        if not semantic.startswith(("JOINTS_", "WEIGHTS_"))
-    }
     return Surface(
-        name=name,
+        name="",
         positions=apply_linear(linear, vertices.positions) + matrices[..., :3, 3],
         triangles=np.ascontiguousarray(triangles, dtype=np.int32),
-        attributes=attributes,
-        material=_material(document, primitive),
-        extras=extras,
+        attributes={
+            semantic: _placed_attribute(semantic, values.astype(np.float32), linear, mirrored=mirrored)
+            for semantic, values in vertices.attributes.items()
+            if not semantic.startswith(("JOINTS_", "WEIGHTS_"))
+        },
     )
 
 
@@ -147,15 +187,15 @@ def _placed_attribute(
     return values
 
 
-def _cloud(document: GltfDocument) -> PointCloud | None:
+def _cloud(document: GltfDocument, worlds: Mapping[int, NDArray[np.float64]]) -> PointCloud | None:
     """The points of a file that has no triangles."""
     positions, normals, colors = [], [], []
-    for node, matrix in _placed_nodes(document):
-        mesh = document.items("meshes")[node["mesh"]]
+    for index, matrix in _placed_nodes(document, worlds):
+        mesh = document.items("meshes")[document.items("nodes")[index]["mesh"]]
         for primitive in mesh["primitives"]:
             if primitive.get("mode", 4) != POINTS or "POSITION" not in primitive["attributes"]:
                 continue
-            vertices = read_vertices(document, primitive, ())
+            vertices = read_vertices(document, primitive)
             positions.append(apply_linear(matrix[:3, :3], vertices.positions) + matrix[:3, 3])
             normals.append(vertices.attributes.get("NORMAL"))
             colors.append(vertices.attributes.get("COLOR_0"))

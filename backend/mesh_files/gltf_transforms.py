@@ -85,10 +85,13 @@ def instance_matrices(document: GltfDocument, node: Mapping[str, Any]) -> NDArra
 
 
 def skin_matrices(
-    document: GltfDocument, skin_index: int, attributes: Mapping[str, NDArray]
+    document: GltfDocument,
+    skin_index: int,
+    attributes: Mapping[str, NDArray],
+    worlds: Mapping[int, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Per-vertex matrices of a skin in the pose of the file's nodes, float64 [V, 4, 4] (glTF 3.7.3.2)."""
-    skin, worlds = document.items("skins")[skin_index], world_matrices(document)
+    """Per-vertex matrices of a skin with the nodes at `worlds`, float64 [V, 4, 4] (glTF 3.7.3.2)."""
+    skin = document.items("skins")[skin_index]
     joints = np.stack([worlds[joint] for joint in skin["joints"]])
     if "inverseBindMatrices" in skin:
         inverse = document.accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4)

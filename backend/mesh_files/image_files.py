@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .scene import Image
+from .surface import Image
 
 if TYPE_CHECKING:
     import PIL.Image

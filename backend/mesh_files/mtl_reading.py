@@ -10,7 +10,7 @@ from typing import Any
 from .file_names import find_beside
 from .image_files import check_picture, is_grey, packed_maps, read_texture, with_opacity
 from .obj_parsing import as_text, distinct
-from .scene import Image, Looks
+from .surface import Image, Looks
 
 _OPTION_VALUES = {
     b"-blendu": 1, b"-blendv": 1, b"-boost": 1, b"-bm": 1, b"-cc": 1, b"-clamp": 1, b"-imfchan": 1,

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
+from .color_space import srgb_to_linear
 from .mtl_reading import MaterialLibrary
 from .obj_parsing import ObjText, as_text, parse_obj
 from .polygons import triangulate
-from .scene import PointCloud, SourceScene, Surface
-from .surface_colors import srgb_to_linear
+from .scene import PointCloud, SourceScene
+from .surface import Surface
 
 
 def read_obj(path: Path) -> SourceScene:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshFileError
+from .color_space import srgb_to_linear
 from .polygon_surfaces import PolygonMesh, polygon_surfaces
-from .scene import PointCloud, SourceScene, Surface
-from .surface_colors import srgb_to_linear
+from .scene import PointCloud, SourceScene
+from .surface import Surface
 
 _HEADER = re.compile(
     r"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z])(?P<binary>\s*BINARY)?", re.IGNORECASE

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .surface_colors import srgb_to_linear
+from .color_space import srgb_to_linear
 
 _GOLDEN_RATIO = 0.618033988749895
 

@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .color_space import srgb_to_linear
 from .file_names import find_beside
 from .image_files import read_texture
 from .obj_parsing import as_text
 from .polygon_surfaces import PolygonMesh, polygon_surfaces
-from .scene import Image, Looks, PointCloud, SourceScene
-from .surface_colors import srgb_to_linear
+from .scene import PointCloud, SourceScene
+from .surface import Image, Looks
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),

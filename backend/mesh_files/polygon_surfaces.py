@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
 from .polygons import split_vertices, triangulate
-from .scene import Surface
+from .surface import Surface
 
 
 @dataclass(frozen=True)

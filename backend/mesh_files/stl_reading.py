@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import MeshFileError
 from .obj_parsing import as_text
-from .scene import SourceScene, Surface
+from .scene import SourceScene
+from .surface import Surface
 
 _HEADER_BYTES = 84
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

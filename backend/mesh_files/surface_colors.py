@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import NEUTRAL_GREY
-from .scene import Looks, SourceScene, Surface
+from .color_space import linear_to_srgb, srgb_to_linear
+from .surface import Looks, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +26,20 @@ _BARYCENTRIC = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4]]) / [[3], [6
 _CLAMP, _MIRROR = 33071, 33648
 
 
-def scene_face_colors(scene: SourceScene) -> NDArray[np.float32] | None:
-    """sRGB colours of all faces, float32 [F, 3] in [0, 1]; grey where unknown, None if nowhere known."""
+def face_colors(surfaces: Sequence[Surface], looks: Looks) -> NDArray[np.float32] | None:
+    """sRGB colours of the faces of all surfaces in order, float32 [F, 3] in [0, 1].
+
+    Grey where they are unknown; None if that is everywhere.
+    """
     pictures: dict[int, NDArray[np.uint8] | None] = {}
-    colors = [_surface_colors(surface, scene.looks, pictures) for surface in scene.surfaces]
+    colors = [_surface_colors(surface, looks, pictures) for surface in surfaces]
     if all(color is None for color in colors):
         return None
     filled = [
         np.full((len(surface.triangles), 3), NEUTRAL_GREY, dtype=np.float32) if color is None else color
-        for surface, color in zip(scene.surfaces, colors, strict=True)
+        for surface, color in zip(surfaces, colors, strict=True)
     ]
     return np.concatenate(filled)
-
-
-def srgb_to_linear(srgb: NDArray) -> NDArray:
-    """IEC 61966-2-1 decoding of values in [0, 1]."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(linear: NDArray) -> NDArray:
-    """IEC 61966-2-1 encoding of values in [0, 1]."""
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 _LINEAR_OF_BYTE = srgb_to_linear(np.arange(256) / 255)

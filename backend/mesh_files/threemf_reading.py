@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .color_space import srgb_to_linear
 from .optional import optional_module
 from .polygon_surfaces import PolygonMesh, polygon_surfaces
-from .scene import Looks, SourceScene, Surface
-from .surface_colors import srgb_to_linear
+from .scene import SourceScene
+from .surface import Looks, Surface
 
 
 def read_3mf(path: Path) -> SourceScene:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .image_files import read_texture_bytes
 from .optional import optional_module
 from .polygon_surfaces import PolygonMesh, polygon_surfaces
-from .scene import Image, Looks, PointCloud, SourceScene, Surface
+from .scene import PointCloud, SourceScene
+from .surface import Image, Looks, Surface
 
 _UP_TO_Y = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """What was up along z is up along y, as in glTF."""
