@@ -36,7 +36,6 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_rename"
     bl_label = "Rename Part"
-    changes_faces = False
 
     name: StringProperty(name="Name", description="New name of the part", options={"SKIP_SAVE"})
 
@@ -60,7 +59,6 @@ class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_recolor"
     bl_label = "Recolor Part"
-    changes_faces = False
 
     color: FloatVectorProperty(
         name="Color",
@@ -139,7 +137,6 @@ class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
 
     bl_idname = "partsam.parts_check"
     bl_label = "Check Parts"
-    changes_faces = False
 
     action: EnumProperty(
         name="Action",
@@ -191,7 +188,6 @@ class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_lock"
     bl_label = "Lock Part"
-    changes_faces = False
 
     action: EnumProperty(
         name="Action",
@@ -257,13 +253,6 @@ class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):
     bl_idname = "partsam.tree_drop"
     bl_label = "Forget Part Tree"
     needs_parts = False
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.mode != "OBJECT":  # undo of Edit mode could not bring the tree back
-            cls.poll_message_set("Go to Object mode first")
-            return False
-        return super().poll(context)
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         size = stored_bytes(obj.data)

@@ -11,7 +11,6 @@ from bpy.props import IntProperty
 from ...backend.errors import PromptError
 from ..mesh_exchange import check_editable, editable_problem, object_mode
 from ..parts import active_part, bring_together, get_part, has_parts
-from ..wording import say
 from .reporting import reports_errors
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ class PartsOperator(_OperatorBase):
 
     bl_options = {"REGISTER", "UNDO"}
     needs_parts = True
-    changes_faces = True
-    """Undo in Edit mode, which brings back faces only, takes back nothing of what does not."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -54,13 +51,9 @@ class PartsOperator(_OperatorBase):
     def run(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
         """Do the work on one object, out of Edit mode, table and faces in step; what to tell the user."""
         check_editable(obj)
-        in_edit_mode = obj.data.is_editmode
         with object_mode(context, obj):
             self.enter(obj)
-            message = self.work(context, obj)
-        if self.changes_faces or not in_edit_mode:
-            return message
-        return say("{done}. Undo in Edit mode does not take this back", done=message)
+            return self.work(context, obj)
 
     def enter(self, obj: bpy.types.Object) -> None:
         """Bring table and faces in step. PromptError where no face is in a part any more."""

@@ -41,8 +41,13 @@ def read_atoms(mesh: bpy.types.Mesh) -> IntArray:
 
 def read_foreign(mesh: bpy.types.Mesh) -> IntArray:
     """The origin of polygons that came from a mesh with another table, int32 [P]; 0 for all others."""
-    origins = _read(mesh, ORIGIN_ATTRIBUTE)
+    origins = read_origins(mesh)
     return np.where(origins != mesh.partsam.origin, origins, 0)
+
+
+def read_origins(mesh: bpy.types.Mesh) -> IntArray:
+    """The number of the table that each polygon's part is from, int32 [P]; 0 for those never in a part."""
+    return _read(mesh, ORIGIN_ATTRIBUTE)
 
 
 def mark_origin(mesh: bpy.types.Mesh) -> None:

@@ -24,6 +24,7 @@ from .growing import give_to_neighbors
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .polygon_graph import build_polygon_graph, part_borders
+from .revision import REVISION_ATTRIBUTE
 from .table import (
     forget_retired,
     free_ids,
@@ -162,7 +163,13 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
     remove_attributes(
-        mesh, PART_ATTRIBUTE, MEMORY_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE, ORIGIN_ATTRIBUTE
+        mesh,
+        PART_ATTRIBUTE,
+        MEMORY_ATTRIBUTE,
+        EDIT_ATTRIBUTE,
+        TREE_ATTRIBUTE,
+        ORIGIN_ATTRIBUTE,
+        REVISION_ATTRIBUTE,
     )
     # The parts are retired, not gone: undo in Edit mode brings back their faces and nothing else.
     sync_table(mesh)

@@ -8,23 +8,18 @@ own faces, and needs no backend.
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import BoolArray, IntArray, write_polygon_integers
-from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, read_part_ids, remove_attributes
+from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
 from .part_tree import Cut, PartTree
+from .revision import note_change
 from .schema import PARTSAM_PG_level
 from .table import active_part
 
 KEPT_LEVELS = 8
 """Levels without faces that are kept for undo in Edit mode."""
-
-KEPT_CUTS = 32
-"""Cuts of a level that are remembered for undo in Edit mode."""
 
 
 def store_level(
@@ -56,23 +51,7 @@ def store_level(
 def note_cut(mesh: bpy.types.Mesh, level: PARTSAM_PG_level, cut: Cut) -> None:
     """Store where `level` is cut, after its labels were written. Not in Edit mode."""
     _set_cut(level, cut)
-    key = _digest(read_part_ids(mesh)[faces_of_level(mesh, level)])
-    known: dict[str, list] = json.loads(level.history or "{}")
-    known.pop(key, None)
-    known[key] = [cut.granularity, cut.strength]
-    level.history = json.dumps(dict(list(known.items())[-KEPT_CUTS:]))
-
-
-def recall_cuts(mesh: bpy.types.Mesh, part_ids: IntArray, atoms: IntArray) -> None:
-    """Set each level to the cut that gave its faces these part ids [P], where that is known.
-
-    For undo in Edit mode, which brings back the faces only.
-    """
-    for level in mesh.partsam.levels:
-        inside = (atoms >= level.first_atom) & (atoms < level.first_atom + level.atom_count)
-        found = json.loads(level.history or "{}").get(_digest(part_ids[inside]))
-        if found is not None:
-            _set_cut(level, Cut(*found))
+    note_change(mesh)
 
 
 def cut_of(level: PARTSAM_PG_level) -> Cut:
@@ -118,6 +97,7 @@ def drop_levels(mesh: bpy.types.Mesh) -> None:
     remove_attributes(mesh, TREE_ATTRIBUTE)
     for part in mesh.partsam.parts:
         part.level = 0
+    note_change(mesh)
 
 
 def stored_bytes(mesh: bpy.types.Mesh) -> int:
@@ -131,10 +111,6 @@ def _set_cut(level: PARTSAM_PG_level, cut: Cut) -> None:
     level.granularity, level.refine = cut.granularity, cut.strength is not None
     if cut.strength is not None:
         level.strength = cut.strength
-
-
-def _digest(part_ids: IntArray) -> str:
-    return hashlib.blake2b(part_ids.astype("<i4").tobytes(), digest_size=8).hexdigest()
 
 
 def _drop_levels_without_faces(mesh: bpy.types.Mesh, atoms: IntArray) -> None:

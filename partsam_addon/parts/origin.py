@@ -18,12 +18,11 @@ from ..mesh_exchange.arrays import (
     read_polygon_integers,
     write_polygon_integers,
 )
-from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_part_ids
+from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_origins, read_part_ids
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
-from .snapshots import get_snapshots
-from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
+from .table import adopt_description, free_ids, sync_table, write_part_ids
 
 
 def bring_together(mesh: bpy.types.Mesh) -> None:
@@ -35,15 +34,14 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
         return
     part_ids, foreign = read_part_ids(mesh), read_foreign(mesh)
-    copies = _copies(mesh, part_ids, foreign)
+    copies = _copies(mesh, part_ids)
     if foreign.any() or copies.any():
         _adopt(mesh, part_ids, foreign, copies)
     else:
         sync_table(mesh, part_ids)
-    get_snapshots().keep(mesh, read_faces(mesh, read_part_ids(mesh)))
 
 
-def _copies(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> IntArray:
+def _copies(mesh: bpy.types.Mesh, part_ids: IntArray) -> IntArray:
     """Which copy of its mesh each face is of, int32 [P]; 0 for the first one and where there is only one.
 
     Objects that share a mesh and are joined, and arrays, bring the same faces several times.
@@ -51,10 +49,10 @@ def _copies(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray) -> IntA
     copies = np.zeros_like(part_ids)
     if len(part_ids) == mesh.partsam.face_count:
         return copies
-    atoms = read_atoms(mesh)
-    for origin in np.unique(foreign).tolist():
-        table = _table(mesh, origin)
-        here = np.flatnonzero(foreign == origin)
+    atoms, origins = read_atoms(mesh), read_origins(mesh)
+    for origin in np.unique(origins[origins != 0]).tolist():
+        table = _table(mesh, 0 if origin == mesh.partsam.origin else origin)
+        here = np.flatnonzero(origins == origin)
         size = 0 if table is None else table.face_count
         if not size or len(here) < 2 * size or len(here) % size:
             continue

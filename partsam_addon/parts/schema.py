@@ -15,19 +15,26 @@ from bpy.props import (
     StringProperty,
 )
 
+from .revision import note_change
+
 MAX_NAME_BYTES = 63
 """What fits into the names of vertex groups, materials and bones. Blender 4.2 cuts within a character."""
 
 
-def _keep_name_unique(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+def _renamed(part: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     table = part.id_data.partsam.parts
     unique = unique_name(part.name, (other.name for other in table if other.part_id != part.part_id))
     if unique != part.name:
         part.name = unique
+    _changed(part, context)
 
 
-def _redraw(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    part.id_data.update_tag()
+def _changed(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    """After a change of one part, in the list or by a script."""
+    mesh = part.id_data
+    if mesh.partsam.is_settled:
+        note_change(mesh)
+    mesh.update_tag()
 
 
 class PARTSAM_PG_part(bpy.types.PropertyGroup):
@@ -37,7 +44,7 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
     name: StringProperty(
         name="Name",
         description="Name of the part; vertex groups, objects, materials and bones are called by it",
-        update=_keep_name_unique,
+        update=_renamed,
     )
     color: FloatVectorProperty(
         name="Color",
@@ -46,11 +53,12 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
         size=3,
         min=0.0,
         max=1.0,
-        update=_redraw,
+        update=_changed,
     )
     locked: BoolProperty(
         name="Locked",
         description="Keep the faces of this part when the mesh is segmented again or parts are edited",
+        update=_changed,
     )
     confidence: FloatProperty(
         name="Confidence",
@@ -65,7 +73,7 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
         name="By Hand",
         description="Made or changed by hand: Granularity, Refine and Segment leave its faces alone",
     )
-    checked: BoolProperty(name="Checked", description="Chosen for Merge Checked Parts")
+    checked: BoolProperty(name="Checked", description="Chosen for Merge Checked Parts", update=_changed)
     level: IntProperty(name="Level", description="Number of the level whose granularity decides on the part")
 
 
@@ -85,7 +93,6 @@ class PARTSAM_PG_level(bpy.types.PropertyGroup):
     atom_count: IntProperty()
     data: StringProperty()
     face_count: IntProperty(name="Faces", description="Number of faces that the level decides on")
-    history: StringProperty()
     granularity: FloatProperty(name="Granularity", description="Where the tree is cut", default=0.5)
     refine: BoolProperty(name="Refine", description="Whether borders are to be refined", default=True)
     strength: FloatProperty(name="Strength", description="Strength of the refinement", default=1.0)
@@ -101,6 +108,11 @@ class PARTSAM_PG_parts(bpy.types.PropertyGroup):
     origin: IntProperty(name="Origin", description="Number of this table, which its faces carry; 0: none yet")
     face_count: IntProperty(name="Faces", description="Number of faces when the parts were counted")
     area: FloatProperty(name="Area", description="Surface area of the mesh when the parts were counted")
+    revision: IntProperty(name="Revision", description="Number of the table's state, which its faces carry")
+    is_kept: BoolProperty(name="Kept", description="Whether undo in Edit mode knows this state")
+    is_settled: BoolProperty(
+        name="Settled", description="Whether a change of one part is a new state", default=True
+    )
 
 
 def unique_name(name: str, taken: Iterable[str]) -> str:

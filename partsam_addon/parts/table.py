@@ -21,7 +21,9 @@ from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
 from .edits import FIXED
 from .memory import is_customized
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, default_name, part_color
+from .revision import note_change
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
+from .snapshots import unnoticed
 
 MAX_RETIRED = 256
 """Former parts that are remembered, so that their name and color come back with their faces."""
@@ -55,6 +57,7 @@ def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray) -> None:
     """Store the part id of each polygon, int32 [P], and bring the table into step. Not in Edit mode."""
     write_polygon_integers(mesh, PART_ATTRIBUTE, part_ids)
     mark_origin(mesh)
+    note_change(mesh)
     sync_table(mesh, part_ids)
 
 
@@ -74,6 +77,11 @@ def read_faces(mesh: bpy.types.Mesh, part_ids: IntArray) -> Faces:
 
 def match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
     """`sync_table` from what is known of the faces, for a mesh in any mode."""
+    with unnoticed(mesh.partsam):
+        _match_table(mesh, faces)
+
+
+def _match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
     counts, areas = _measure(faces.part_ids, faces.areas)
     table = mesh.partsam
     active = active_part(mesh)
@@ -101,11 +109,12 @@ def match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
 def adopt_description(mesh: bpy.types.Mesh, part_id: int, described: PARTSAM_PG_part) -> None:
     """Have a part that is about to get faces look as one of another mesh."""
     forget_retired(mesh, {part_id})
-    kept = mesh.partsam.retired.add()
-    kept.part_id = part_id
-    _copy_description(described, kept)
-    if not is_customized(described):
-        kept.name, kept.color = default_name(part_id), part_color(part_id)
+    with unnoticed(mesh.partsam):
+        kept = mesh.partsam.retired.add()
+        kept.part_id = part_id
+        _copy_description(described, kept)
+        if not is_customized(described):
+            kept.name, kept.color = default_name(part_id), part_color(part_id)
 
 
 def forget_retired(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:

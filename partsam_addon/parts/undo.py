@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps the table of parts right when an undo step of Edit mode changes only the faces.
 
-In Edit mode Blender stores no more than the edit mesh for undo: the face attribute goes back, the
-table on the mesh does not. Its content is looked up among the `snapshots`.
+In Edit mode Blender stores no more than the edit mesh for undo: the face attributes go back, the table
+on the mesh does not. It is looked up among the `snapshots`, which are taken as Edit mode is entered (also
+when an operator of ours has left it for a moment), before each undo, and when the list is edited.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
-from .levels import recall_cuts
 from .palette import UNASSIGNED
 from .snapshots import get_snapshots
 from .table import Faces, match_table
@@ -23,14 +23,25 @@ from .table import Faces, match_table
 @persistent
 def _before(*_arguments: object) -> None:
     for mesh in _edited_meshes():
-        get_snapshots().keep(mesh, _read_faces(mesh))
+        get_snapshots().keep(mesh)
 
 
 @persistent
 def _follow(*_arguments: object) -> None:
     for mesh in _edited_meshes():
-        get_snapshots().restore(mesh, _read_faces(mesh))
+        get_snapshots().restore(mesh)
         sync_edit_mesh(mesh)
+
+
+@persistent
+def _after_update(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    if not depsgraph.id_type_updated("MESH"):
+        return
+    for update in depsgraph.updates:
+        if isinstance(update.id, bpy.types.Mesh) and update.id.original.is_editmode:
+            mesh = update.id.original
+            if mesh.is_editable and not get_snapshots().knows(mesh) and _knows_parts(mesh):
+                get_snapshots().keep(mesh)
 
 
 @persistent
@@ -40,9 +51,7 @@ def _before_load(*_arguments: object) -> None:
 
 def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
     """Make the table of a mesh in Edit mode hold the parts that the edit mesh has."""
-    faces = _read_faces(mesh)
-    match_table(mesh, faces)
-    recall_cuts(mesh, faces.part_ids, faces.atoms)
+    match_table(mesh, _read_faces(mesh))
 
 
 def _edited_meshes() -> list[bpy.types.Mesh]:
@@ -70,6 +79,7 @@ def _read_faces(mesh: bpy.types.Mesh) -> Faces:
 
 
 def register() -> None:
+    bpy.app.handlers.depsgraph_update_post.append(_after_update)
     bpy.app.handlers.load_pre.append(_before_load)
     for handlers in (bpy.app.handlers.undo_pre, bpy.app.handlers.redo_pre):
         handlers.append(_before)
@@ -78,6 +88,7 @@ def register() -> None:
 
 
 def unregister() -> None:
+    bpy.app.handlers.depsgraph_update_post.remove(_after_update)
     bpy.app.handlers.load_pre.remove(_before_load)
     for handlers in (bpy.app.handlers.undo_pre, bpy.app.handlers.redo_pre):
         handlers.remove(_before)

@@ -18,7 +18,9 @@ from ...backend.errors import PromptError
 from ..parts import UNASSIGNED, parts_by_id, read_part_ids
 from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin, remove_attributes
 from ..parts.memory import MEMORY_ATTRIBUTE
+from ..parts.revision import REVISION_ATTRIBUTE
 from ..parts.schema import PARTSAM_PG_part
+from ..parts.snapshots import unnoticed
 from ..rigging.armature import forget_rig
 from ..rigging.part_joints import joint_places
 from ..view import show_all_parts
@@ -41,7 +43,7 @@ Origin = Literal["CENTER", "JOINT", "KEEP"]
 CAP_ATTRIBUTE = "partsam_cap"
 """Face attribute (bool) of separated parts: the face closes a hole that splitting left."""
 
-_OF_THE_WHOLE = (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE, ORIGIN_ATTRIBUTE)
+_OF_THE_WHOLE = (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE, ORIGIN_ATTRIBUTE, REVISION_ATTRIBUTE)
 """Face attributes that say something about the undivided mesh only."""
 
 ORIGIN_BOUND = {"MIRROR", "SIMPLE_DEFORM", "CAST", "WAVE", "SCREW", "ARRAY", "WARP", "HOOK"}
@@ -197,8 +199,9 @@ def _describe(source: PARTSAM_PG_part, mesh: bpy.types.Mesh) -> None:
     """Give the mesh a table with this part alone."""
     part = mesh.partsam.parts.add()
     part.part_id = source.part_id
-    part.name, part.color = source.name, source.color
-    part.locked, part.confidence = source.locked, source.confidence
+    with unnoticed(mesh.partsam):
+        part.name, part.color = source.name, source.color
+        part.locked, part.confidence = source.locked, source.confidence
     part.face_count, part.area = source.face_count, source.area
     part.by_hand = source.by_hand
 

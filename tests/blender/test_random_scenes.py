@@ -32,6 +32,8 @@ PART_OPERATORS = {
     "part_delete": {},
     "part_merge": {},
     "part_lock": {},
+    "part_rename": {"name": "Nose"},
+    "parts_check": {"action": "ALL"},
     "part_assign_selected": {},
     "part_new_from_selected": {},
     "parts_remove_small": {"share": 0.1},
@@ -46,7 +48,7 @@ PART_OPERATORS = {
     "apply_color_attribute": {},
     "apply_separate": {},
 }
-DERIVED = (".select_", ".hide_", ".partsam_hidden", ".partsam_origin")
+DERIVED = (".select_", ".hide_", ".partsam_hidden", ".partsam_origin", ".partsam_revision")
 """Face attributes that undo of a mode change, or the next operator, may make anew."""
 
 
@@ -187,10 +189,17 @@ class Scenes(RuleBasedStateMachine):
     def rename(self, index, name):
         obj = bpy.context.object
         if obj is not None and obj.type == "MESH" and len(obj.data.partsam.parts):
-            table = obj.data.partsam
-            table.active_index = index % len(table.parts)
-            table.parts[table.active_index].name = name
-            self.push()
+
+            def run():
+                table = bpy.context.object.data.partsam
+                if not len(table.parts):  # their faces were deleted
+                    return {"CANCELLED"}
+                table.active_index = index % len(table.parts)
+                table.parts[table.active_index].name = name
+                self.push()
+                return {"FINISHED"}
+
+            self.press(run, check_undo=True)
 
     @rule(kind=st.sampled_from(["join", "subdivide", "delete", "mode"]))
     def edit(self, kind):
@@ -335,13 +344,8 @@ def mesh_state(obj):
 def table_state(mesh):
     """The table of parts and the levels of the cut."""
     table = mesh.partsam
-    # In Edit mode undo takes no lock back, and of two cuts with the same parts the later one is remembered.
-    parts = [
-        (p.part_id, p.name, p.locked and not mesh.is_editmode, p.by_hand, p.face_count, p.level)
-        for p in table.parts
-    ]
-    granularity = {level.number: 0.0 if mesh.is_editmode else level.granularity for level in table.levels}
-    return parts, [(lv.number, lv.title, granularity[lv.number]) for lv in table.levels if lv.face_count]
+    parts = [(p.part_id, p.name, p.locked, p.checked, p.by_hand, p.face_count, p.level) for p in table.parts]
+    return parts, [(lv.number, lv.title, lv.granularity) for lv in table.levels if lv.face_count]
 
 
 TestRandomScenes = seed(secrets.randbits(64))(Scenes).TestCase  # fresh ones, whatever else seeds `random`

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from meshes import activate, cube, grid, select_polygons
+from meshes import activate, cube, grid, select_polygons, voxels
 from segmenting import tick_until
 from test_parts import columns, ids
 
@@ -272,7 +272,10 @@ def by_operator_and_undo(obj):
 def linked(obj):
     copy = obj.copy()
     bpy.context.scene.collection.objects.link(copy)
-    copy.select_set(True)
+    cube(name="without parts")
+    for other in (obj, copy):
+        other.select_set(True)
+    bpy.context.view_layer.objects.active = obj
 
 
 @pytest.mark.parametrize("duplicate", [by_script, by_operator, by_operator_and_undo, linked])
@@ -344,6 +347,53 @@ def test_edited_meshes_have_true_counts_and_can_be_cut(quarters, parts, change):
     bpy.ops.partsam.cut(granularity=0.0, refine=False)
     check_table(quarters, parts)
     assert len(quarters.data.partsam.parts) == 1
+
+
+def two_boxes(parts, name, offset=0.0):
+    """A bar of two cubes, each a part with a name."""
+    obj, labels = voxels({0: ((0, 0, 0), (2, 2, 2)), 1: ((2, 0, 0), (4, 2, 2))}, name=name)
+    parts.write_labels(obj.data, labels)
+    for part, side in zip(obj.data.partsam.parts, ("left", "right"), strict=True):
+        part.name = f"{name} {side}"
+    obj.location = (offset,) * 3
+    return obj
+
+
+def by_modifier(obj, cutter, operation):
+    """As booleans are done by hand, and by Bool Tool: a modifier, applied, and the cutter removed."""
+    modifier = obj.modifiers.new("Boolean", "BOOLEAN")
+    modifier.object, modifier.operation, modifier.solver = cutter, operation, "EXACT"
+    bpy.ops.object.modifier_apply("EXEC_DEFAULT", True, modifier=modifier.name)
+    bpy.data.objects.remove(cutter)
+
+
+def by_joining(obj, cutter, operation):
+    """Both joined, the cutter's faces selected, and cut in Edit mode."""
+    own = len(obj.data.polygons)
+    cutter.select_set(True)
+    bpy.ops.object.join("EXEC_DEFAULT", True)
+    select_polygons(obj, range(own, len(obj.data.polygons)))
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.mesh.intersect_boolean("EXEC_DEFAULT", True, operation=operation)
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="OBJECT")
+
+
+@pytest.mark.parametrize("how", [by_modifier, by_joining])
+@pytest.mark.parametrize("operation", ["UNION", "DIFFERENCE", "INTERSECT"])
+@pytest.mark.parametrize("copy", [False, True], ids=["another", "copy"])
+def test_booleans_keep_the_parts_of_both_apart(parts, operation, how, copy):
+    cutter = two_boxes(parts, "cutter", 0.7)
+    obj = two_boxes(parts, "body")
+    if copy:
+        cutter.data = obj.data.copy()
+    how(obj, cutter, operation)
+    bpy.ops.partsam.apply_materials("EXEC_DEFAULT", True)
+    check_table(obj, parts)
+    assert (ids(obj, parts) > 0).all()
+    owners = {part.name.partition(" ")[0] for part in obj.data.partsam.parts}
+    assert owners == ({"body"} if copy else {"body", "cutter"})
+    assert len(obj.data.partsam.parts) == 4
+    assert len(obj.material_slots) == 4
 
 
 def check_table(obj, parts):
@@ -471,12 +521,67 @@ def test_undo_in_edit_mode_of_a_mesh_that_was_segmented_there(parts, addon):
     assert [level.face_count for level in table.levels] == [64]
 
 
-def test_what_undo_in_edit_mode_cannot_take_back_is_said(quarters, parts, capfd):
-    bpy.ops.partsam.part_lock(part=1)
-    assert "does not take" not in capfd.readouterr().out
+def in_edit_mode(change):
+    """Do it in Edit mode as one undo step; the table before and after, and after undo and redo."""
+    table = [described(bpy.data.objects["grid"].data.partsam)]
+    change()
+    table.append(described(bpy.data.objects["grid"].data.partsam))
+    for step in (bpy.ops.ed.undo, bpy.ops.ed.redo):
+        step()
+        assert bpy.data.objects["grid"].mode == "EDIT"
+        table.append(described(bpy.data.objects["grid"].data.partsam))
+    return table
+
+
+def described(table):
+    parts = [(part.part_id, part.name, part.locked, tuple(part.color), part.checked) for part in table.parts]
+    return parts, [(level.number, level.granularity) for level in table.levels]
+
+
+def edit_list(**values):
+    """What a click into the list does: the property, then an undo step."""
+    for name, value in values.items():
+        setattr(bpy.data.objects["grid"].data.partsam.parts[1], name, value)
+    bpy.ops.ed.undo_push(message="list")
+
+
+OPERATORS_ON_THE_LIST = {
+    "part_rename": {"part": 2, "name": "Arm"},
+    "part_lock": {"part": 2},
+    "part_recolor": {"part": 2, "color": (1, 0, 0)},
+    "parts_check": {"action": "ALL"},
+    "tree_drop": {},
+}
+
+
+def test_undo_in_edit_mode_takes_back_what_was_done_to_the_list(quarters, parts):
     bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
-    bpy.ops.partsam.part_lock(part=2)
-    assert "Undo in Edit mode does not take this back" in capfd.readouterr().out
+    edits = [
+        lambda n=n, v=v: edit_list(**{n: v}) for n, v in (("name", "Tail"), ("locked", True), ("checked", 1))
+    ]
+    for name, values in OPERATORS_ON_THE_LIST.items():
+        operator = getattr(bpy.ops.partsam, name)
+        edits.append(lambda o=operator, v=values: o("EXEC_DEFAULT", True, **v))
+    seen = []
+    for edit in edits:
+        before, after, undone, redone = in_edit_mode(edit)
+        assert before == undone != after == redone
+        seen.append(before)
+    for before in reversed(seen):  # all of them again
+        bpy.ops.ed.undo()
+        assert described(bpy.data.objects["grid"].data.partsam) == before
+
+
+def test_undo_in_edit_mode_after_a_change_in_object_mode(quarters, parts):
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=1, name="Arm")
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="OBJECT")
+    bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=1, name="Leg")
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=1, name="Tail")
+    for name in ("Leg", "Leg", "Arm", "Arm", "Part 1"):
+        bpy.ops.ed.undo()
+        assert bpy.data.objects["grid"].data.partsam.parts[0].name == name
 
 
 def test_checked_parts_become_one(quarters, parts):

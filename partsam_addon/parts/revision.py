@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A number that all faces carry and that grows with each change of the table.
+
+In Edit mode Blender stores no more than the edit mesh for undo. The number comes back with the faces, and
+says which table they had. Works in every mode.
+"""
+
+from __future__ import annotations
+
+import bmesh
+import bpy
+import numpy as np
+
+from ..mesh_exchange.arrays import read_polygon_integers, write_polygon_integers
+
+REVISION_ATTRIBUTE = ".partsam_revision"
+
+
+def revision_of_faces(mesh: bpy.types.Mesh) -> int:
+    """The number of the table's state that goes with the faces; 0 if there was none."""
+    if mesh.is_editmode:
+        edit_mesh = bmesh.from_edit_mesh(mesh)
+        layer = edit_mesh.faces.layers.int.get(REVISION_ATTRIBUTE)
+        return 0 if layer is None else max((face[layer] for face in edit_mesh.faces), default=0)
+    values = read_polygon_integers(mesh, REVISION_ATTRIBUTE)
+    return 0 if values is None else int(values.max(initial=0))  # new faces may have an older one
+
+
+def note_change(mesh: bpy.types.Mesh) -> None:
+    """The table has changed: give it and the faces the next number."""
+    table = mesh.partsam
+    table.revision, table.is_kept = table.revision + 1, False
+    if not mesh.is_editmode:
+        values = np.full(len(mesh.polygons), table.revision, dtype=np.int32)
+        write_polygon_integers(mesh, REVISION_ATTRIBUTE, values)
+        return
+    edit_mesh = bmesh.from_edit_mesh(mesh)
+    layers = edit_mesh.faces.layers.int
+    layer, number = layers.get(REVISION_ATTRIBUTE) or layers.new(REVISION_ATTRIBUTE), table.revision
+    for face in edit_mesh.faces:
+        face[layer] = number
