@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from .errors import DeviceError
+
+Record = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
+"""Records a computation; returns how to replay it, and where its results are after each replay."""
 
 CUDA = "cuda"
 DEVICES = ("auto", CUDA, "mps", "cpu")
@@ -37,14 +43,21 @@ def _free_bytes(device: str) -> int | None:
         return None
     import torch
 
-    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return int(torch.cuda.mem_get_info()[0]) + cached
+    free, total = torch.cuda.mem_get_info()
+    reserved = torch.cuda.memory_reserved()
+    allowed = int(total * torch.cuda.get_per_process_memory_fraction()) - reserved
+    return max(0, min(free, allowed)) + reserved - torch.cuda.memory_allocated()
 
 
 def arithmetic_is_scarce(device: str) -> bool:
     """Whether finding out what need not be computed is quicker than computing it. On a GPU it is not: asking
     it for a result and waiting costs more than the few milliseconds that it would save."""
     return device == "cpu"
+
+
+def works_by_itself(device: str) -> bool:
+    """Whether the CPU is free for something else while the device computes."""
+    return device != "cpu"
 
 
 def peak_device_bytes(device: str) -> int | None:
@@ -64,6 +77,11 @@ def finish(device: str) -> None:
 
 def searches_neighbors(device: str) -> bool:
     """Whether the device itself finds a shape's patches: it is faster at that, and has double precision."""
+    return device == CUDA
+
+
+def runs_kernels(device: str) -> bool:
+    """Whether Triton's kernels run there, where it is installed."""
     return device == CUDA
 
 
@@ -137,14 +155,44 @@ def use_gpu(number: int) -> int:
     return number
 
 
-def mixed_precision(device: str, *, wanted: bool = True) -> AbstractContextManager[object]:
-    """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU or where not `wanted`."""
+def mixed_precision(
+    device: str, *, wanted: bool = True, keeps_weights: bool = True
+) -> AbstractContextManager[object]:
+    """Autocast where it pays: bfloat16 on CUDA, float16 on MPS, nothing on the CPU or where not `wanted`.
+
+    keeps_weights: whether weights in the lower precision are kept until the block ends
+    """
     import torch
 
-    if not wanted:
+    precisions = {CUDA: torch.bfloat16, "mps": torch.float16}
+    if not wanted or device not in precisions:
         return contextlib.nullcontext()
-    if device == CUDA:
-        return torch.autocast(CUDA, dtype=torch.bfloat16)
-    if device == "mps":
-        return torch.autocast("mps", dtype=torch.float16)
-    return contextlib.nullcontext()
+    return torch.autocast(device, dtype=precisions[device], cache_enabled=keeps_weights)
+
+
+GRAPHS_VARIABLE = "PARTSAM_CUDA_GRAPHS"
+"""Environment variable: 1 records computations on a graphics card, 0 does not."""
+
+_RECORDS_BY_DEFAULT = "0"
+
+
+def graph_recorder(device: str) -> Record | None:
+    """How computations are recorded on `device`; None where they are not."""
+    if device != CUDA or os.environ.get(GRAPHS_VARIABLE, _RECORDS_BY_DEFAULT) != "1":
+        return None
+    import torch
+
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(compute: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            compute()  # libraries set themselves up, which cannot be recorded
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            results = compute()
+        return graph.replay, results
+
+    return record

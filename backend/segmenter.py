@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import mixed_precision, pick_device
+from .devices import mixed_precision, pick_device, works_by_itself
 from .errors import CheckpointError, MeshError, PromptError
 from .geometry import (
     NEUTRAL_GREY,
@@ -26,6 +26,7 @@ from .geometry import (
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
     PRESETS,
+    DeviceNetwork,
     Encoding,
     Locations,
     NetworkConfig,
@@ -50,6 +51,9 @@ __all__ = ["EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "av
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
+
+_WARM_UPS = 3
+"""The first sets libraries up, the second is recorded, the third replayed."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,15 @@ class Segmenter:
     Holds no shape: `encode` returns a value that the other methods take.
     """
 
+    prompt_batch = 64
+    """Prompts that are decoded at once, where there is memory for them."""
+
     def __init__(
         self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True
     ) -> None:
-        self.network = network.to(device).eval()
-        self.device = device
+        self._on_device = DeviceNetwork(network, device)
         self.model_name = name or network.config.name
         self.is_trained = trained
-        self.is_plain = False
 
     def plain(self) -> Segmenter:
         """The same network without what makes it fast: float32, the textbook's attention, every mask
@@ -95,15 +100,43 @@ class Segmenter:
         other = Segmenter(
             copy.deepcopy(self.network), device=self.device, name=self.model_name, trained=self.is_trained
         )
-        other.is_plain = True
+        other._on_device = DeviceNetwork(other.network, self.device, plain=True)
         for module in other.network.modules():
             if isinstance(module, Attention):
                 module.reorders = False
         return other
 
     @property
+    def network(self) -> PartSAM:
+        return self._on_device.network
+
+    @property
+    def device(self) -> str:
+        return self._on_device.device
+
+    @property
     def config(self) -> NetworkConfig:
         return self.network.config
+
+    def warm_up(self) -> None:
+        """Have everything set itself up that a device needs for its first shape and clicks, and record what
+        it records: seconds that nobody should wait for at his first click. Does nothing on a CPU."""
+        if not works_by_itself(self.device):
+            return
+        points = np.random.default_rng(0).normal(size=(self.config.points, 3))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        for _ in range(_WARM_UPS):
+            shape = self.encode_points(points, points)
+            first = self.predict(shape, points[:1], np.ones(1))
+            self.predict(shape, points[:2], np.array([1, 0]), previous=first)
+        with torch.inference_mode():
+            clicks = self._tensor(points[: self.prompt_batch, None])
+            for _ in range(_WARM_UPS):
+                PromptDecoder(self._on_device, shape).decode(clicks)
+
+    def release_recordings(self) -> bool:
+        """Give back the memory of recorded computations; whether there were any."""
+        return self._on_device.recordings.clear()
 
     @property
     def takes_size(self) -> bool:
@@ -161,27 +194,25 @@ class Segmenter:
             _check_points(points, points, colors)
             normals = estimate_normals(points)
         _check_points(points, normals, colors)
-        sites = Sites.of_points(points)
         if mesh is not None:
             validate_mesh(mesh)
             point_faces = _faces_of_points(mesh, points, normals, point_faces)
-            sites = Sites.of_mesh(mesh, point_faces)
         normalization = Normalization.of_points(points)
         cube = normalization.apply(points)
         normals, colors = np.nan_to_num(normals), np.nan_to_num(colors)
         space = patch_space(cube, normals, self.config)
         geometry = patch_geometry(space, self.config, device=self.device)
         centers = space[geometry.center_index[0].cpu().numpy()]
-        with torch.inference_mode(), mixed_precision(self.device, wanted=not self.is_plain):
-            encoding = self.network.encode(
-                self._tensor(cube)[None],
-                self._tensor(normals)[None],
-                self._tensor(colors)[None],
-                geometry.to(self.device),
+        geometry = geometry.to(self.device)
+        with torch.inference_mode():
+            encoding = self._on_device.encode(
+                self._tensor(cube)[None], self._tensor(normals)[None], self._tensor(colors)[None], geometry
             )
             point_locations = self._locate(encoding, centers, cube, normals, colors)
-            site_locations = point_locations
-            if mesh is not None:
+            if mesh is None:
+                sites, site_locations = Sites.of_points(points), point_locations
+            else:  # a graphics card encodes while the CPU sees to the sites
+                sites = Sites.of_mesh(mesh, point_faces)
                 site_locations = self._locate(
                     encoding,
                     centers,
@@ -189,7 +220,15 @@ class Segmenter:
                     *sites.attributes(mesh, normals, colors),
                 )
         return EncodedShape(
-            cube, normalization, mesh, point_faces, geometry, encoding, point_locations, sites, site_locations
+            points=cube,
+            normalization=normalization,
+            mesh=mesh,
+            point_faces=point_faces,
+            geometry=geometry,
+            encoding=encoding,
+            point_locations=point_locations,
+            sites=sites,
+            site_locations=site_locations,
         )
 
     def predict(
@@ -258,7 +297,7 @@ class Segmenter:
     ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
         """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C]."""
         masks = _offered(points)
-        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
+        decoder = PromptDecoder(self._on_device, shape)
         at_points, at_faces, scores = [], [], []
         step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
@@ -267,8 +306,8 @@ class Segmenter:
             at_points.append(decoder.estimated_logits(decoding, shape.point_locations, masks).cpu().numpy())
             scores.append(decoding.iou[0, :, masks].float().cpu().numpy())
             if shape.sites.of_face is not None:
-                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks).cpu().numpy()
-                at_faces.append(at_sites[..., shape.sites.of_face])
+                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks)
+                at_faces.append(shape.at_faces(at_sites).cpu().numpy())
         faces = np.concatenate(at_faces) if at_faces else None
         return np.concatenate(at_points), faces, np.concatenate(scores)
 
@@ -300,7 +339,7 @@ class Segmenter:
         if shape.sites.of_face is None:
             raise PromptError("a point cloud has no faces; use predict_batch")
         logits, _ = self._predict_at(shape, shape.site_locations, points, labels, previous)
-        return logits[..., torch.as_tensor(shape.sites.of_face, device=logits.device)]
+        return shape.at_faces(logits)
 
     def _predict_at(
         self,
@@ -312,7 +351,7 @@ class Segmenter:
         sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         masks = _offered(points)
-        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
+        decoder = PromptDecoder(self._on_device, shape)
         logits, scores = [], []
         step = decoder.prompts_at_once()
         for start in range(0, len(points), step):
@@ -336,7 +375,7 @@ class Segmenter:
         shape: EncodedShape,
         *,
         prompts: int = 512,
-        prompt_batch: int = 64,
+        prompt_batch: int | None = None,
         settings: EveryPartSettings | None = None,
         strict_paper: bool = False,
         progress: Progress | None = None,
@@ -344,24 +383,24 @@ class Segmenter:
     ) -> Parts:
         """Find all parts by prompting everywhere.
 
-        prompts: clicks, spread by farthest point sampling; prompt_batch: of them decoded at once
+        prompts: clicks, spread by farthest point sampling; prompt_batch: of them decoded at once,
+            as many as usual if None
         strict_paper: the published procedure with its fixed threshold (one granularity only)
         progress: called with a stage name and a share of it; cancel: asked often, raises Cancelled
         """
         if prompts < 1:
             raise PromptError(f"finding parts takes at least one prompt, got {prompts}")
         report = progress or (lambda stage, share: None)
-        chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)))
+        batch = prompt_batch or self.prompt_batch
+        chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)), device=self.device)
         clicks = self._tensor(shape.points[chosen])
-        decoder = PromptDecoder(self.network, self.device, shape, self.is_plain)
+        decoder = PromptDecoder(self._on_device, shape)
         if strict_paper:
-            return find_parts_as_published(
-                decoder, clicks, prompt_batch=prompt_batch, report=report, cancel=cancel
-            )
+            return find_parts_as_published(decoder, clicks, prompt_batch=batch, report=report, cancel=cancel)
         return find_parts(
             decoder,
             clicks,
-            prompt_batch=prompt_batch,
+            prompt_batch=batch,
             settings=settings or EveryPartSettings(),
             report=report,
             cancel=cancel,
@@ -381,9 +420,10 @@ class Segmenter:
         )
         points = self._tensor(cube)[None]
         attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
-        return self.network.locate(
-            encoding, points, attributes, index.to(self.device), weight.to(self.device)
-        )
+        with mixed_precision(self.device, wanted=not self._on_device.plain):
+            return self.network.locate(
+                encoding, points, attributes, index.to(self.device), weight.to(self.device)
+            )
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

@@ -19,6 +19,7 @@ from backend.network import (
     patch_geometry,
     patch_space,
 )
+from backend.network.farthest_points import farthest_points
 from backend.training import device_geometry
 from tests.tiny_network import TINY
 
@@ -245,7 +246,7 @@ def test_training_interpolates_as_inference_does() -> None:
 @given(lattices(), st.integers(1, 40))
 def test_training_chooses_farthest_points(points: np.ndarray, count: int) -> None:
     count = min(count, len(points))
-    chosen = device_geometry.farthest_points(torch.from_numpy(points)[None], count)[0].numpy()
+    chosen = farthest_points(torch.from_numpy(points)[None], count)[0].numpy()
     assert_farthest(points, chosen)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ from hypothesis.extra.numpy import arrays
 
 from backend.errors import PromptError
 from backend.geometry import Mesh, face_centroids
-from backend.segmentation import Parts
+from backend.segmentation import Parts, candidates
 from backend.segmentation.candidates import stability_scores, suppress_overlaps
 from backend.segmentation.published import published_parts
 from backend.segmentation.sites import Sites
 from tests.built_meshes import joined
-from tests.tiny_network import Box, OracleNetwork, oracle_segmenter
+from tests.tiny_network import Box, oracle_segmenter
 
 DATA = Path(__file__).parent / "data"
 STEPS = np.linspace(0, 1, 33)
@@ -49,19 +50,21 @@ def test_stability_is_the_iou_at_two_thresholds(logits: np.ndarray) -> None:
     np.testing.assert_allclose(stability_scores(torch.from_numpy(logits), 1.0).numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("scarce", [True, False])
 @given(arrays(np.bool_, (8, 12)), arrays(np.int64, 8, elements=st.integers(0, 3)), st.floats(0.05, 0.95))
 def test_suppression_keeps_what_the_definition_keeps(
-    masks: np.ndarray, scores: np.ndarray, threshold: float
+    scarce: bool, masks: np.ndarray, scores: np.ndarray, threshold: float
 ) -> None:
     expected: list[int] = []
     for mask in np.argsort(-scores, kind="stable"):
         overlaps = [(masks[mask] & masks[k]).sum() / (masks[mask] | masks[k]).sum() for k in expected]
         if masks[mask].any() and all(overlap <= threshold for overlap in overlaps):
             expected.append(int(mask))
-    found = suppress_overlaps(torch.from_numpy(masks), torch.from_numpy(scores), threshold, limit=8)
-    assert found.tolist() == expected
-    few = suppress_overlaps(torch.from_numpy(masks), torch.from_numpy(scores), threshold, limit=2)
-    assert few.tolist() == expected[:2]
+    tensors = torch.from_numpy(masks), torch.from_numpy(scores)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "arithmetic_is_scarce", lambda device: scarce)
+        assert suppress_overlaps(*tensors, threshold, limit=8).tolist() == expected
+        assert suppress_overlaps(*tensors, threshold, limit=2).tolist() == expected[:2]
 
 
 # --- known nested parts ----------------------------------------------------------------------------
@@ -169,9 +172,8 @@ def test_evidence_of_faces_that_no_mask_wants_sums_to_one(nested: tuple[Parts, M
 
 
 def test_labels_need_no_network() -> None:
-    network = OracleNetwork(CONTAINERS + DETAILS)
-    segmenter = oracle_segmenter([])
-    segmenter.network = network  # type: ignore[assignment]
+    segmenter = oracle_segmenter(CONTAINERS + DETAILS)
+    network = cast(Any, segmenter.network)
     parts = segmenter.segment_every_part(segmenter.encode(nested_mesh()), prompts=24)
     decoded = network.decoded
     assert decoded > 0
@@ -320,7 +322,9 @@ def published(masks: list[list[int]], scores: list[float], point_faces: list[int
     for row, points in enumerate(masks):
         table[row, points] = True
     sites = Sites.of_mesh(mesh, owners)
-    return published_parts(sites, table, np.array(scores, dtype=np.float32), mesh, owners)
+    return published_parts(
+        sites, torch.from_numpy(table), torch.tensor(scores, dtype=torch.float32), mesh, owners
+    )
 
 
 def test_the_majority_of_a_faces_points_decides() -> None:
@@ -381,7 +385,8 @@ def test_the_published_way_has_one_granularity(nested: tuple[Parts, Mesh]) -> No
 def test_the_published_way_labels_all_faces(masks: np.ndarray, scores: np.ndarray) -> None:
     mesh = row_of_triangles(9)
     owners = np.random.default_rng(0).integers(0, 7, 20)  # two faces without points
-    parts = published_parts(Sites.of_mesh(mesh, owners), masks, scores, mesh, owners)
+    sites = Sites.of_mesh(mesh, owners)
+    parts = published_parts(sites, torch.from_numpy(masks), torch.from_numpy(scores), mesh, owners)
     labels = parts.face_labels()
     np.testing.assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
     np.testing.assert_array_equal(parts.face_evidence().argmax(axis=1), labels)

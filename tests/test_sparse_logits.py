@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from backend import devices
-from backend.network import farthest_point_sampling, sparse_mask_logits
+from backend.network import DeviceNetwork, farthest_point_sampling, sparse_mask_logits
 from backend.network.mask_decoder import MaskDecoder
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
 from backend.segmentation import PromptDecoder, encoded_shape
@@ -34,7 +34,7 @@ def shape(bundled: Segmenter) -> EncodedShape:
 
 @pytest.fixture
 def decoder(bundled: Segmenter, shape: EncodedShape) -> PromptDecoder:
-    return PromptDecoder(bundled.network, "cpu", shape)
+    return PromptDecoder(DeviceNetwork(bundled.network, "cpu"), shape)
 
 
 def clicked(shape: EncodedShape, count: int) -> torch.Tensor:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .mesh import FloatArray, IntArray, Mesh, face_areas
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
 
 _GRID_BITS = 30
 """Places are rounded to this power of two along the longest side, so that the last digits decide nothing."""
@@ -23,26 +25,44 @@ _CORNER_AXES = np.array([1.0, 1.6180339887, 2.6180339887])
 
 @dataclass(frozen=True)
 class CanonicalOrder:
-    """faces: int64 [F], faces along a space-filling curve; corners: int64 [F, 3], of each face, in order"""
+    """faces: int32 [F], faces along a space-filling curve; corners: int8 [F, 3], of each face, in order"""
 
-    faces: IntArray
-    corners: IntArray
+    faces: NDArray[np.int32]
+    corners: NDArray[np.int8]
 
 
-def canonical_order(mesh: Mesh) -> CanonicalOrder:
+def canonical_order(vertices: FloatArray, triangles: IntArray, areas: FloatArray) -> CanonicalOrder:
     """Order faces along a Morton curve in a frame of the mesh's own.
+
+    vertices: float64 [V, 3]; triangles: int [F, 3]; areas: float64 [F], of the faces
 
     The frame's axes are the mesh's, the longest extent first, each pointing where the surface reaches
     farther from the middle of the bounding box (by the third moment).
     """
-    areas, corners = face_areas(mesh), mesh.corners()
-    sums = corners.sum(axis=1)  # three times the centroids, without a rounding of their own
+    first, second, third = triangles.T
+    sums = vertices.take(first, axis=0)  # three times the centroids, without a rounding of their own
+    sums += vertices.take(second, axis=0)
+    sums += vertices.take(third, axis=0)
     axes, signs, middle = _frame(sums, areas)
-    places = _rounded((sums - middle)[:, axes] * signs)
-    faces = np.lexsort([*places.T[::-1], _morton(places >> (_GRID_BITS - _CELL_BITS))])
-    along = ((corners - middle / 3)[:, :, axes] * signs) @ _CORNER_AXES
-    heights = _rounded(along.reshape(-1, 1)).reshape(-1, 3)
-    return CanonicalOrder(faces, np.argsort(heights, axis=1, kind="stable"))
+    sums -= middle
+    faces = _along_curve(_rounded(sums[:, axes] * signs))
+    with np.errstate(invalid="ignore", over="ignore"):  # vertices that no face uses may be anything
+        along = ((vertices - middle / 3)[:, axes] * signs) @ _CORNER_AXES
+    heights = _rounded(along[triangles].reshape(-1, 1)).reshape(-1, 3)
+    return CanonicalOrder(faces, np.argsort(heights, axis=1, kind="stable").astype(np.int8))
+
+
+def _along_curve(places: IntArray) -> NDArray[np.int32]:
+    """Order of grid places int64 [F, 3] by their cells along the curve, then by the places themselves."""
+    cells = _morton(places >> (_GRID_BITS - _CELL_BITS))
+    order = np.argsort(cells)
+    tied = np.zeros(len(order), dtype=bool)
+    same = np.diff(cells[order]) == 0
+    tied[1:] |= same
+    tied[:-1] |= same
+    rows = order[tied]
+    order[tied] = rows[np.lexsort([rows, *places[rows].T[::-1], cells[rows]])]
+    return order.astype(np.int32)
 
 
 def _rounded(values: FloatArray) -> IntArray:
@@ -59,15 +79,18 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray,
 
     places: float64 [F, 3] of the faces
     """
-    low, high = places.min(axis=0), places.max(axis=0)
+    columns = places.T.copy()
+    low, high = columns.min(axis=1), columns.max(axis=1)
     middle = (low + high) / 2
-    offsets = places - middle
-    weights = (areas / max(areas.sum(), 1e-300))[:, None]
     extent = high - low
+    largest = max(float(extent.max()), 1e-100)
+    offsets = (columns - middle[:, None]) / largest
+    weights = areas / max(areas.sum(), 1e-300)
     # Rounded, as sums depend on the order of the faces in their last digits.
-    spread = np.round((weights * offsets**2).sum(axis=0) / max(float(extent.max()) ** 2, 1e-300), 9)
-    axes = np.lexsort([-spread, -np.round(extent / max(float(extent.max()), 1e-300), 9)])
-    skew = (weights * offsets**3).sum(axis=0) / max(float(extent.max()) ** 3, 1e-300)
+    squares = offsets**2
+    spread = np.round(squares @ weights, 9)
+    axes = np.lexsort([-spread, -np.round(extent / largest, 9)])
+    skew = (squares * offsets) @ weights
     return axes, np.where(skew < -1e-9, -1.0, 1.0)[axes], middle
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshError
+from .canonical import CanonicalOrder, canonical_order
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -80,6 +81,11 @@ class Mesh:
     def areas(self) -> FloatArray:
         """Areas of the faces, float64 [F], in squared mesh units."""
         return _read_only(0.5 * np.sqrt(sum(axis**2 for axis in self.area_vectors.T)))
+
+    @cached_property
+    def order(self) -> CanonicalOrder:
+        """Of faces and corners, following the shape and not the file."""
+        return canonical_order(self.vertices, self.triangles, self.areas)
 
     @cached_property
     def problem(self) -> str | None:

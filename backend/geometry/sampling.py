@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canonical import canonical_order
 from .mesh import NEUTRAL_GREY, FloatArray, IntArray, Mesh, face_areas, face_normals, validate_mesh
 
 
@@ -34,12 +33,12 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
 
     Stratified over the cumulative area (one uniform draw in each of `count` equal strata), so that
     every face of more than 2/count of the area is hit. Faces and corners are taken in an order that follows
-    the shape (`canonical_order`): the file's order and axes do not change where points fall.
+    the shape (`canonical.py`): the file's order and axes do not change where points fall.
     Raises MeshError for meshes without area.
     """
     validate_mesh(mesh)
     random = np.random.default_rng(seed)
-    order = canonical_order(mesh)
+    order = mesh.order
     cumulative = np.cumsum(face_areas(mesh)[order.faces])
     cumulative /= cumulative[-1]
     strata = (np.arange(count) + random.random(count)) / count
@@ -48,7 +47,9 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
     # Strata follow face order; shuffle so that a prefix of the sample is a sample, too.
     faces = faces[random.permutation(count)]
     barycentric = np.empty((count, 3))
-    np.put_along_axis(barycentric, order.corners[faces], _uniform_barycentric(random, count), axis=1)
+    np.put_along_axis(
+        barycentric, order.corners[faces].astype(np.int64), _uniform_barycentric(random, count), axis=1
+    )
     corners = mesh.vertices[mesh.triangles[faces]]
     points = (corners * barycentric[:, :, None]).sum(axis=1)
     if mesh.face_colors is None:

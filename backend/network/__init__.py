@@ -3,9 +3,11 @@
 
 from .checkpoint import LoadedNetwork, load_network, save_network, untrained_network
 from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
+from .farthest_points import farthest_point_sampling
 from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
-from .neighbors import farthest_point_sampling, interpolation_weights, patch_geometry, patch_space
+from .neighbors import interpolation_weights, patch_geometry, patch_space
 from .patches import PatchGeometry
+from .recordings import DeviceNetwork
 from .sparse_logits import sparse_mask_logits
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "PUBLISHED",
     "SMALL",
     "Decoding",
+    "DeviceNetwork",
     "Encoding",
     "LoadedNetwork",
     "Locations",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Farthest point sampling and nearest neighbours: computed once per shape, exactly.
+"""Patches and nearest neighbours: computed once per shape, exactly.
 
 Neighbours are found by trees on the CPU, and on a graphics card by comparing all pairs, a bounded number at
 a time; both in double precision, so that the patches of a shape are the same on every device.
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..devices import searches_neighbors
 from .config import NetworkConfig
+from .farthest_points import farthest_point_sampling
 from .patches import PatchGeometry
 
 INTERPOLATION_CENTERS = 3
@@ -35,44 +36,26 @@ def patch_space(
     return np.concatenate([points, config.normal_distance * normals], axis=1).astype(np.float32)
 
 
-def farthest_point_sampling(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Indices int64 [count] of points [N, D], each farthest from those before it; starts at point 0.
-
-    Of equally far points the first is taken. Where `count` exceeds the points, indices repeat from the start.
-    On the CPU for every device: 512 of 16,384 points take 10 ms, less than a GPU needs to be asked 512 times.
-    """
-    distinct = min(count, len(points))
-    axes = np.ascontiguousarray(np.asarray(points, dtype=np.float32).T)
-    chosen = np.zeros(distinct, dtype=np.int64)
-    nearest = np.full(len(points), np.inf, dtype=np.float32)
-    squares = np.empty_like(axes)
-    for i in range(1, distinct):
-        np.subtract(axes, axes[:, chosen[i - 1], None], out=squares)
-        np.multiply(squares, squares, out=squares)
-        for axis in squares[1:]:
-            squares[0] += axis
-        np.minimum(nearest, squares[0], out=nearest)
-        chosen[i] = nearest.argmax()
-    return np.resize(chosen, count)
-
-
 def patch_geometry(
     points: NDArray[np.float32], config: NetworkConfig, *, seed: int = 0, device: str = "cpu"
 ) -> PatchGeometry:
     """Patches of one shape, points float32 [N, D] of its `patch_space`; tensors have a leading axis of 1."""
-    centers = farthest_point_sampling(points, config.patches)
+    centers = farthest_point_sampling(points, config.patches, device=device)
+    own = _nearest(points, points[centers], config.patch_neighbors, device)[1]
     wanted = config.mask_prompt_points or len(points)
     if wanted < len(points):
         mask_points = np.random.default_rng(seed).permutation(len(points))[:wanted]
     else:
         mask_points = np.arange(len(points))
-    own = _nearest(points, points[centers], config.patch_neighbors, device)
-    of_mask = _nearest(points[mask_points], points[centers], config.mask_prompt_neighbors, device)
+    if wanted >= len(points) and config.mask_prompt_neighbors == config.patch_neighbors:
+        of_mask = own
+    else:
+        of_mask = _nearest(points[mask_points], points[centers], config.mask_prompt_neighbors, device)[1]
     return PatchGeometry(
         center_index=torch.from_numpy(centers)[None],
-        neighbor_index=own[1][None],
+        neighbor_index=own[None],
         mask_point_index=torch.from_numpy(mask_points)[None],
-        mask_neighbor_index=of_mask[1][None],
+        mask_neighbor_index=of_mask[None],
     )
 
 

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ..devices import arithmetic_is_scarce
 
 _SUPPORT_ROWS = 1024
 """Candidates compared with all others at once."""
@@ -50,13 +56,29 @@ def suppress_overlaps(masks: Tensor, scores: Tensor, threshold: float, *, limit:
     order = scores.sort(descending=True, stable=True).indices
     packed = masks[order].float()
     areas = packed.sum(dim=1)
+    suppressed_by = _overlaps(packed, areas, threshold)
+    alive = (areas > 0).cpu().numpy()
     kept: list[int] = []
-    alive = areas > 0
-    while len(kept) < limit and bool(alive.any()):
-        best = int(alive.int().argmax())
+    while len(kept) < limit and alive.any():
+        best = int(alive.argmax())
         kept.append(best)
-        shared = packed @ packed[best]
-        iou = shared / (areas + areas[best] - shared)
-        alive &= iou <= threshold
+        alive &= ~suppressed_by(best)
         alive[best] = False
     return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+
+def _overlaps(masks: Tensor, areas: Tensor, threshold: float) -> Callable[[int], NDArray[np.bool_]]:
+    """For each of float masks [K, N] and their areas, which have an IoU above the threshold with it.
+
+    A graphics card compares all with all: it would have to be waited for after every mask that is kept.
+    """
+
+    def among(rows: Tensor | slice) -> Tensor:
+        shared = masks[rows] @ masks.T
+        return shared / (areas + areas[rows, None] - shared) > threshold
+
+    if arithmetic_is_scarce(masks.device.type):
+        return lambda row: among(slice(row, row + 1))[0].numpy()
+    parts = torch.arange(len(masks), device=masks.device).split(_SUPPORT_ROWS)
+    all_of_them = torch.cat([among(rows) for rows in parts]).cpu().numpy() if parts else None
+    return lambda row: np.asarray(all_of_them)[row]

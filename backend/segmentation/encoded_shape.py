@@ -13,7 +13,7 @@ from ..devices import arithmetic_is_scarce, chunk_elements, mixed_precision
 from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
-from ..network import Decoding, Encoding, Locations, PartSAM, PatchGeometry, sparse_mask_logits
+from ..network import Decoding, DeviceNetwork, Encoding, Locations, PartSAM, PatchGeometry, sparse_mask_logits
 from ..network.sparse_logits import CLEARLY_OUTSIDE, centers_around
 from ..refinement.face_graph import FaceGraph, build_face_graph
 from .sites import Sites
@@ -50,6 +50,19 @@ class EncodedShape:
             raise PromptError("a point cloud has no faces and no graph of them")
         return build_face_graph(self.mesh)
 
+    @cached_property
+    def _site_of_face(self) -> Tensor | None:
+        """int32 [F] beside the encoding; None where every face is a site of its own, in order."""
+        of_face = self.sites.of_face
+        if of_face is None or len(of_face) == len(self.sites.locations):
+            return None
+        return torch.as_tensor(of_face, device=self.encoding.centers.device)
+
+    def at_faces(self, at_sites: Tensor) -> Tensor:
+        """Values [..., S] at the sites of a mesh as values [..., F] at its faces."""
+        index = self._site_of_face
+        return at_sites if index is None else at_sites.index_select(-1, index)
+
     def coarse_locations(self, count: int) -> Locations:
         """The first points, which are as random as all of them."""
         return self.point_locations.part(0, count)
@@ -57,15 +70,23 @@ class EncodedShape:
 
 @dataclass(frozen=True)
 class PromptDecoder:
-    """A network bound to one encoded shape.
+    """A network bound to one encoded shape."""
 
-    plain: everything in float32, every mask evaluated everywhere
-    """
-
-    network: PartSAM
-    device: str
+    on_device: DeviceNetwork
     shape: EncodedShape
-    plain: bool = False
+
+    @property
+    def network(self) -> PartSAM:
+        return self.on_device.network
+
+    @property
+    def device(self) -> str:
+        return self.on_device.device
+
+    @property
+    def plain(self) -> bool:
+        """Whether everything is computed in float32, and every mask everywhere."""
+        return self.on_device.plain
 
     def decode(
         self,
@@ -84,16 +105,14 @@ class PromptDecoder:
             labels = torch.ones(points.shape[:2], dtype=torch.long, device=self.device)
         mask_logits = None
         if previous is not None:
-            index = self.shape.geometry.mask_point_index[0].to(previous.device)
-            mask_logits = previous[:, index].to(self.device).float()[None]
-        with mixed_precision(self.device, wanted=not self.plain):
-            return self.network.decode(
-                self.shape.encoding,
-                points[None],
-                labels[None],
-                mask_logits,
-                None if sizes is None else sizes.to(self.device).float()[None],
-            )
+            mask_logits = previous.to(self.device).float()[None, :, self.shape.geometry.mask_point_index[0]]
+        return self.on_device.decode(
+            self.shape.encoding,
+            points[None],
+            labels[None],
+            mask_logits,
+            None if sizes is None else sizes.to(self.device).float()[None],
+        )
 
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N], computed tile by tile."""

@@ -6,7 +6,9 @@ Candidates are filtered on a few thousand points; only those kept are decoded at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import works_by_itself
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray
+from ..refinement.face_graph import FaceGraph
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
 from .node_features import Candidates, node_features
@@ -87,19 +91,45 @@ def find_parts(
     cancel: Cancel | None,
 ) -> Parts:
     """All parts of the decoder's shape, from clicks [P, 3] in the network's cube."""
+    with _face_graph(decoder) as graph:
+        found, ranks, support = _kept_candidates(decoder, clicks, prompt_batch, settings, report, cancel)
+        logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
+        report("parts", 0.0)
+        measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
+        parts = _assemble(decoder.shape, graph(), logits, *measures, settings=settings)
+    report("parts", 1.0)
+    return parts
+
+
+@contextmanager
+def _face_graph(decoder: PromptDecoder) -> Iterator[Callable[[], FaceGraph | None]]:
+    """How to get the face graph, which is built meanwhile if another device answers the prompts."""
+    shape = decoder.shape
+    if shape.mesh is None:
+        yield lambda: None
+    elif works_by_itself(decoder.device):
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(lambda: shape.face_graph).result
+    else:
+        yield lambda: shape.face_graph
+
+
+def _kept_candidates(
+    decoder: PromptDecoder,
+    clicks: Tensor,
+    prompt_batch: int,
+    settings: EveryPartSettings,
+    report: Progress,
+    cancel: Cancel | None,
+) -> tuple[_Candidates, Tensor, Tensor]:
+    """The candidates worth decoding everywhere, with their ranks and support [K]."""
     found = _propose(decoder, clicks, prompt_batch, settings, report, cancel)
     support = support_scores(found.masks, found.clicks, len(clicks), iou=settings.support_iou)
     supported = support >= settings.min_support
     found, support = found.take(supported), support[supported]
     ranks = found.scores + settings.support_weight * support
     kept = suppress_overlaps(found.masks, ranks, settings.nms_iou, limit=settings.max_masks)
-    found, support, ranks = found.take(kept), support[kept], ranks[kept]
-    logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
-    report("parts", 0.0)
-    measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
-    parts = _assemble(decoder.shape, logits, *measures, settings=settings)
-    report("parts", 1.0)
-    return parts
+    return found.take(kept), ranks[kept], support[kept]
 
 
 def find_parts_as_published(
@@ -113,12 +143,10 @@ def find_parts_as_published(
         report("prompts", start / len(clicks))
         decoding = decoder.decode(clicks[start : start + step, None])
         logits = decoder.logits(decoding, decoder.shape.point_locations, slice(1, 4))
-        masks.append((logits > 0).flatten(0, 1).cpu().numpy())
-        scores.append(decoding.iou[0, :, 1:].float().flatten().cpu().numpy())
+        masks.append((logits > 0).flatten(0, 1))
+        scores.append(decoding.iou[0, :, 1:].float().flatten())
     shape = decoder.shape
-    return published_parts(
-        shape.sites, np.concatenate(masks), np.concatenate(scores), shape.mesh, shape.point_faces
-    )
+    return published_parts(shape.sites, torch.cat(masks), torch.cat(scores), shape.mesh, shape.point_faces)
 
 
 def _propose(
@@ -182,6 +210,7 @@ def _decode_at_sites(
 
 def _assemble(
     shape: EncodedShape,
+    graph: FaceGraph | None,
     logits: NDArray[np.float16],
     scores: FloatArray,
     ranks: FloatArray,
@@ -193,7 +222,6 @@ def _assemble(
     sites = shape.sites
     order = np.argsort(-((logits > 0) @ sites.weights), kind="stable")  # the largest first
     logits, scores, ranks, support = logits[order], scores[order], ranks[order], support[order]
-    graph = None if shape.mesh is None else shape.face_graph
     site_graph = graph_of_points(sites) if graph is None else graph_of_sites(graph, sites)
     values = logits.astype(np.float32)
     tree = build_part_tree(values, ranks, sites.weights, site_graph, settings.tree)

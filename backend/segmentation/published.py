@@ -7,8 +7,7 @@ There, points in no mask voted for the last label, and label 0 was taken for bac
 from __future__ import annotations
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
@@ -28,8 +27,8 @@ _CERTAIN = 4.0
 
 def published_parts(
     sites: Sites,
-    masks: NDArray[np.bool_],
-    scores: FloatArray,
+    masks: Tensor,
+    scores: Tensor,
     mesh: Mesh | None,
     point_faces: IntArray | None,
     *,
@@ -37,39 +36,39 @@ def published_parts(
 ) -> Parts:
     """Score filter, NMS over points, painting from large to small, majority vote of each face's points.
 
-    masks: bool [K, N] over the encoded points; scores: [K]; point_faces: int [N], with `mesh`
+    masks: bool [K, N] over the encoded points; scores: float32 [K]; point_faces: int [N], with `mesh`
     returns: Parts with a single partition, whose sites are all faces (or, without a mesh, the points)
     """
-    good = scores > MIN_SCORE
-    masks, scores = masks[good], scores[good]
-    kept = suppress_overlaps(
-        torch.from_numpy(masks), torch.from_numpy(scores), threshold, limit=len(masks)
-    ).numpy()
-    order = kept[np.argsort(-masks[kept].sum(axis=1), kind="stable")]
-    masks, scores = masks[order], scores[order]
-    labels: IntArray = np.full(masks.shape[1], -1, dtype=np.int64)
-    for label, mask in enumerate(masks):
+    good = (scores > MIN_SCORE).nonzero()[:, 0]
+    kept = good[suppress_overlaps(masks[good], scores[good], threshold, limit=len(good))]
+    kept = kept[masks[kept].sum(dim=1).sort(descending=True, stable=True).indices]
+    chosen, values = masks[kept].cpu().numpy(), scores[kept].cpu().numpy()
+    labels: IntArray = np.full(chosen.shape[1], -1, dtype=np.int64)
+    for label, mask in enumerate(chosen):
         labels[mask] = label
     graph = None
     if mesh is not None and point_faces is not None:
-        labels = _majority(labels, point_faces, mesh.face_count, len(masks))
+        labels = _majority(labels, point_faces, mesh.face_count)
         areas = face_areas(mesh)
         every_face = np.arange(mesh.face_count, dtype=np.int32)
         sites = Sites(face_centroids(mesh), areas / areas.sum(), point_faces, every_face)
         graph = build_face_graph(mesh)
     labels = _fill_unlabelled(labels, sites.locations)
     used, renumbered = np.unique(labels, return_inverse=True)
-    logits = np.where(labels == np.arange(len(masks))[:, None], _CERTAIN, -_CERTAIN).astype(np.float16)
+    logits = np.where(labels == np.arange(len(chosen))[:, None], _CERTAIN, -_CERTAIN).astype(np.float16)
     partition = Partition(renumbered.astype(np.int32), used, np.zeros(0, dtype=np.int64))
-    return Parts(sites, logits, scores, [partition], 0, graph)
+    return Parts(sites, logits, values, [partition], 0, graph)
 
 
-def _majority(labels: IntArray, point_faces: IntArray, faces: int, count: int) -> IntArray:
-    """The most frequent label among each face's labelled points, -1 where there are none."""
+def _majority(labels: IntArray, point_faces: IntArray, faces: int) -> IntArray:
+    """The most frequent label among each face's labelled points, the lowest of several; -1 without any."""
     known = labels >= 0
-    votes = np.zeros((faces, max(count, 1)), dtype=np.int32)
-    np.add.at(votes, (point_faces[known], labels[known]), 1)
-    return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
+    count = int(labels.max(initial=0)) + 1
+    pairs, votes = np.unique(point_faces[known].astype(np.int64) * count + labels[known], return_counts=True)
+    best = np.lexsort([-(pairs % count), votes])  # of each face the last one counts
+    found = np.full(faces, -1, dtype=np.int64)
+    found[pairs[best] // count] = pairs[best] % count
+    return found
 
 
 def _fill_unlabelled(labels: IntArray, locations: FloatArray) -> IntArray:

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
-from ..geometry.canonical import canonical_order
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph, connected_faces
 from .nearest import facing, nearest
@@ -124,7 +123,7 @@ def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
 
 def _spread_over_area(mesh: Mesh, count: int) -> IntArray:
     """Distinct faces at equal steps of the area, in an order that follows the shape, int [count or fewer]."""
-    order = canonical_order(mesh).faces
+    order = mesh.order.faces
     cumulative = np.cumsum(face_areas(mesh)[order])
     steps = (np.arange(count) + 0.5) / count * cumulative[-1]
     return np.unique(order[np.minimum(np.searchsorted(cumulative, steps), len(order) - 1)])

@@ -45,7 +45,6 @@ SHAPES_BUDGET = 1536 * 2**20
 PARTS_BUDGET = 1024 * 2**20
 PREDICTIONS_BUDGET = 256 * 2**20
 KEPT_MODELS = 2
-PROMPT_BATCH = 64
 MAX_PROMPTS = 4096
 MAX_PARTS = 4096
 MAX_JOINT_PARTS = 256
@@ -143,7 +142,7 @@ class Session:
             call.progress("load model", 0.0)
             segmenter = self._segmenter(model, device)
             points = segmenter.config.points if sample is None else len(sample["points"])
-            asked = Footprint(PROMPT_BATCH, points, segmenter.device)
+            asked = Footprint(segmenter.prompt_batch, points, segmenter.device)
             shape = HeldShape(shape_id, model, seed, mesh, sample, asked, asked)
         if device == "auto" and self._device_notice:
             call.notices.append(self._device_notice)
@@ -319,11 +318,12 @@ class Session:
         return value
 
     def _drop_encodings(self, keep: HeldShape) -> bool:
-        """Drop the encodings of all shapes but one; whether there were any."""
+        """Drop the encodings of all shapes but one, and what is recorded; whether there was anything."""
         others = [shape for shape in self._shapes if shape.id != keep.id and shape.encoded is not None]
         for shape in others:
             shape.encoded = None
-        return bool(others)
+        released = [segmenter.release_recordings() for segmenter in self._segmenters]
+        return bool(others) or any(released)
 
     def _segmenter(self, model: str, device: str) -> Segmenter:
         from ..segmenter import Segmenter
@@ -332,6 +332,7 @@ class Session:
         segmenter = self._segmenters.get(f"{model}@{device}")
         if segmenter is None:
             segmenter = Segmenter.load(model, device=device)
+            _warmed_up(segmenter)
             self._devices[device] = segmenter.device
             self._segmenters.put(f"{model}@{segmenter.device}", segmenter)
         return segmenter
@@ -347,6 +348,16 @@ class Session:
         if parts is None:
             raise RequestRefused("this segmentation is no longer held; segment again", kind="missing")
         return parts
+
+
+def _warmed_up(segmenter: Segmenter) -> None:
+    """Let the device set itself up while the client still reads its mesh; what fails here fails again, and is
+    answered, where it matters."""
+    try:
+        segmenter.warm_up()
+    except RuntimeError as error:
+        logger.warning("warming up failed: %s", str(error)[:200])
+        free_cached_memory()
 
 
 def _model_and_device(message: Message) -> tuple[str, str]:

@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from ..network import NetworkConfig, PatchGeometry
+from ..network.farthest_points import farthest_points
 from ..network.interpolation import squared_distances
 from ..network.neighbors import INTERPOLATION_CENTERS
 from ..network.patches import gather_rows
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:
-    triton = None
 
 _NEIGHBOR_CHUNK = 1 << 28
 """Distances held at once while looking for neighbours."""
@@ -67,58 +62,3 @@ def nearest(points: Tensor, queries: Tensor, count: int) -> Tensor:
         for part in queries.split(step, dim=1)
     ]
     return torch.cat(chunks, dim=1)
-
-
-def farthest_points(points: Tensor, count: int) -> Tensor:
-    """Farthest point sampling from point 0 of each set: int64 [B, count] for points [B, N, D]."""
-    if triton is not None and points.is_cuda:
-        return _farthest_points_kernel(points.contiguous(), count)
-    batch, total, _ = points.shape
-    chosen = torch.zeros(batch, count, dtype=torch.long, device=points.device)
-    distance = torch.full((batch, total), torch.inf, device=points.device)
-    rows = torch.arange(batch, device=points.device)
-    for i in range(1, count):
-        last = points[rows, chosen[:, i - 1]].unsqueeze(1)
-        distance = torch.minimum(distance, (points - last).square().sum(dim=2))
-        chosen[:, i] = distance.argmax(dim=1)
-    return chosen
-
-
-def _farthest_points_kernel(points: Tensor, count: int) -> Tensor:
-    batch, total, axes = points.shape
-    assert axes in (3, 6), "positions, or positions and normals"
-    chosen = torch.zeros(batch, count, dtype=torch.long, device=points.device)
-    block = triton.next_power_of_2(total)
-    _fps[(batch,)](points, chosen, total, count, BLOCK=block, AXES=axes, num_warps=32)
-    return chosen
-
-
-if triton is not None:
-
-    @triton.jit
-    def _fps(points, chosen, total, count, BLOCK: tl.constexpr, AXES: tl.constexpr):  # type: ignore[no-untyped-def]
-        """One program per shape; all its points and distances stay in registers."""
-        shape = tl.program_id(0)
-        lane = tl.arange(0, BLOCK)
-        inside = lane < total
-        start = points + shape * total * AXES
-        row = start + lane * AXES
-        x = tl.load(row, mask=inside, other=0.0)
-        y = tl.load(row + 1, mask=inside, other=0.0)
-        z = tl.load(row + 2, mask=inside, other=0.0)
-        if AXES == 6:
-            u = tl.load(row + 3, mask=inside, other=0.0)
-            v = tl.load(row + 4, mask=inside, other=0.0)
-            w = tl.load(row + 5, mask=inside, other=0.0)
-        distance = tl.where(inside, float("inf"), -1.0)
-        last = 0
-        for i in range(1, count):
-            here = start + last * AXES
-            dx, dy, dz = x - tl.load(here), y - tl.load(here + 1), z - tl.load(here + 2)
-            squared = dx * dx + dy * dy + dz * dz
-            if AXES == 6:
-                du, dv, dw = u - tl.load(here + 3), v - tl.load(here + 4), w - tl.load(here + 5)
-                squared += du * du + dv * dv + dw * dw
-            distance = tl.minimum(distance, squared)
-            last = tl.argmax(distance, axis=0)
-            tl.store(chosen + shape * count + i, last.to(tl.int64))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encoding and decoding as a graphics card likes them: recorded once, replayed without Python.
+
+A network of this size spends most of a click on launching several hundred small kernels one by one. A
+recording launches them all at once. It holds for inputs of one shape, so each shape has its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from ..devices import Record, graph_recorder, mixed_precision
+from .model import Decoding, Encoding, PartSAM
+from .patches import PatchGeometry
+
+logger = logging.getLogger(__name__)
+
+Tensors = tuple[Tensor | None, ...]
+Compute = Callable[..., Tensors]
+
+_KEPT = 12
+"""Recordings at a time: those of one and of a few clicks, with and without a mask before, and of batches."""
+
+_TOLERANCE = 0.02
+"""How far a recording may be from what was computed step by step, of its norm: half precision rounds the
+sums of points in a texel differently each time. A recording that reads stale memory is off by more."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    replay: Callable[[], None]
+    inputs: Tensors
+    results: Tensors
+
+
+class Recordings:
+    """Computations by name and by the shapes of their inputs; recorded when they are asked for again."""
+
+    def __init__(self, record: Record | None) -> None:
+        """record: how to; None computes everything step by step."""
+        self._record = record
+        self._seen: Counter[tuple[object, ...]] = Counter()
+        self._held: OrderedDict[tuple[object, ...], _Recording] = OrderedDict()
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is recorded at all."""
+        return self._record is not None
+
+    def run(self, name: str, compute: Compute, *inputs: Tensor | None) -> Tensors:
+        """`compute(*inputs)`, whose results do not change when it is run again."""
+        if self._record is None:
+            return compute(*inputs)
+        key = (name, *(None if x is None else (tuple(x.shape), x.dtype) for x in inputs))
+        self._seen[key] += 1
+        recording = self._held.get(key)
+        if recording is None:
+            if self._seen[key] == 1:
+                return compute(*inputs)
+            return self._recorded(key, self._record, compute, inputs)
+        self._held.move_to_end(key)
+        for own, given in zip(recording.inputs, inputs, strict=True):
+            if own is not None and given is not None:
+                own.copy_(given)
+        recording.replay()
+        return _copied(recording.results)
+
+    def clear(self) -> bool:
+        """Give back the memory that recordings hold; whether there were any."""
+        any_held = bool(self._held)
+        self._held.clear()
+        self._seen.clear()
+        return any_held
+
+    def _recorded(
+        self, key: tuple[object, ...], record: Record, compute: Compute, inputs: Tensors
+    ) -> Tensors:
+        """Record, and compare; where it fails or differs, nothing is recorded from then on."""
+        results = compute(*inputs)
+        own = _copied(inputs)
+        try:
+            replay, replayed = record(lambda: compute(*own))
+            replay()
+            fault = "" if _agree(results, replayed) else "its results differ"
+        except RuntimeError as error:
+            fault = str(error)[:200]
+        if fault:
+            logger.warning("%s is computed step by step, as it cannot be recorded: %s", key[0], fault)
+            self._record = None
+            self.clear()
+            return results
+        self._held[key] = _Recording(replay, own, replayed)
+        while len(self._held) > _KEPT:
+            self._held.popitem(last=False)
+        return results
+
+
+class DeviceNetwork:
+    """A network on its device: encodes and decodes there, in the precision that suits it.
+
+    plain: float32, nothing recorded
+    """
+
+    def __init__(self, network: PartSAM, device: str, *, plain: bool = False) -> None:
+        self.network = network.to(device).eval()
+        self.device, self.plain = device, plain
+        self.recordings = Recordings(None if plain else graph_recorder(device))
+
+    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
+        """As `PartSAM.encode`."""
+
+        def compute(points: Tensor, normals: Tensor, colors: Tensor, *rest: Tensor) -> Tensors:
+            with self._precision():
+                return _values(self.network.encode(points, normals, colors, PatchGeometry(*rest)))
+
+        return Encoding(
+            *self.recordings.run("encoding", compute, points, normals, colors, *_values(geometry))  # type: ignore[arg-type]
+        )
+
+    def decode(
+        self,
+        encoding: Encoding,
+        points: Tensor,
+        labels: Tensor,
+        mask_logits: Tensor | None = None,
+        sizes: Tensor | None = None,
+    ) -> Decoding:
+        """As `PartSAM.decode`."""
+
+        def compute(*inputs: Tensor) -> Tensors:
+            own, asked = inputs[: len(fields(Encoding))], inputs[len(fields(Encoding)) :]
+            with self._precision():
+                return _values(self.network.decode(Encoding(*own), *asked))
+
+        asked = (points, labels, mask_logits, sizes)
+        return Decoding(*self.recordings.run("decoding", compute, *_values(encoding), *asked))  # type: ignore[arg-type]
+
+    def _precision(self) -> AbstractContextManager[object]:
+        # A recording must not read the copies of weights that autocast keeps until its block ends.
+        return mixed_precision(self.device, wanted=not self.plain, keeps_weights=not self.recordings.records)
+
+
+def _values(record: Encoding | Decoding | PatchGeometry) -> Tensors:
+    return tuple(getattr(record, field.name) for field in fields(record))
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return tuple(None if tensor is None else tensor.clone() for tensor in tensors)
+
+
+def _agree(expected: Tensors, found: Tensors) -> bool:
+    """Whether both are the same but for rounding."""
+    for first, second in zip(expected, found, strict=True):
+        if first is None or second is None:
+            if first is not second:
+                return False
+        elif not first.is_floating_point():
+            if not torch.equal(first, second):
+                return False
+        else:
+            gap = (first.float() - second.float()).norm()
+            if not bool(gap <= _TOLERANCE * first.float().norm() + 1e-6):
+                return False
+    return True

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recorded computations answer as computed ones do; here the CPU stands in for the card that replays them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from backend import Mesh, Segmenter
+from backend.network import recordings, untrained_network
+from backend.network.recordings import Recordings
+from tests.tiny_network import TINY
+
+Results = tuple[torch.Tensor | None, ...]
+
+
+def overwritten(results: Results, new: Results) -> None:
+    for own, value in zip(results, new, strict=True):
+        if own is not None and value is not None:
+            own.copy_(value)
+
+
+def rerun(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+    """A recording as a graphics card makes them: a replay writes where the first results lie."""
+    results = tuple(None if value is None else value.clone() for value in compute())
+    return lambda: overwritten(results, compute()), results
+
+
+def segmenter(monkeypatch: pytest.MonkeyPatch, record: Any) -> Segmenter:
+    monkeypatch.setattr(recordings, "graph_recorder", lambda device: record)
+    return Segmenter(untrained_network(TINY, seed=3))
+
+
+def answers(segmenter: Segmenter) -> list[np.ndarray]:
+    """Three shapes, clicked several times, so that shapes and clicks change between replays."""
+    found = []
+    for size in (1.0, 2.0, 3.0):
+        box = trimesh.creation.box(extents=(1, 1, size))
+        shape = segmenter.encode(Mesh(box.vertices, box.faces))
+        first = segmenter.predict(shape, np.array([[0.5, 0, 0]]), np.ones(1))
+        second = segmenter.predict(shape, np.array([[0.5, 0, 0], [0, 0.5, 0]]), np.array([1, 0]))
+        third = segmenter.predict(shape, np.array([[0, 0, size / 2]]), np.ones(1), previous=first)
+        joint = segmenter.predict_batch(shape, torch.rand(4, 1, 3), torch.ones(4, 1))
+        again = segmenter.predict_batch(shape, torch.zeros(4, 1, 3), torch.ones(4, 1))
+        found += [each.point_logits for each in (first, second, third)]
+        found += [each.scores for each in (first, second, third)] + [again[0].numpy(), again[1].numpy()]
+        assert joint[0].shape == again[0].shape
+    return found
+
+
+def test_recorded_answers_are_the_computed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = answers(segmenter(monkeypatch, None))
+    replayed = segmenter(monkeypatch, rerun)
+    for ours, theirs in zip(answers(replayed), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert replayed.release_recordings()
+    assert not replayed.release_recordings()
+
+
+def broken(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def stale(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+    results = tuple(None if value is None else torch.zeros_like(value) for value in compute())
+    return lambda: None, results
+
+
+@pytest.mark.parametrize("record", [broken, stale])
+def test_what_cannot_be_recorded_is_computed(
+    record: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = answers(segmenter(monkeypatch, None))
+    with caplog.at_level(logging.WARNING):
+        found = answers(segmenter(monkeypatch, record))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [entry.message for entry in caplog.records if "cannot be recorded" in entry.message]
+
+
+def test_results_outlive_the_next_replay_and_few_recordings_are_kept() -> None:
+    made: list[int] = []
+
+    def counted(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+        made.append(1)
+        return rerun(compute)
+
+    double = Recordings(counted)
+    for size in (*range(1, 21), 20):
+        results = [
+            double.run("double", lambda x: (2 * x, None), torch.full((size,), float(i))) for i in range(4)
+        ]
+        assert [float(value[0]) for value, _ in results if value is not None] == [0.0, 2.0, 4.0, 6.0]
+    assert len(made) == 20  # each once, and the last is still held
+    double.run("double", lambda x: (2 * x, None), torch.ones(1))
+    assert len(made) == 21
