@@ -91,6 +91,7 @@ class Segmenter:
         self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True
     ) -> None:
         self._on_device = DeviceNetwork(network, device)
+        self.network, self.device = self._on_device.network, device
         self.model_name = name or network.config.name
         self.is_trained = trained
 
@@ -107,14 +108,6 @@ class Segmenter:
         return other
 
     @property
-    def network(self) -> PartSAM:
-        return self._on_device.network
-
-    @property
-    def device(self) -> str:
-        return self._on_device.device
-
-    @property
     def config(self) -> NetworkConfig:
         return self.network.config
 
@@ -127,7 +120,7 @@ class Segmenter:
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         for _ in range(_WARM_UPS):
             shape = self.encode_points(points, points)
-            first = self.predict(shape, points[:1], np.ones(1))
+            first = self.predict(shape, points[:1], np.array([1]))
             self.predict(shape, points[:2], np.array([1, 0]), previous=first)
         with torch.inference_mode():
             clicks = self._tensor(points[: self.prompt_batch, None])
@@ -209,7 +202,7 @@ class Segmenter:
                 self._tensor(cube)[None], self._tensor(normals)[None], self._tensor(colors)[None], geometry
             )
             point_locations = self._locate(encoding, centers, cube, normals, colors)
-            if mesh is None:
+            if mesh is None or point_faces is None:
                 sites, site_locations = Sites.of_points(points), point_locations
             else:  # a graphics card encodes while the CPU sees to the sites
                 sites = Sites.of_mesh(mesh, point_faces)
