@@ -15,6 +15,7 @@ from ..mesh_exchange.arrays import (
     IntArray,
     corner_polygons,
     corner_vertices,
+    distinct,
     edge_vertices,
     vertex_positions,
 )
@@ -85,7 +86,7 @@ def membership(mesh: bpy.types.Mesh, part_ids: IntArray) -> dict[int, BoolArray]
     """For each part id the vertices that its faces touch, bool [V]; border vertices are in several."""
     vertices, ids = corner_vertices(mesh), part_ids[corner_polygons(mesh)]
     masks = {}
-    for part_id in np.unique(part_ids).tolist():
+    for part_id in distinct(part_ids)[0].tolist():
         mask = np.zeros(len(mesh.vertices), dtype=bool)
         mask[vertices[ids == part_id]] = True
         masks[part_id] = mask
@@ -103,16 +104,26 @@ def rigid_weights(mesh: bpy.types.Mesh, part_ids: IntArray) -> dict[int, VertexW
     Vertices at the same place go to the same part, so that doubled vertices do not tear open.
     """
     places = weld(vertex_positions(mesh))
-    width = int(part_ids.max(initial=0)) + 1
-    keys = places[corner_vertices(mesh)].astype(np.int64) * width + part_ids[corner_polygons(mesh)]
-    keys, counts = np.unique(keys, return_counts=True)
+    vertices, ids = places[corner_vertices(mesh)], part_ids[corner_polygons(mesh)]
+    owner = np.full(len(mesh.vertices), -1, dtype=np.int32)
+    owner[vertices] = ids
+    disputed = np.zeros(len(owner), dtype=bool)
+    disputed[vertices[owner[vertices] != ids]] = True
+    voting = disputed[vertices]
+    winners, winning = _most_frequent(vertices[voting], ids[voting])
+    owner[winners] = winning
+    owner = owner[places]
+    return {part_id: _ones(owner == part_id) for part_id in distinct(owner[owner >= 0])[0].tolist()}
+
+
+def _most_frequent(vertices: IntArray, ids: IntArray) -> tuple[IntArray, IntArray]:
+    """Each vertex once, with the id that it has most often; ties go to the smaller id."""
+    width = int(ids.max(initial=0)) + 1
+    keys, counts = np.unique(vertices.astype(np.int64) * width + ids, return_counts=True)
     order = np.lexsort((keys % width, -counts, keys // width))
     vertices, ids = keys[order] // width, keys[order] % width
     first = np.r_[True, vertices[1:] != vertices[:-1]] if len(vertices) else np.zeros(0, dtype=bool)
-    owner = np.full(len(mesh.vertices), -1, dtype=np.int64)
-    owner[vertices[first]] = ids[first]
-    owner = owner[places]
-    return {part_id: _ones(owner == part_id) for part_id in np.unique(owner[owner >= 0]).tolist()}
+    return vertices[first], ids[first]
 
 
 def blended_weights(

@@ -19,7 +19,7 @@ from ..mesh_exchange.arrays import (
 )
 from ..mesh_exchange.surface_colors import OWN_COLOR_ATTRIBUTE, srgb_to_linear
 from ..parts import color_table, read_part_ids
-from ..parts.polygon_graph import weld
+from ..parts.polygon_graph import edge_places, weld
 from .ownership import digest, read_made, write_made
 
 DEFAULT_FACE_SET = 1
@@ -62,8 +62,7 @@ def borders_at_places(
     places: int [V], the first vertex at the place of each; edge_vertices: int [E, 2]
     corner_edges, corner_labels: int [C], the edge and the label of each corner
     """
-    ends = np.sort(places[edge_vertices], axis=1).astype(np.int64)
-    _, place_of_edge = np.unique(ends[:, 0] * (len(places) + 1) + ends[:, 1], return_inverse=True)
+    place_of_edge = edge_places(places, edge_vertices)
     here = place_of_edge[corner_edges]
     border = np.zeros(len(place_of_edge), dtype=bool)
     one = np.empty(len(place_of_edge), dtype=np.int32)

@@ -83,6 +83,8 @@ def triangle_corners(mesh: bpy.types.Mesh) -> tuple[IntArray, IntArray]:
 
 def polygon_areas(mesh: bpy.types.Mesh) -> FloatArray:
     """Area of each polygon in object space, float32 [P]."""
+    if is_all_triangles(mesh):
+        return _triangle_areas(vertex_positions(mesh), corner_vertices(mesh))
     areas = np.empty(len(mesh.polygons), dtype=np.float32)
     mesh.polygons.foreach_get("area", areas)
     return areas
@@ -149,6 +151,31 @@ def write_polygon_integers(mesh: bpy.types.Mesh, name: str, values: IntArray) ->
         attribute = mesh.attributes.new(name, "INT", "FACE")
     attribute.data.foreach_set("value", np.ascontiguousarray(values, dtype=np.int32))
     mesh.update_tag()
+
+
+def distinct(values: IntArray) -> tuple[IntArray, IntArray]:
+    """`np.unique` with the inverse, int [K] and [N], of values from 0; quick if they are not large."""
+    if len(values) == 0 or int(values.max()) > 4 * len(values) + 1024:
+        present, places = np.unique(values, return_inverse=True)
+        return present, places
+    present = np.flatnonzero(np.bincount(values)).astype(values.dtype)
+    table = np.empty(int(present[-1]) + 1, dtype=np.int32)
+    table[present] = np.arange(len(present), dtype=np.int32)
+    return present, table[values]
+
+
+def _triangle_areas(positions: FloatArray, corners: IntArray) -> FloatArray:
+    """Areas float32 [T] of triangles with these corners [3 T], a coordinate at a time."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        origin, first, second = (positions.take(corners[k::3], axis=0) for k in range(3))
+        first -= origin
+        second -= origin
+        total = np.zeros(len(first), dtype=np.float32)
+        for axis in range(3):
+            left, right = (axis + 1) % 3, (axis + 2) % 3
+            total += (first[:, left] * second[:, right] - first[:, right] * second[:, left]) ** 2
+        areas: FloatArray = np.sqrt(total) / np.float32(2)
+    return areas
 
 
 def _integers(

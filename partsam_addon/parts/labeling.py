@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, polygon_areas
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct, polygon_areas
 from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
@@ -51,9 +51,9 @@ def write_labels(
         raise MeshError(f"{labels.size} labels for {len(mesh.polygons)} polygons; segment the mesh again")
     old = read_part_ids(mesh)
     writable, absorbed = _writable(mesh, labels, by_hand=by_hand)
-    present, groups = np.unique(labels[writable], return_inverse=True)
-    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64) if len(present) else np.zeros(len(old))
-    kept = set(np.unique(old[~(writable | absorbed)]).tolist())
+    present, groups = distinct(labels[writable])
+    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
+    kept = set(distinct(old[~(writable | absorbed)])[0].tolist())
     inherited = _inherited(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
     leaked = _leaked(labels, writable, groups, present, areas, inherited)
     ids = _ids_of_groups(mesh, writable, groups, areas, inherited, kept=kept, without=leaked)
@@ -65,7 +65,7 @@ def write_labels(
     if by_hand:
         mark_edits(mesh, writable, FIXED)
     remember_vanishing(mesh, old, part_ids)
-    write_part_ids(mesh, part_ids)
+    write_part_ids(mesh, part_ids, areas=areas)
     result = {
         label: part_id for label, part_id in zip(present.tolist(), ids.tolist(), strict=True) if part_id
     }
@@ -161,7 +161,7 @@ def match_by_overlap(
     if len(new) == 0:
         return {}
     width = int(old.max()) + 1
-    keys, inverse = np.unique(new.astype(np.int64) * width + old, return_inverse=True)
+    keys, inverse = distinct(new.astype(np.int64) * width + old)
     # Faces without area still count a little, so that every shared face is a reason to match.
     weights = np.bincount(inverse, weights=areas + 1e-12 * (areas.sum() + 1))
     pairs: dict[int, int] = {}

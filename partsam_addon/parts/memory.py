@@ -16,6 +16,7 @@ from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
+    distinct,
     read_polygon_integers,
     write_polygon_integers,
 )
@@ -45,7 +46,7 @@ def remember_vanishing(mesh: bpy.types.Mesh, old: IntArray, new: IntArray) -> No
 
     Faces that are remembered for an earlier part stay so: it is the smaller one, merged first.
     """
-    present = set(np.unique(new).tolist())
+    present = set(distinct(new)[0].tolist())
     vanishing = [p.part_id for p in mesh.partsam.parts if p.part_id not in present and is_customized(p)]
     if not vanishing:
         return

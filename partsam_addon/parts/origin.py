@@ -18,11 +18,12 @@ from ..mesh_exchange.arrays import (
     read_polygon_integers,
     write_polygon_integers,
 )
-from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_origins, read_part_ids
+from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_origins
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
-from .table import adopt_description, free_ids, sync_table, write_part_ids
+from .settled import is_settled, settle
+from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
 
 
 def bring_together(mesh: bpy.types.Mesh) -> None:
@@ -33,12 +34,16 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     """
     if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
         return
-    part_ids, foreign = read_part_ids(mesh), read_foreign(mesh)
-    copies = _copies(mesh, part_ids)
+    faces = read_faces(mesh)
+    if is_settled(mesh, faces):
+        return
+    foreign, copies = read_foreign(mesh), _copies(mesh, faces.part_ids)
     if foreign.any() or copies.any():
-        _adopt(mesh, part_ids, foreign, copies)
+        _adopt(mesh, faces.part_ids, foreign, copies)
+        faces = read_faces(mesh)
     else:
-        sync_table(mesh, part_ids)
+        sync_table(mesh, faces)
+    settle(mesh, faces)
 
 
 def _copies(mesh: bpy.types.Mesh, part_ids: IntArray) -> IntArray:

@@ -31,10 +31,9 @@ MAX_RETIRED = 256
 
 @dataclass(frozen=True)
 class Faces:
-    """What is known of each polygon, all [P]: see `attributes`; areas float, the others int32."""
+    """What is known of each polygon, all int32 [P]: see `attributes`."""
 
     part_ids: IntArray
-    areas: FloatArray
     edits: IntArray
     atoms: IntArray
 
@@ -53,36 +52,40 @@ def is_outdated(mesh: bpy.types.Mesh) -> bool:
     return has_parts(mesh) and mesh.partsam.face_count != len(mesh.polygons)
 
 
-def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray) -> None:
-    """Store the part id of each polygon, int32 [P], and bring the table into step. Not in Edit mode."""
+def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray, *, areas: FloatArray | None = None) -> None:
+    """Store the part id of each polygon, int32 [P], and bring the table into step. Not in Edit mode.
+
+    areas: of the polygons [P], if the caller has them at hand
+    """
     write_polygon_integers(mesh, PART_ATTRIBUTE, part_ids)
     mark_origin(mesh)
     note_change(mesh)
-    sync_table(mesh, part_ids)
+    sync_table(mesh, read_faces(mesh, part_ids), areas=areas)
 
 
-def sync_table(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> None:
+def sync_table(mesh: bpy.types.Mesh, faces: Faces | None = None, *, areas: FloatArray | None = None) -> None:
     """Make the table hold exactly the parts that have faces, with their face counts and areas.
 
-    part_ids: int32 [P], if the caller has them at hand. `mesh` must not be in Edit mode.
+    faces, areas: of the polygons [P], if the caller has them at hand. `mesh` must not be in Edit mode.
     """
+    known = read_faces(mesh) if faces is None else faces
+    match_table(mesh, known, polygon_areas(mesh) if areas is None else areas)
+
+
+def read_faces(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> Faces:
+    """What is known of each polygon, whose part ids int32 [P] may be at hand. Not in Edit mode."""
     ids = read_part_ids(mesh) if part_ids is None else part_ids
-    match_table(mesh, read_faces(mesh, ids))
+    return Faces(ids, read_edits(mesh), read_atoms(mesh))
 
 
-def read_faces(mesh: bpy.types.Mesh, part_ids: IntArray) -> Faces:
-    """What is known of each polygon, whose part ids int32 [P] are at hand. Not in Edit mode."""
-    return Faces(part_ids, polygon_areas(mesh), read_edits(mesh), read_atoms(mesh))
-
-
-def match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
-    """`sync_table` from what is known of the faces, for a mesh in any mode."""
+def match_table(mesh: bpy.types.Mesh, faces: Faces, face_areas: FloatArray) -> None:
+    """`sync_table` from what is known of the faces, and their areas [P], for a mesh in any mode."""
     with unnoticed(mesh.partsam):
-        _match_table(mesh, faces)
+        _match_table(mesh, faces, face_areas)
 
 
-def _match_table(mesh: bpy.types.Mesh, faces: Faces) -> None:
-    counts, areas = _measure(faces.part_ids, faces.areas)
+def _match_table(mesh: bpy.types.Mesh, faces: Faces, face_areas: FloatArray) -> None:
+    counts, areas = _measure(faces.part_ids, face_areas)
     table = mesh.partsam
     active = active_part(mesh)
     active_id = active.part_id if active is not None else UNASSIGNED

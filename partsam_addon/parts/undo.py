@@ -14,6 +14,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
+from ..mesh_exchange.arrays import FloatArray
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .palette import UNASSIGNED
 from .snapshots import get_snapshots
@@ -51,7 +52,7 @@ def _before_load(*_arguments: object) -> None:
 
 def sync_edit_mesh(mesh: bpy.types.Mesh) -> None:
     """Make the table of a mesh in Edit mode hold the parts that the edit mesh has."""
-    match_table(mesh, _read_faces(mesh))
+    match_table(mesh, _read_faces(mesh), _read_areas(mesh))
 
 
 def _edited_meshes() -> list[bpy.types.Mesh]:
@@ -74,8 +75,12 @@ def _read_faces(mesh: bpy.types.Mesh) -> Faces:
         layer = edit_mesh.faces.layers.int.get(name)
         if layer is not None:
             row[:] = [face[layer] for face in edit_mesh.faces]
-    areas = np.array([face.calc_area() for face in edit_mesh.faces], dtype=np.float32)
-    return Faces(np.maximum(values[0], UNASSIGNED), areas, values[1], values[2])
+    return Faces(np.maximum(values[0], UNASSIGNED), values[1], values[2])
+
+
+def _read_areas(mesh: bpy.types.Mesh) -> FloatArray:
+    faces = bmesh.from_edit_mesh(mesh).faces
+    return np.fromiter(map(bmesh.types.BMFace.calc_area, faces), dtype=np.float32, count=len(faces))
 
 
 def register() -> None:

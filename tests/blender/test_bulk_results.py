@@ -105,3 +105,88 @@ def _dijkstra(neighbors: dict[int, list[tuple[int, float]]], sources: set[int]) 
                 distance[there] = so_far + length
                 heapq.heappush(waiting, (distance[there], there))
     return distance
+
+
+def test_every_vertex_goes_to_the_part_of_most_corners(addon: Addon, doubled: Labeled) -> None:
+    obj, part_ids = doubled
+    mesh = obj.data
+    places = addon("parts.polygon_graph").weld(addon("mesh_exchange.arrays").vertex_positions(mesh))
+    votes: dict[int, list[int]] = {}
+    for polygon in mesh.polygons:
+        for vertex in polygon.vertices:
+            votes.setdefault(int(places[vertex]), []).append(int(part_ids[polygon.index]))
+    found = addon("apply.falloff").rigid_weights(mesh, part_ids)
+    owner = {int(vertex): part_id for part_id, entry in found.items() for vertex in entry.vertices}
+    for vertex in range(len(mesh.vertices)):
+        ids = votes[int(places[vertex])]
+        assert owner[vertex] == min(set(ids), key=lambda part_id: (-ids.count(part_id), part_id))
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_faces_touch_where_they_share_an_edge_in_space(addon: Addon, doubled: Labeled, split: bool) -> None:
+    obj = doubled[0] if split else voxels({1: ((0, 0, 0), (2, 2, 1)), 2: ((2, 2, 0), (3, 3, 1))})[0]
+    graph_of = addon("parts.polygon_graph")
+    mesh = obj.data
+    welded = graph_of.weld(addon("mesh_exchange.arrays").vertex_positions(mesh)).tolist()
+    first: dict[tuple[float, ...], int] = {}
+    assert welded == [first.setdefault(tuple(v.co), v.index) for v in mesh.vertices]
+    at_edge: dict[tuple[int, int], list[int]] = {}
+    for polygon in mesh.polygons:
+        for a, b in polygon.edge_keys:
+            at_edge.setdefault((min(welded[a], welded[b]), max(welded[a], welded[b])), []).append(
+                polygon.index
+            )
+    assert split or max(map(len, at_edge.values())) > 2  # where two blocks meet in an edge only
+    plain = sorted(
+        (*sorted(pair), *key)
+        for key, polygons in at_edge.items()
+        for pair in zip(sorted(polygons), sorted(polygons)[1:], strict=False)
+    )
+    graph = graph_of.build_polygon_graph(mesh)
+    ends = [[welded[vertex] for vertex in mesh.edges[edge].vertices] for edge in graph.edges.tolist()]
+    found = [(*sorted(pair), min(a), max(a)) for pair, a in zip(graph.pairs.tolist(), ends, strict=True)]
+    assert sorted(found) == plain
+    spans = [(mesh.vertices[a].co - mesh.vertices[b].co).length for a, b in ends]
+    np.testing.assert_allclose(graph.lengths, spans, rtol=1e-5)
+
+
+def test_equal_places_are_equal_whatever_their_sign_of_zero(addon: Addon) -> None:
+    weld = addon("parts.polygon_graph").weld
+    nan = np.nan
+    positions = np.array([(0, 1, 2), (-0.0, 1, 2), (nan, 0, 0), (nan, 0, 0), (0, 1, 2)], dtype=np.float32)
+    assert weld(positions).tolist() == [0, 0, 2, 3, 0]
+    assert weld(positions[:0]).tolist() == []
+
+
+def test_areas_of_triangles_are_those_of_blender(addon: Addon, doubled: Labeled) -> None:
+    mesh = doubled[0].data
+    found = addon("mesh_exchange.arrays").polygon_areas(mesh)
+    np.testing.assert_allclose(found, [polygon.area for polygon in mesh.polygons], rtol=1e-5)
+
+
+def test_distinct_values(addon: Addon) -> None:
+    distinct = addon("mesh_exchange.arrays").distinct
+    for values in ([3, 0, 3, 7], [10_000_000, 5], []):
+        present, places = distinct(np.array(values, dtype=np.int64))
+        assert present.tolist() == sorted(set(values))
+        assert present[places].tolist() == values
+
+
+@pytest.mark.parametrize("change", ["labels", "shape", "table", "nothing"])
+def test_what_a_script_changes_is_noticed(addon: Addon, change: str) -> None:
+    parts, settled = addon("parts"), addon("parts.settled")
+    mesh = grid(4).data
+    parts.write_labels(mesh, np.repeat([0, 1], 8))
+    parts.bring_together(mesh)
+    faces = addon("parts.table").read_faces(mesh)
+    assert settled.is_settled(mesh, faces)
+    if change == "labels":
+        mesh.attributes["partsam_part"].data[0].value = 2
+    elif change == "shape":
+        mesh.vertices[0].co.x -= 1
+    elif change == "table":
+        mesh.partsam.parts[0].face_count = 3
+    assert settled.is_settled(mesh, addon("parts.table").read_faces(mesh)) == (change == "nothing")
+    parts.bring_together(mesh)
+    assert [part.face_count for part in mesh.partsam.parts] == ([7, 9] if change == "labels" else [8, 8])
+    assert mesh.partsam.area == pytest.approx(sum(polygon.area for polygon in mesh.polygons))
