@@ -33,7 +33,7 @@ from .session.reading import read_objects, read_tasks
 from .session.recutting import recut, target
 from .session.segmentation import SegmentSettings, encode
 from .session.segmentation import segment as segment_flow
-from .session.writing import Change, NewLevel, NewPart, write_changes
+from .session.writing import Change, NewPart, new_levels, write_changes
 
 __all__ = [
     "PartSAMError",
@@ -52,7 +52,7 @@ __all__ = [
 class Parts:
     """What was written into a mesh.
 
-    part_ids: int32 [P], the part of each polygon, from 1
+    part_ids: int32 [P], the part of each polygon (each vertex of a mesh without any), from 1
     confidence: predicted IoU by part id
     """
 
@@ -80,7 +80,7 @@ def segment(
     keep_edits: bool = True,
     parts: int = 0,
 ) -> Parts:
-    """Find the parts of `obj` and store them with its mesh.
+    """Find the parts of `obj` and store them with its mesh; of a mesh without faces those of its points.
 
     granularity: few large parts (0) to many small ones (1)
     strength: of the borders' refinement; None leaves them as the network drew them
@@ -94,7 +94,7 @@ def segment(
     tasks = read_tasks(bpy.context, [obj], reading, keep_edits=keep_edits)
     settings = SegmentSettings(prompts=prompts, seed=seed, cut=Cut(granularity, strength), count=parts)
     found = session.run_now(segment_flow(session, tasks, settings))
-    return _written(obj, [NewLevel(one, session.held) for one in found])
+    return _written(obj, new_levels(found, session.held))
 
 
 def cut(

@@ -68,6 +68,14 @@ def test_every_point_gets_the_label_of_its_nearest_sample(segmenter: Segmenter) 
     for row in (0, 1, 39_999):
         nearest = ((found.sample - points[row]) ** 2).sum(axis=1).argmin()
         assert labels[row] == sample[nearest]
+    tree = found.atom_tree()
+    assert tree.atoms[7] == -1
+    for step in (0, 50, 100):
+        of_points = tree.labels[step][tree.atoms]
+        expected = found.labels(step / 100)
+        # The same partition; `labels` has no gaps in its numbers.
+        pairs = {(a, b) for a, b in zip(of_points, expected, strict=True) if b >= 0}
+        assert len(pairs) == expected.max() + 1
 
 
 def test_normals_are_optional_for_the_network(segmenter: Segmenter) -> None:

@@ -468,6 +468,18 @@ def test_parts_travel_and_copies_are_found_without_a_network(client: Client) -> 
     assert kind == "protocol" and "a label from 0 for each triangle" in reason
 
 
+def test_a_cloud_gets_the_labels_of_all_granularities(client: Client) -> None:
+    points = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    points[:, 0] += np.where(np.arange(500) < 250, 0, 9)
+    points[3] = np.nan
+    wanted = {"model": MODEL, "device": "cpu", "seed": 0, "prompts": 8}
+    found = client.result("segment_cloud", wanted, points=points, colors=np.full_like(points, 0.5))
+    atoms = found.arrays["atoms"]
+    assert atoms.shape == (500,) and atoms[3] == -1 and (np.delete(atoms, 3) >= 0).all()
+    assert found.arrays["labels"].shape == (101, found.fields["atom_count"])
+    assert client.error("segment_cloud", wanted, points=points[:5] * np.nan)[0] == "user"
+
+
 def test_cancelling_stops_running_and_waiting_requests_and_nothing_else(client: Client, ball: str) -> None:
     fields = {"shape": ball, "prompts": 4096, "granularity": 0.5}
     running, waiting, wanted = (client.send("segment_every_part", fields) for _ in range(3))

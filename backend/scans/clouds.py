@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from .normals import estimate_normals
 
 if TYPE_CHECKING:
     from ..segmentation import EncodedShape, Parts
+    from ..segmentation.atoms import AtomTree
     from ..segmentation.every_part import Progress
     from ..segmenter import Segmenter
 
@@ -46,18 +48,32 @@ class CloudParts:
         labels = dissolve_islands(self.graph, self.parts.point_labels(granularity, parts=parts))
         return np.unique(labels, return_inverse=True)[1].astype(np.int32).reshape(-1)
 
+    def atom_tree(self) -> AtomTree:
+        """The labels of every granularity step; its atoms are of all points, int32 [N]."""
+        from ..segmentation.atoms import tree_of_labels
+
+        tree = tree_of_labels(
+            self.parts,
+            lambda partition: dissolve_islands(self.graph, partition.labels[self.parts.sites.of_point]),
+        )
+        return replace(tree, atoms=self._of_nearest(tree.atoms))
+
     def labels(self, granularity: float = 0.5, *, parts: int | None = None) -> IntArray:
         """Part of every point of the cloud, int32 [N]: that of the nearest point of the sample.
 
         -1 for points that are not finite. A million points at a time: ten million take as much memory.
         """
-        sample_labels, tree = self.sample_labels(granularity, parts=parts), cKDTree(self.sample)
+        return self._of_nearest(self.sample_labels(granularity, parts=parts))
+
+    def _of_nearest(self, of_sample: IntArray) -> IntArray:
+        """For every point of the cloud the value of the nearest point of the sample, int32 [N]."""
+        tree = cKDTree(self.sample)
         labels = np.full(len(self.cloud), NO_PART, dtype=np.int32)
         for start in range(0, len(self.cloud), _CHUNK):
             rows = slice(start, start + _CHUNK)
             finite = _usable(self.cloud[rows])
             found = tree.query(self.cloud[rows][finite], workers=-1)[1]
-            labels[rows][finite] = sample_labels[found]
+            labels[rows][finite] = of_sample[found]
         return labels
 
 
@@ -69,16 +85,23 @@ def segment_cloud(
     *,
     seed: int = 0,
     prompts: int = 512,
+    prompt_batch: int | None = None,
+    count: int | None = None,
     progress: Progress | None = None,
+    cancel: Callable[[], bool] | None = None,
 ) -> CloudParts:
     """Find the parts of a cloud: points [N, 3], normals and sRGB colours [N, 3] where they are known.
+
+    count: points that the network reads; None for as many as it was trained with
 
     Raises MeshError for clouds that have less than four finite points, or no extent.
     """
     from ..segmentation.sites import graph_of_points
 
-    shape, sample = encode_cloud(segmenter, points, normals, colors, seed=seed)
-    parts = segmenter.segment_every_part(shape, prompts=prompts, progress=progress)
+    shape, sample = encode_cloud(segmenter, points, normals, colors, seed=seed, count=count)
+    parts = segmenter.segment_every_part(
+        shape, prompts=prompts, prompt_batch=prompt_batch, progress=progress, cancel=cancel
+    )
     points = np.asarray(points, dtype=np.float64)
     return CloudParts(parts, points, points[sample], graph_of_points(parts.sites))
 
@@ -90,8 +113,10 @@ def encode_cloud(
     colors: FloatArray | None = None,
     *,
     seed: int = 0,
+    count: int | None = None,
 ) -> tuple[EncodedShape, IntArray]:
     """Encode a cloud of any size: (encoded shape, which points it was encoded from, int64 [S])."""
+    count = count or segmenter.config.points
     points = np.asarray(points, dtype=np.float64)
     random = np.random.default_rng(seed)
     finite = np.flatnonzero(_usable(points))
@@ -101,10 +126,10 @@ def encode_cloud(
         # Planes need more neighbours than the network's points: a larger sample carries them.
         dense = random.permutation(finite)[:_POINTS_FOR_NORMALS]
         normals_of = estimate_normals(points[dense])
-        chosen = even_sample(points[dense], segmenter.config.points, random)
+        chosen = even_sample(points[dense], count, random)
         sample, sample_normals = dense[chosen], normals_of[chosen]
     else:
-        sample = finite[even_sample(points[finite], segmenter.config.points, random)]
+        sample = finite[even_sample(points[finite], count, random)]
         sample_normals = np.asarray(normals)[sample]
     sample_colors = None if colors is None else np.asarray(colors)[sample]
     return segmenter.encode_points(points[sample], sample_normals, sample_colors), sample

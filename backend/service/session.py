@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshError, ProtocolError
 from ..geometry import Mesh, sample_surface, validate_mesh
-from . import fields, whole_meshes
+from . import clouds, fields, whole_meshes
 from .cancellation import layers_check
 from .held import HeldPrediction, HeldShape, Recent, held_bytes
 from .memory import (
@@ -72,6 +72,7 @@ class Session:
             "part_tree": self._part_tree,
             "refine": self._refine,
             "refine_prediction": self._refine_prediction,
+            "segment_cloud": self._segment_cloud,
             "transfer": whole_meshes.transfer,
             "find_repeats": whole_meshes.find_repeats,
             "release": self._release,
@@ -265,6 +266,18 @@ class Session:
         mask = refine_mask(self._graph(shape), logits, strength=strength, cancel=call.cancelled)
         return Reply(arrays={"labels": mask.astype(np.int32)})
 
+    def _segment_cloud(self, call: Call) -> Reply:
+        model, device = _model_and_device(call.message)
+        call.progress("load model", 0.0)
+        segmenter = self._segmenter(model, device)
+        return clouds.segment_cloud(
+            call,
+            lambda on: self._segmenter(model, on),
+            asked=Footprint(segmenter.prompt_batch, segmenter.config.points, segmenter.device),
+            max_prompts=MAX_PROMPTS,
+            make_room=lambda: self._drop_encodings(None),
+        )
+
     def _graph(self, shape: HeldShape) -> FaceGraph:
         from ..refinement.face_graph import build_face_graph
 
@@ -317,9 +330,9 @@ class Session:
         shape.footprint = replace(reached, prompt_batch=batch)
         return value
 
-    def _drop_encodings(self, keep: HeldShape) -> bool:
+    def _drop_encodings(self, keep: HeldShape | None) -> bool:
         """Drop the encodings of all shapes but one, and what is recorded; whether there was anything."""
-        others = [shape for shape in self._shapes if shape.id != keep.id and shape.encoded is not None]
+        others = [shape for shape in self._shapes if shape is not keep and shape.encoded is not None]
         for shape in others:
             shape.encoded = None
         released = [segmenter.release_recordings() for segmenter in self._segmenters]

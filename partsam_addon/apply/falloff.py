@@ -19,6 +19,7 @@ from ..mesh_exchange.arrays import (
     edge_vertices,
     vertex_positions,
 )
+from ..mesh_exchange.elements import is_cloud
 from ..parts.polygon_graph import weld
 
 
@@ -83,7 +84,12 @@ def read_weights(obj: bpy.types.Object) -> list[VertexWeights]:
 
 
 def membership(mesh: bpy.types.Mesh, part_ids: IntArray) -> dict[int, BoolArray]:
-    """For each part id the vertices that its faces touch, bool [V]; border vertices are in several."""
+    """For each part id the vertices that its faces touch, bool [V]; border vertices are in several.
+
+    In a mesh without faces the vertices themselves are in parts.
+    """
+    if is_cloud(mesh):
+        return {part_id: part_ids == part_id for part_id in np.unique(part_ids).tolist()}
     vertices, ids = corner_vertices(mesh), part_ids[corner_polygons(mesh)]
     masks = {}
     for part_id in distinct(part_ids)[0].tolist():

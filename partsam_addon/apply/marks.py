@@ -17,6 +17,7 @@ from ..mesh_exchange.arrays import (
     write_flags,
     write_polygon_integers,
 )
+from ..mesh_exchange.elements import is_cloud
 from ..mesh_exchange.surface_colors import OWN_COLOR_ATTRIBUTE, srgb_to_linear
 from ..parts import color_table, read_part_ids
 from ..parts.polygon_graph import edge_places, weld
@@ -99,13 +100,18 @@ def write_part_colors(mesh: bpy.types.Mesh) -> None:
     table = color_table(mesh)
     linear = np.ones((len(table), 4), dtype=np.float32)
     linear[:, :3] = srgb_to_linear(table)
+    domain, part_ids = "CORNER", read_part_ids(mesh)
+    if is_cloud(mesh):
+        domain = "POINT"
+    else:
+        part_ids = part_ids[corner_polygons(mesh)]
     attribute = mesh.color_attributes.get(OWN_COLOR_ATTRIBUTE)
-    if attribute is not None and (attribute.data_type, attribute.domain) != ("FLOAT_COLOR", "CORNER"):
+    if attribute is not None and (attribute.data_type, attribute.domain) != ("FLOAT_COLOR", domain):
         mesh.color_attributes.remove(attribute)
         attribute = None
     if attribute is None:
-        attribute = mesh.color_attributes.new(OWN_COLOR_ATTRIBUTE, "FLOAT_COLOR", "CORNER")
-    attribute.data.foreach_set("color", linear[read_part_ids(mesh)[corner_polygons(mesh)]].ravel())
+        attribute = mesh.color_attributes.new(OWN_COLOR_ATTRIBUTE, "FLOAT_COLOR", domain)
+    attribute.data.foreach_set("color", linear[part_ids].ravel())
     mesh.color_attributes.active_color = attribute
     mesh.update_tag()
 

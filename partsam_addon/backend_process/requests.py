@@ -141,6 +141,25 @@ def refine_prediction(prediction: str, *, candidate: int, strength: float = 1.0)
     )
 
 
+def segment_cloud(
+    points: NDArray,
+    colors: NDArray | None = None,
+    *,
+    model: str = "small",
+    device: str = "auto",
+    seed: int = 0,
+    prompts: int = 512,
+) -> Request:
+    """Find all parts of a point cloud; nothing is held for later. Progress stages stream.
+
+    points: float [N, 3]; colors: float [N, 3], RGB in [0, 1]
+    Result field: atom_count; arrays as for `part_tree`, with atoms int32 [N] (-1: the point is not finite).
+    """
+    arrays = {"points": points} if colors is None else {"points": points, "colors": colors}
+    fields = {"model": model, "device": device, "seed": seed, "prompts": prompts}
+    return Request("segment_cloud", fields, arrays)
+
+
 def transfer(
     source: Mapping[str, NDArray], labels: NDArray, target: Mapping[str, NDArray], *, strength: float = 1.0
 ) -> Request:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import bpy
 import numpy as np
@@ -154,13 +155,29 @@ def sample_shape(shape: ShapeData, count: int, *, seed: int = 0) -> PointSample:
     return replace(sample, colors=colors)
 
 
-def find_unchanged(source: MeshSource) -> bpy.types.Object:
+class MeshRecord(Protocol):
+    """How a mesh that was read is known again: a `MeshSource`, or a cloud."""
+
+    @property
+    def object_name(self) -> str: ...
+
+    @property
+    def object_uid(self) -> int: ...
+
+    @property
+    def mesh_hash(self) -> str: ...
+
+    @property
+    def polygon_count(self) -> int: ...
+
+
+def find_unchanged(source: MeshRecord) -> bpy.types.Object:
     """The object of `source`, if it is still there with the mesh that was read; else MeshError."""
     return find_object(source.object_uid, name=source.object_name, unchanged_since=source)
 
 
 def find_object(
-    uid: int, *, name: str = "The object", unchanged_since: MeshSource | None = None
+    uid: int, *, name: str = "The object", unchanged_since: MeshRecord | None = None
 ) -> bpy.types.Object:
     """The mesh object with this session_uid; MeshError where there is none.
 
@@ -251,8 +268,9 @@ def _check_has_faces(obj: bpy.types.Object) -> None:
         return
     if obj.mode == "EDIT":
         raise MeshError(f'"{obj.name}" is in Edit mode; leave it first')
-    content = "only loose edges and vertices" if len(mesh.vertices) else "nothing"
-    raise MeshError(f'"{obj.name}" holds {content}: there are no faces to segment')
+    if len(mesh.vertices):
+        raise MeshError(f'"{obj.name}" holds only points and edges: this needs faces')
+    raise MeshError(f'"{obj.name}" holds nothing: there are no faces to segment')
 
 
 def _wanted(obj: bpy.types.Object, base_polygons: IntArray, settings: ReadSettings) -> np.ndarray:

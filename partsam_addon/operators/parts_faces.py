@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..mesh_exchange import editable_problem
+from ..mesh_exchange.elements import is_cloud
 from ..parts import (
     assign_selected,
     get_part,
@@ -29,9 +30,12 @@ class PARTSAM_OT_part_select(OnePartOperator, bpy.types.Operator):
     def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part_id = self.part_id(obj)
         count = select_part(obj.data, part_id, extend=self.extend)
+        name = get_part(obj.data, part_id).name
+        if is_cloud(obj.data):
+            context.tool_settings.mesh_select_mode = (True, False, False)
+            return say('{count} points of "{name}" are selected', count=count, name=name)
         # In vertex mode, faces of other parts between selected vertices would count as selected.
         context.tool_settings.mesh_select_mode = (False, False, True)
-        name = get_part(obj.data, part_id).name
         return say('{count} faces of "{name}" are selected', count=count, name=name)
 
 

@@ -10,6 +10,7 @@ from bpy.props import IntProperty
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import check_editable, editable_problem, object_mode
+from ..mesh_exchange.elements import is_cloud
 from ..parts import active_part, bring_together, get_part, has_parts
 from .reporting import reports_errors
 
@@ -34,13 +35,22 @@ class PartsOperator(_OperatorBase):
 
     bl_options = {"REGISTER", "UNDO"}
     needs_parts = True
+    needs_faces = False
+    """Whether it has nothing to work on where parts are made of points."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        problem = parts_problem(context.object)
+        problem = parts_problem(context.object) or cls.cloud_problem(context.object)
         if problem:
             cls.poll_message_set(problem)
         return problem is None
+
+    @classmethod
+    def cloud_problem(cls, obj: bpy.types.Object) -> str | None:
+        """Why the parts of a point cloud are of no use here; None if they are, or it is none."""
+        if cls.needs_faces and is_cloud(obj.data) and len(obj.data.vertices):
+            return f'"{obj.name}" is a point cloud; {cls.bl_label} needs faces'
+        return None
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -58,6 +68,8 @@ class PartsOperator(_OperatorBase):
     def enter(self, obj: bpy.types.Object) -> None:
         """Bring table and faces in step. PromptError where no face is in a part any more."""
         bring_together(obj.data)
+        if problem := self.cloud_problem(obj):
+            raise PromptError(problem)
         if self.needs_parts and not len(obj.data.partsam.parts):
             raise PromptError(f'No face of "{obj.name}" is in a part; press Segment first')
 

@@ -12,13 +12,15 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
+from ..mesh_exchange.elements import is_cloud
 from ..parts import PART_ATTRIBUTE, Cut, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
 from ..session import get_session
+from ..session.clouds import CloudTask, FoundCloud
 from ..session.reading import read_tasks
 from ..session.recutting import Target, driven_objects, recut, target
 from ..session.segmentation import Found, SegmentSettings, Task, segment
-from ..session.writing import Change, NewLevel, write_changes
+from ..session.writing import Change, new_levels, write_changes
 from ..wording import say
 from .reporting import reports_errors
 
@@ -114,13 +116,13 @@ class SegmentingOperator(CutProperties):
     def execute(self, context: bpy.types.Context) -> set[str]:
         session = get_session()
         found = session.run_now(segment(session, self.tasks(context), self.settings(context)))
-        objects = write_changes(context, new_levels(found))
+        objects = write_changes(context, new_levels(found, get_session().held))
         session.redraw()
         warnings = self.warnings(context)
         self.report({"WARNING" if warnings else "INFO"}, "; ".join([summary(objects), *warnings]))
         return {"FINISHED"}
 
-    def tasks(self, context: bpy.types.Context) -> list[Task]:
+    def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         raise NotImplementedError
 
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
@@ -180,7 +182,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         for name in (*SCENE_PROPERTIES, "keep_edits"):
             column.prop(self, name)
 
-    def tasks(self, context: bpy.types.Context) -> list[Task]:
+    def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         objects = target_objects(context)
         reading = ReadSettings(evaluated=self.source == "EVALUATED", selected_only=self.selected_faces_only)
         joined = self.several == "JOINED"
@@ -216,7 +218,7 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
     def draw(self, _context: bpy.types.Context) -> None:
         self.draw_cut()
 
-    def tasks(self, context: bpy.types.Context) -> list[Task]:
+    def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         part = active_part(context.object.data)
         if part is None:
             raise PromptError("Segment the mesh and choose a part in the list first")
@@ -251,7 +253,8 @@ class CuttingOperator(CutProperties):
             changes = [one.from_tree() for one in targets]
         objects = write_changes(context, changes)
         session.redraw()
-        notices = [UNREFINED] if self.refine and not all(one.is_refined for one in targets) else []
+        with_faces = [one for one, obj in zip(targets, objects, strict=True) if not is_cloud(obj.data)]
+        notices = [UNREFINED] if self.refine and not all(one.is_refined for one in with_faces) else []
         self.report({"INFO"}, "; ".join([summary(objects), *notices]))
         return {"FINISHED"}
 
@@ -340,15 +343,9 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return chosen
 
 
-def new_levels(found: list[Found]) -> list[Change]:
-    """The changes that a segmentation leads to."""
-    trees = get_session().held
-    return [NewLevel(one, trees) for one in found]
-
-
-def finish_in_window(label: str, found: list[Found]) -> None:
+def finish_in_window(label: str, found: list[Found | FoundCloud]) -> None:
     """Write what a flow has found, as one undo step."""
-    write_in_window(label, new_levels(found))
+    write_in_window(label, new_levels(found, get_session().held))
 
 
 def write_in_window(label: str, changes: list[Change]) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The face attributes that hold what is known of each polygon. None of this works in Edit mode.
 
+A mesh without polygons has them on its vertices: see `mesh_exchange.elements`.
+
 `partsam_part` (its id is public) is the part; `.partsam_edit` what was done by hand (see `edits`);
 `.partsam_tree` the atom of the part tree (see `levels`); `.partsam_origin` the table that the id belongs to.
 """
@@ -13,7 +15,8 @@ import bpy
 import numpy as np
 
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import IntArray, read_polygon_integers, write_polygon_integers
+from ..mesh_exchange.arrays import IntArray
+from ..mesh_exchange.elements import element_count, read_element_integers, write_element_integers
 from .palette import UNASSIGNED
 
 EDIT_ATTRIBUTE = ".partsam_edit"
@@ -56,8 +59,8 @@ def mark_origin(mesh: bpy.types.Mesh) -> None:
     if table.origin == 0 or shares_origin(mesh):
         table.origin = random.SystemRandom().randrange(1, 2**31)
     if (_read(mesh, ORIGIN_ATTRIBUTE) != table.origin).any():
-        write_polygon_integers(
-            mesh, ORIGIN_ATTRIBUTE, np.full(len(mesh.polygons), table.origin, dtype=np.int32)
+        write_element_integers(
+            mesh, ORIGIN_ATTRIBUTE, np.full(element_count(mesh), table.origin, dtype=np.int32)
         )
 
 
@@ -75,5 +78,5 @@ def remove_attributes(mesh: bpy.types.Mesh, *names: str) -> None:
 
 
 def _read(mesh: bpy.types.Mesh, name: str) -> IntArray:
-    values = read_polygon_integers(mesh, name)
-    return np.zeros(len(mesh.polygons), dtype=np.int32) if values is None else values
+    values = read_element_integers(mesh, name)
+    return np.zeros(element_count(mesh), dtype=np.int32) if values is None else values

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import BoolArray, polygon_flags
+from ..mesh_exchange.arrays import BoolArray
+from ..mesh_exchange.elements import element_flags, is_cloud
 from .attributes import (
     EDIT_ATTRIBUTE,
     ORIGIN_ATTRIBUTE,
@@ -182,9 +183,10 @@ def _check_unlocked(mesh: bpy.types.Mesh, part_id: int) -> None:
 
 
 def _movable_selection(mesh: bpy.types.Mesh) -> BoolArray:
-    selected = polygon_flags(mesh, "select")
+    selected = element_flags(mesh, "select")
     if not selected.any():
-        raise PromptError("No faces are selected; select some in Edit mode")
+        what = "points" if is_cloud(mesh) else "faces"
+        raise PromptError(f"No {what} are selected; select some in Edit mode")
     movable = selected & ~np.isin(read_part_ids(mesh), locked_ids(mesh))
     if not movable.any():
         raise PromptError("All selected faces belong to locked parts; unlock them first")

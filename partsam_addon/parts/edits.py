@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..mesh_exchange.arrays import BoolArray, write_polygon_integers
+from ..mesh_exchange.arrays import BoolArray
+from ..mesh_exchange.elements import write_element_integers
 from .attributes import EDIT_ATTRIBUTE, read_edits, remove_attributes
 
 FOLLOWS = 0
@@ -28,7 +29,7 @@ def mark_edits(mesh: bpy.types.Mesh, faces: BoolArray, value: int) -> None:
         return
     edits[faces] = value
     if edits.any():
-        write_polygon_integers(mesh, EDIT_ATTRIBUTE, edits)
+        write_element_integers(mesh, EDIT_ATTRIBUTE, edits)
     else:
         remove_attributes(mesh, EDIT_ATTRIBUTE)
 

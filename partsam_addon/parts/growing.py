@@ -7,7 +7,8 @@ import bpy
 import numpy as np
 from mathutils.kdtree import KDTree
 
-from ..mesh_exchange.arrays import BoolArray, IntArray, polygon_centers
+from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..mesh_exchange.elements import element_centers
 from .palette import UNASSIGNED
 from .polygon_graph import PolygonGraph, build_polygon_graph
 
@@ -71,7 +72,7 @@ def _nearest_ids(mesh: bpy.types.Mesh, faces: IntArray, part_ids: IntArray, rece
     owners = np.flatnonzero(receivers)
     if len(faces) == 0 or len(owners) == 0:
         return np.full(len(faces), UNASSIGNED, dtype=np.int32)
-    centers = polygon_centers(mesh)
+    centers = element_centers(mesh)
     tree = KDTree(len(owners))
     for index in owners.tolist():
         tree.insert(centers[index], index)

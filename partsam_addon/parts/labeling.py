@@ -9,7 +9,8 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct, polygon_areas
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct
+from ..mesh_exchange.elements import element_count, element_sizes
 from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
@@ -34,7 +35,7 @@ def write_labels(
 ) -> dict[int, int]:
     """Make parts of labels. Returns the part id that each label got.
 
-    polygon_labels: int [P], one label from 0 for each polygon, or KEEP
+    polygon_labels: int [P], one label from 0 for each polygon (each point of a cloud), or KEEP
     confidences: of label k at index k
     by_hand: the parts are the user's: no cut changes them later. Else what the user made by hand before
         outranks the labels
@@ -47,12 +48,12 @@ def write_labels(
     `mesh` must not be in Edit mode.
     """
     labels = np.asarray(polygon_labels)
-    if labels.shape != (len(mesh.polygons),):
-        raise MeshError(f"{labels.size} labels for {len(mesh.polygons)} polygons; segment the mesh again")
+    if labels.shape != (element_count(mesh),):
+        raise MeshError(f"{labels.size} labels for {element_count(mesh)} polygons; segment the mesh again")
     old = read_part_ids(mesh)
     writable, absorbed = _writable(mesh, labels, by_hand=by_hand)
     present, groups = distinct(labels[writable])
-    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64)
+    areas = np.nan_to_num(element_sizes(mesh)).astype(np.float64)
     kept = set(distinct(old[~(writable | absorbed)])[0].tolist())
     inherited = _inherited(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
     leaked = _leaked(labels, writable, groups, present, areas, inherited)

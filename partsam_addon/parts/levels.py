@@ -11,7 +11,8 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..mesh_exchange.arrays import BoolArray, IntArray, write_polygon_integers
+from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..mesh_exchange.elements import write_element_integers
 from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
 from .part_tree import Cut, PartTree
 from .revision import note_change
@@ -44,7 +45,7 @@ def store_level(
     _set_cut(level, cut)
     inside = atoms >= 0
     stored[inside] = first + atoms[inside]
-    write_polygon_integers(mesh, TREE_ATTRIBUTE, stored)
+    write_element_integers(mesh, TREE_ATTRIBUTE, stored)
     return level
 
 

@@ -12,14 +12,8 @@ from collections.abc import Collection
 import bpy
 import numpy as np
 
-from ..mesh_exchange.arrays import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    distinct,
-    read_polygon_integers,
-    write_polygon_integers,
-)
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct
+from ..mesh_exchange.elements import read_element_integers, write_element_integers
 from .palette import default_name, part_color
 
 MEMORY_ATTRIBUTE = ".partsam_memory"
@@ -50,13 +44,13 @@ def remember_vanishing(mesh: bpy.types.Mesh, old: IntArray, new: IntArray) -> No
     vanishing = [p.part_id for p in mesh.partsam.parts if p.part_id not in present and is_customized(p)]
     if not vanishing:
         return
-    memory = read_polygon_integers(mesh, MEMORY_ATTRIBUTE)
+    memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
     if memory is None:
         memory = np.zeros(len(old), dtype=np.int32)
     memory[np.isin(memory, vanishing)] = 0
     here = np.isin(old, vanishing) & ~np.isin(memory, list(remembered_ids(mesh)))
     memory[here] = old[here]
-    write_polygon_integers(mesh, MEMORY_ATTRIBUTE, memory)
+    write_element_integers(mesh, MEMORY_ATTRIBUTE, memory)
 
 
 def recall(
@@ -73,7 +67,7 @@ def recall(
     faces: bool [P], the N faces that are grouped; groups: int [N]; areas: [P], of all faces
     taken: ids that are not free; settled: groups that need none
     """
-    memory = read_polygon_integers(mesh, MEMORY_ATTRIBUTE)
+    memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
     found: dict[int, int] = {}
     if memory is None:
         return found

@@ -11,13 +11,8 @@ import bpy
 import numpy as np
 
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import (
-    IntArray,
-    corner_vertices,
-    polygon_sizes,
-    read_polygon_integers,
-    write_polygon_integers,
-)
+from ..mesh_exchange.arrays import IntArray, corner_vertices, polygon_sizes
+from ..mesh_exchange.elements import is_cloud, read_element_integers, write_element_integers
 from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_origins
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
@@ -68,7 +63,9 @@ def _copies(mesh: bpy.types.Mesh, part_ids: IntArray) -> IntArray:
 
 
 def _are_apart(mesh: bpy.types.Mesh, blocks: IntArray) -> bool:
-    """Whether blocks of polygons [K, N] share no vertices."""
+    """Whether blocks of polygons [K, N] share no vertices; points are their own."""
+    if is_cloud(mesh):
+        return True
     block_of = np.full(len(mesh.polygons), -1)
     block_of[blocks] = np.arange(len(blocks))[:, None]
     of_corner = np.repeat(block_of, polygon_sizes(mesh))
@@ -98,9 +95,9 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
                 descriptions[new_id] = described[part_id]
     # What these say of added faces is about another mesh's levels and former parts.
     for name in (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE):
-        values = read_polygon_integers(mesh, name)
+        values = read_element_integers(mesh, name)
         if values is not None:
-            write_polygon_integers(mesh, name, np.where(added, 0, values))
+            write_element_integers(mesh, name, np.where(added, 0, values))
     for new_id, part in descriptions.items():
         if new_id not in own:
             adopt_description(mesh, new_id, part)

@@ -11,7 +11,12 @@ import bmesh
 import bpy
 import numpy as np
 
-from ..mesh_exchange.arrays import read_polygon_integers, write_polygon_integers
+from ..mesh_exchange.elements import (
+    edit_elements,
+    element_count,
+    read_element_integers,
+    write_element_integers,
+)
 
 REVISION_ATTRIBUTE = ".partsam_revision"
 
@@ -19,10 +24,10 @@ REVISION_ATTRIBUTE = ".partsam_revision"
 def revision_of_faces(mesh: bpy.types.Mesh) -> int:
     """The number of the table's state that goes with the faces; 0 if there was none."""
     if mesh.is_editmode:
-        edit_mesh = bmesh.from_edit_mesh(mesh)
-        layer = edit_mesh.faces.layers.int.get(REVISION_ATTRIBUTE)
-        return 0 if layer is None else max((face[layer] for face in edit_mesh.faces), default=0)
-    values = read_polygon_integers(mesh, REVISION_ATTRIBUTE)
+        elements = edit_elements(bmesh.from_edit_mesh(mesh))
+        layer = elements.layers.int.get(REVISION_ATTRIBUTE)
+        return 0 if layer is None else max((element[layer] for element in elements), default=0)
+    values = read_element_integers(mesh, REVISION_ATTRIBUTE)
     return 0 if values is None else int(values.max(initial=0))  # new faces may have an older one
 
 
@@ -31,11 +36,11 @@ def note_change(mesh: bpy.types.Mesh) -> None:
     table = mesh.partsam
     table.revision, table.is_kept = table.revision + 1, False
     if not mesh.is_editmode:
-        values = np.full(len(mesh.polygons), table.revision, dtype=np.int32)
-        write_polygon_integers(mesh, REVISION_ATTRIBUTE, values)
+        values = np.full(element_count(mesh), table.revision, dtype=np.int32)
+        write_element_integers(mesh, REVISION_ATTRIBUTE, values)
         return
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    layers = edit_mesh.faces.layers.int
+    layers = edit_elements(edit_mesh).layers.int
     layer, number = layers.get(REVISION_ATTRIBUTE) or layers.new(REVISION_ATTRIBUTE), table.revision
-    for face in edit_mesh.faces:
-        face[layer] = number
+    for element in edit_elements(edit_mesh):
+        element[layer] = number

@@ -16,7 +16,8 @@ import numpy as np
 
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import FloatArray, IntArray, polygon_areas, write_polygon_integers
+from ..mesh_exchange.arrays import FloatArray, IntArray
+from ..mesh_exchange.elements import element_count, element_domain, element_sizes, write_element_integers
 from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
 from .edits import FIXED
 from .memory import is_customized
@@ -41,7 +42,7 @@ class Faces:
 def has_parts(mesh: bpy.types.Mesh) -> bool:
     """Whether `mesh` has been segmented. Works in every mode."""
     attribute = mesh.attributes.get(PART_ATTRIBUTE)
-    if attribute is None or (attribute.data_type, attribute.domain) != ("INT", "FACE"):
+    if attribute is None or (attribute.data_type, attribute.domain) != ("INT", element_domain(mesh)):
         return False
     # Without an origin the table was never made: the faces came from another mesh.
     return len(mesh.partsam.parts) > 0 or mesh.partsam.origin == 0
@@ -49,7 +50,7 @@ def has_parts(mesh: bpy.types.Mesh) -> bool:
 
 def is_outdated(mesh: bpy.types.Mesh) -> bool:
     """Whether faces were added or removed since the parts were counted. Not in Edit mode."""
-    return has_parts(mesh) and mesh.partsam.face_count != len(mesh.polygons)
+    return has_parts(mesh) and mesh.partsam.face_count != element_count(mesh)
 
 
 def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray, *, areas: FloatArray | None = None) -> None:
@@ -57,7 +58,7 @@ def write_part_ids(mesh: bpy.types.Mesh, part_ids: IntArray, *, areas: FloatArra
 
     areas: of the polygons [P], if the caller has them at hand
     """
-    write_polygon_integers(mesh, PART_ATTRIBUTE, part_ids)
+    write_element_integers(mesh, PART_ATTRIBUTE, part_ids)
     mark_origin(mesh)
     note_change(mesh)
     sync_table(mesh, read_faces(mesh, part_ids), areas=areas)
@@ -69,7 +70,7 @@ def sync_table(mesh: bpy.types.Mesh, faces: Faces | None = None, *, areas: Float
     faces, areas: of the polygons [P], if the caller has them at hand. `mesh` must not be in Edit mode.
     """
     known = read_faces(mesh) if faces is None else faces
-    match_table(mesh, known, polygon_areas(mesh) if areas is None else areas)
+    match_table(mesh, known, element_sizes(mesh) if areas is None else areas)
 
 
 def read_faces(mesh: bpy.types.Mesh, part_ids: IntArray | None = None) -> Faces:

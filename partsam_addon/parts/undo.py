@@ -15,6 +15,7 @@ from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import FloatArray
+from ..mesh_exchange.elements import edit_elements
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .palette import UNASSIGNED
 from .snapshots import get_snapshots
@@ -65,21 +66,25 @@ def _knows_parts(mesh: bpy.types.Mesh) -> bool:
     table = mesh.partsam
     if len(table.parts) or len(table.retired):
         return True
-    return bmesh.from_edit_mesh(mesh).faces.layers.int.get(PART_ATTRIBUTE) is not None
+    edit_mesh = bmesh.from_edit_mesh(mesh)
+    return edit_elements(edit_mesh).layers.int.get(PART_ATTRIBUTE) is not None
 
 
 def _read_faces(mesh: bpy.types.Mesh) -> Faces:
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    values = np.zeros((3, len(edit_mesh.faces)), dtype=np.int32)
+    elements = edit_elements(edit_mesh)
+    values = np.zeros((3, len(elements)), dtype=np.int32)
     for row, name in zip(values, (PART_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE), strict=True):
-        layer = edit_mesh.faces.layers.int.get(name)
+        layer = elements.layers.int.get(name)
         if layer is not None:
-            row[:] = [face[layer] for face in edit_mesh.faces]
+            row[:] = [element[layer] for element in elements]
     return Faces(np.maximum(values[0], UNASSIGNED), values[1], values[2])
 
 
 def _read_areas(mesh: bpy.types.Mesh) -> FloatArray:
     faces = bmesh.from_edit_mesh(mesh).faces
+    if not len(faces):
+        return np.ones(len(bmesh.from_edit_mesh(mesh).verts), dtype=np.float32)
     return np.fromiter(map(bmesh.types.BMFace.calc_area, faces), dtype=np.float32, count=len(faces))
 
 

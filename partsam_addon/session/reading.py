@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import bpy
 
+from ...backend.errors import MeshError
 from ..mesh_exchange import ReadSettings, ShapeData, check_editable, object_mode, read_shape
+from ..mesh_exchange.clouds import CloudData, read_cloud
+from ..mesh_exchange.elements import is_cloud
 from ..parts import bring_together
+from .clouds import CloudTask
 from .segmentation import Task
 
 
@@ -16,12 +21,35 @@ def read_objects(
     context: bpy.types.Context, objects: Sequence[bpy.types.Object], settings: ReadSettings
 ) -> ShapeData:
     """`objects` as one shape, whatever mode they are in. Raises MeshError for unusable ones."""
+    with _ready(context, objects):
+        return read_shape(context, objects, settings)
+
+
+def _read(
+    context: bpy.types.Context, objects: Sequence[bpy.types.Object], settings: ReadSettings
+) -> ShapeData | CloudData:
+    """`objects` as one shape, or a single one without faces as a point cloud."""
+    with _ready(context, objects):
+        clouds = [obj for obj in objects if is_cloud(obj.data)]
+        if not clouds:
+            return read_shape(context, objects, settings)
+        if len(objects) > 1:
+            raise MeshError(
+                f'"{clouds[0].name}" has no faces: a point cloud cannot be one shape with other objects; set '
+                "Several Objects to Each in Turn"
+            )
+        return read_cloud(clouds[0], settings)
+
+
+@contextmanager
+def _ready(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> Iterator[None]:
+    """Out of Edit mode, with tables and faces in step. Raises MeshError for unusable objects."""
     for obj in objects:
         check_editable(obj)
     with object_mode(context, *objects):
         for obj in objects:
             bring_together(obj.data)
-        return read_shape(context, objects, settings)
+        yield
 
 
 def read_tasks(
@@ -32,13 +60,17 @@ def read_tasks(
     joined: bool = False,
     title: str = "",
     keep_edits: bool = True,
-) -> list[Task]:
+) -> list[Task | CloudTask]:
     """One task per object, or one for all of them. See `Task` for the options."""
     groups = [list(objects)] if joined else [[obj] for obj in unique_meshes(objects)]
-    return [
-        Task(read_objects(context, group, settings), settings.is_partial, title, keep_edits)
-        for group in groups
-    ]
+    tasks: list[Task | CloudTask] = []
+    for group in groups:
+        read = _read(context, group, settings)
+        if isinstance(read, CloudData):
+            tasks.append(CloudTask(read, settings.is_partial, title, keep_edits))
+        else:
+            tasks.append(Task(read, settings.is_partial, title, keep_edits))
+    return tasks
 
 
 def unique_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:

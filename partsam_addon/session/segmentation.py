@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
 from ..parts import Cut, PartTree
+from .clouds import CloudTask, FoundCloud, segment_cloud
 from .flow import Calculation, Flow
 from .held import Held
 from .workplace import Workplace
@@ -90,11 +91,24 @@ def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
     return str(encoded.fields["shape"])
 
 
-def segment(place: Workplace, tasks: Sequence[Task], settings: SegmentSettings) -> Flow:
-    """Find the parts of each task's shape; returns a list of `Found`, one per object. Writes nothing."""
-    found: list[Found] = []
+def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: SegmentSettings) -> Flow:
+    """Find the parts of each task's shape or cloud; returns a list of `Found` and `FoundCloud`, one per
+    object. Writes nothing.
+    """
+    found: list[Found | FoundCloud] = []
     for step, task in enumerate(tasks):
         place.progress.step, place.progress.steps = step, len(tasks)
+        if isinstance(task, CloudTask):
+            one = yield from segment_cloud(
+                place,
+                task,
+                prompts=settings.prompts,
+                seed=settings.seed,
+                cut=settings.cut,
+                count=settings.count,
+            )
+            found.append(one)
+            continue
         shape_id = yield from encode(place, task.shape, seed=settings.seed)
         request = requests.segment_every_part(
             shape_id, prompts=settings.prompts, granularity=settings.cut.granularity

@@ -38,8 +38,9 @@ from ..parts import (
     store_level,
     write_labels,
 )
+from .clouds import CloudTask, FoundCloud
 from .held import HeldTrees
-from .segmentation import Found
+from .segmentation import Found, Task
 
 
 class Change(Protocol):
@@ -88,13 +89,7 @@ class NewLevel:
         return find_unchanged(self.found.held.source)
 
     def check(self, mesh: bpy.types.Mesh) -> None:
-        task, source = self.found.task, self.found.held.source
-        inside = labels_of_polygons(source, self.found.labels) >= 0
-        if not open_faces(mesh, inside | (not task.partial), by_hand=not task.keep_edits).any():
-            raise PromptError(
-                f'All faces of "{mesh.name}" belong to parts that are locked or made by hand; '
-                "unlock them, or use Discard Edits by Hand or Clear Parts"
-            )
+        _check_open(mesh, labels_of_polygons(self.found.held.source, self.found.labels) >= 0, self.found.task)
 
     def write(self, mesh: bpy.types.Mesh) -> None:
         found, task = self.found, self.found.task
@@ -103,18 +98,64 @@ class NewLevel:
         atoms = labels_of_polygons(source, found.atoms)
         if not task.partial:
             labels, atoms = fill_unlabeled(mesh, labels), fill_unlabeled(mesh, atoms)
-        if not task.keep_edits:
-            release_edits(mesh, labels >= 0)
-        tree_id = uuid.uuid4().hex
-        whole = not task.partial
-        level = store_level(
-            mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=task.title, whole=whole
+        self.trees.keep(_write_level(mesh, found, atoms, labels, found.confidence), found.held)
+
+
+@dataclass(frozen=True)
+class NewCloudLevel:
+    """The same of a mesh without faces. Points that are not finite stay as they are."""
+
+    found: FoundCloud
+
+    def find(self) -> bpy.types.Object:
+        return find_unchanged(self.found.task.cloud)
+
+    def check(self, mesh: bpy.types.Mesh) -> None:
+        _check_open(mesh, self.found.task.cloud.of_vertices(self.found.atoms) >= 0, self.found.task)
+
+    def write(self, mesh: bpy.types.Mesh) -> None:
+        found = self.found
+        of_atom, confidence = found.tree.cut(found.cut.granularity)
+        atoms = found.task.cloud.of_vertices(found.atoms)
+        labels = np.where(atoms >= 0, of_atom[atoms], KEEP).astype(np.int32)
+        _write_level(mesh, found, atoms, labels, confidence)
+
+
+def new_levels(found: Sequence[Found | FoundCloud], trees: HeldTrees) -> list[Change]:
+    """The changes that a segmentation leads to."""
+    return [NewCloudLevel(one) if isinstance(one, FoundCloud) else NewLevel(one, trees) for one in found]
+
+
+def _check_open(mesh: bpy.types.Mesh, inside: NDArray[np.bool_], task: Task | CloudTask) -> None:
+    """Raise PromptError where none of the elements in a mask [N] may get another part."""
+    if not open_faces(mesh, inside | (not task.partial), by_hand=not task.keep_edits).any():
+        raise PromptError(
+            f'All faces of "{mesh.name}" belong to parts that are locked or made by hand; '
+            "unlock them, or use Discard Edits by Hand or Clear Parts"
         )
-        given = write_labels(mesh, labels, confidences=found.confidence, renumber=whole)
-        note_cut(mesh, level, found.cut)
-        if task.title and given:
-            set_active_part(mesh, given[min(given)])
-        self.trees.keep(tree_id, found.held)
+
+
+def _write_level(
+    mesh: bpy.types.Mesh,
+    found: Found | FoundCloud,
+    atoms: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    confidence: NDArray[np.floating],
+) -> str:
+    """Store the tree with its atoms int32 [N], write the labels int32 [N] of its cut; the tree's name."""
+    task = found.task
+    if not task.keep_edits:
+        release_edits(mesh, labels >= 0)
+    tree_id = uuid.uuid4().hex
+    whole = not task.partial
+    level = store_level(
+        mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=task.title, whole=whole
+    )
+    given = write_labels(mesh, labels, confidences=confidence, renumber=whole)
+    note_cut(mesh, level, found.cut)
+    if task.title and given:
+        set_active_part(mesh, given[min(given)])
+    return tree_id
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class ApplyOperator(PartsOperator):
 
     bl_options = {"REGISTER", "UNDO", "PRESET"}
 
+    needs_faces = True
+
     several = True
     """Whether the operator works on all selected objects."""
 

@@ -9,7 +9,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty
 
 from ...backend.errors import MeshError
 from ..mesh_exchange import editable_problem
-from ..parts.visibility import select_faces
+from ..mesh_exchange.elements import write_element_flags
 from ..repair.interior import interior_faces, remove_faces
 from ..wording import say
 from .apply_operator import ApplyOperator, Write
@@ -66,7 +66,7 @@ class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):
         def write(warnings: list[str]) -> str:
             count = int(np.count_nonzero(found))
             if self.action == "SELECT":
-                select_faces(obj.data, found)
+                write_element_flags(obj.data, "select", found)
                 context.tool_settings.mesh_select_mode = (False, False, True)
                 return say("{count} interior faces are selected", count=count)
             if count:

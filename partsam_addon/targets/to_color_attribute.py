@@ -16,6 +16,7 @@ class PARTSAM_OT_apply_color_attribute(ApplyOperator, bpy.types.Operator):
 
     bl_idname = "partsam.apply_color_attribute"
     bl_label = "Parts to Color Attribute"
+    needs_faces = False
 
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Write:
         def write(warnings: list[str]) -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import bpy
 from bpy.props import FloatProperty
 
+from ...backend.errors import PromptError
 from ..apply.vertex_groups import make_vertex_groups, world_size
+from ..mesh_exchange.elements import is_cloud
 from ..wording import say
 from .apply_operator import ApplyOperator, Write
 from .target import Target
@@ -17,6 +19,7 @@ class PARTSAM_OT_apply_vertex_groups(ApplyOperator, bpy.types.Operator):
 
     bl_idname = "partsam.apply_vertex_groups"
     bl_label = "Parts to Vertex Groups"
+    needs_faces = False
 
     falloff: FloatProperty(
         name="Falloff",
@@ -30,6 +33,11 @@ class PARTSAM_OT_apply_vertex_groups(ApplyOperator, bpy.types.Operator):
     )
 
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+        if self.falloff > 0 and is_cloud(obj.data):
+            raise PromptError(
+                f'"{obj.name}" is a point cloud, without borders to blend across; set Falloff to 0'
+            )
+
         def write(warnings: list[str]) -> str:
             made = make_vertex_groups(obj, falloff=self.falloff * world_size(obj))
             notice = made.notice()

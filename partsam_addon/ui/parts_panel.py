@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..constants import LIVE_REFINE_FACES
+from ..mesh_exchange.elements import is_cloud
 from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
 from ..session import get_session
 from ..view import isolated_part
@@ -105,9 +106,10 @@ def draw_part_details(
 ) -> None:
     """Numbers of the active part."""
     total = mesh.partsam.area
-    facts = [f"{part.face_count:,} faces"]
+    cloud = is_cloud(mesh)
+    facts = [f"{part.face_count:,} {'points' if cloud else 'faces'}"]
     if total > 0:
-        facts.append(f"{part.area / total:.1%} of area")
+        facts.append(f"{part.area / total:.1%} of {'them' if cloud else 'area'}")
     facts.append("by hand" if part.by_hand else f"{confidence_text(part.confidence)} sure")
     row = layout.row()
     row.active = False

@@ -28,6 +28,9 @@ TOWARDS_VIEWER = Matrix.Translation(Vector((0.0, 0.0, -1e-4)))
 LINES_TOWARDS_VIEWER = Matrix.Translation(Vector((0.0, 0.0, -3e-4)))
 """The shift for lines, which lie on the overlay."""
 
+POINT_SIZE = 5.0
+"""Of the points of a cloud, in pixels at scale 1."""
+
 _VERTEX = """
 void main()
 {
@@ -64,9 +67,10 @@ def upload_positions(positions: NDArray) -> GPUVertBuf:
 
 
 def make_batch(positions: GPUVertBuf, triangles: NDArray) -> GPUBatch:
-    """A batch of int [T, 3] vertex indices, T > 0, over uploaded positions."""
-    indices = gpu.types.GPUIndexBuf(type="TRIS", seq=np.ascontiguousarray(triangles, dtype=np.int32))
-    return gpu.types.GPUBatch(type="TRIS", buf=positions, elem=indices)
+    """A batch of vertex indices over uploaded positions: of triangles, int [T, 3], or points, [T, 1]."""
+    kind, seq = ("TRIS", triangles) if triangles.shape[1] == 3 else ("POINTS", triangles.ravel())
+    indices = gpu.types.GPUIndexBuf(type=kind, seq=np.ascontiguousarray(seq, dtype=np.int32))
+    return gpu.types.GPUBatch(type=kind, buf=positions, elem=indices)
 
 
 def make_lines(ends: NDArray) -> GPUBatch:
@@ -83,6 +87,15 @@ def draw_layers(layers: Iterable[Layer], matrix: Matrix) -> None:
         for layer in layers:
             shader.uniform_float("color", layer.color)
             layer.batch.draw(shader)
+
+
+def draw_points(layers: Iterable[Layer], matrix: Matrix) -> None:
+    """Draw the points of `layers`, given in object space, inside `overlay_state` or `solid_state`."""
+    gpu.state.point_size_set(POINT_SIZE * bpy.context.preferences.system.ui_scale)
+    try:
+        draw_layers(layers, matrix)
+    finally:
+        gpu.state.point_size_set(1.0)
 
 
 def draw_solid(layer: Layer, matrix: Matrix) -> None:

@@ -10,7 +10,8 @@ from mathutils import Vector
 
 from ...backend.errors import PromptError
 from ..constants import GROUP_PROPERTY
-from ..mesh_exchange.arrays import FloatArray, polygon_areas, polygon_centers
+from ..mesh_exchange.arrays import FloatArray
+from ..mesh_exchange.elements import element_centers, element_count, element_sizes
 from ..parts import has_parts, read_part_ids
 from .state import sync_display
 
@@ -47,7 +48,7 @@ def shown_offsets(obj: bpy.types.Object) -> FloatArray | None:
         return None
     moved = group_offset(obj)
     if moved is not None:
-        return np.tile(np.array(moved), (len(obj.data.polygons), 1))
+        return np.tile(np.array(moved), (element_count(obj.data), 1))
     part_ids = read_part_ids(obj.data)
     return unit_offsets(obj.data)[part_ids] * obj.partsam_view.factor
 
@@ -65,8 +66,8 @@ def group_offset(obj: bpy.types.Object) -> Vector | None:
 def unit_offsets(mesh: bpy.types.Mesh) -> FloatArray:
     """From the middle of the mesh to that of each part, by area: float64 [largest id + 1, 3]."""
     part_ids = read_part_ids(mesh)
-    areas = np.nan_to_num(polygon_areas(mesh)).astype(np.float64) + 1e-12
-    moments = areas[:, None] * polygon_centers(mesh)
+    areas = np.nan_to_num(element_sizes(mesh)).astype(np.float64) + 1e-12
+    moments = areas[:, None] * element_centers(mesh)
     size = int(part_ids.max(initial=0)) + 1
     weights = np.bincount(part_ids, weights=areas, minlength=size)
     sums = np.stack([np.bincount(part_ids, weights=moments[:, k], minlength=size) for k in range(3)], axis=1)

@@ -7,14 +7,13 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from ..mesh_exchange.arrays import (
-    BoolArray,
-    IntArray,
-    polygon_flags,
-    read_polygon_integers,
-    touched_elements,
-    write_flags,
-    write_polygon_integers,
+from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..mesh_exchange.elements import (
+    element_count,
+    element_flags,
+    read_element_integers,
+    write_element_flags,
+    write_element_integers,
 )
 from ..parts import get_part, read_part_ids
 from .state import is_in_object_mode, isolated_part, sync_display
@@ -40,7 +39,7 @@ def show_all_parts(obj: bpy.types.Object) -> None:
     """End the isolation; faces that the user has hidden stay hidden. Not in Edit mode."""
     mesh = obj.data
     if _STATE in mesh.attributes:
-        _write_hidden(mesh, _hidden_by_user(mesh))
+        write_element_flags(mesh, "hide", _hidden_by_user(mesh))
         mesh.attributes.remove(mesh.attributes[_STATE])
     obj.partsam_view.isolated = 0
     _update(obj)
@@ -85,29 +84,21 @@ def unregister() -> None:
 def _show_alone(obj: bpy.types.Object, alone: BoolArray) -> None:
     """Show only these polygons [P], except those that the user hides."""
     hidden = _hidden_by_user(obj.data)
-    write_polygon_integers(obj.data, _STATE, hidden * _BY_USER + alone * _ALONE)
-    _write_hidden(obj.data, hidden | ~alone)
+    write_element_integers(obj.data, _STATE, hidden * _BY_USER + alone * _ALONE)
+    write_element_flags(obj.data, "hide", hidden | ~alone)
 
 
 def _hidden_by_user(mesh: bpy.types.Mesh) -> BoolArray:
     """Polygons [P] that are hidden by the user's own doing, before the isolation or in the isolated part."""
-    state, hidden = _read_state(mesh), polygon_flags(mesh, "hide")
+    state, hidden = _read_state(mesh), element_flags(mesh, "hide")
     if _STATE not in mesh.attributes:
         return hidden
     return np.where(state & _ALONE != 0, hidden, state & _BY_USER != 0)
 
 
 def _read_state(mesh: bpy.types.Mesh) -> IntArray:
-    state = read_polygon_integers(mesh, _STATE)
-    return np.zeros(len(mesh.polygons), dtype=np.int32) if state is None else state
-
-
-def _write_hidden(mesh: bpy.types.Mesh, hidden: BoolArray) -> None:
-    """Hide polygons, with the vertices and edges that no visible polygon uses."""
-    write_flags(mesh, ".hide_poly", "FACE", hidden)
-    for kind, domain in (("vert", "POINT"), ("edge", "EDGE")):
-        flags = touched_elements(mesh, hidden, domain) & ~touched_elements(mesh, ~hidden, domain)
-        write_flags(mesh, f".hide_{kind}", domain, flags)
+    state = read_element_integers(mesh, _STATE)
+    return np.zeros(element_count(mesh), dtype=np.int32) if state is None else state
 
 
 def _update(obj: bpy.types.Object) -> None:

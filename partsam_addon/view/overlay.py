@@ -19,6 +19,7 @@ from .drawing import (
     Layer,
     draw_layers,
     draw_outline,
+    draw_points,
     draw_solid,
     make_batch,
     make_lines,
@@ -56,6 +57,11 @@ class DrawnObject:
     batches: dict[int, GPUBatch] = field(default_factory=dict)
     unit_offsets: FloatArray | None = None
     outlines: dict[int, GPUBatch | None] = field(default_factory=dict)
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether points are drawn."""
+        return self.surface is not None and self.surface.triangles.shape[1] == 1
 
     def outline(self, part_id: int) -> GPUBatch | None:
         """The edges around a part; None if there are none."""
@@ -115,7 +121,8 @@ class PartsOverlay:
                 _draw_apart(obj, drawn, opacity)
             else:
                 with overlay_state():
-                    draw_layers(_layers(obj, drawn, opacity), obj.matrix_world)
+                    draw = draw_points if drawn.is_cloud else draw_layers
+                    draw(_layers(obj, drawn, opacity), obj.matrix_world)
             if tinted and obj == context.object:
                 _outline_active(context, obj, drawn)
 
@@ -154,7 +161,11 @@ def _draw_apart(obj: bpy.types.Object, drawn: DrawnObject, opacity: float) -> No
         for part_id, batch in drawn.batches.items():
             if alone in (None, part_id) and part_id not in hidden:
                 color = colors[part_id] if part_id < len(colors) else np.array(UNASSIGNED_COLOR)
-                draw_solid(Layer(batch, _mixed(color, opacity)), part_matrix(obj, drawn, part_id))
+                layer, matrix = Layer(batch, _mixed(color, opacity)), part_matrix(obj, drawn, part_id)
+                if drawn.is_cloud:
+                    draw_points([layer], matrix)
+                else:
+                    draw_solid(layer, matrix)
 
 
 def part_matrix(obj: bpy.types.Object, drawn: DrawnObject, part_id: int) -> Matrix:

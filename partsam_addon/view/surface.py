@@ -17,10 +17,10 @@ from ..mesh_exchange.arrays import (
     IntArray,
     corner_vertices,
     polygon_flags,
-    read_polygon_integers,
     triangle_corners,
     vertex_positions,
 )
+from ..mesh_exchange.elements import is_cloud, read_element_integers
 
 EDIT_MODE_FACES = 60_000
 """Up to this many faces are read from an edit mesh, which goes face by face: 0.5 s for 50,000 quads."""
@@ -28,7 +28,9 @@ EDIT_MODE_FACES = 60_000
 
 @dataclass(frozen=True)
 class Surface:
-    """positions: float32 [V, 3], object space; triangles: int32 [T, 3]; part_ids: int32 [T]"""
+    """positions: float32 [V, 3], object space; triangles: int32 [T, 3], of a point cloud points int32 [T, 1];
+    part_ids: int32 [T]
+    """
 
     positions: FloatArray
     triangles: IntArray
@@ -42,9 +44,11 @@ def read_surface(context: bpy.types.Context, obj: bpy.types.Object) -> Surface |
     if obj.mode == "SCULPT" and obj.use_dynamic_topology_sculpting:
         return None  # other faces than those of the mesh
     shown = obj.evaluated_get(context.evaluated_depsgraph_get()).data
-    part_ids = read_polygon_integers(shown, PART_ATTRIBUTE)
+    part_ids = read_element_integers(shown, PART_ATTRIBUTE)
     if part_ids is None or not len(part_ids):
         return None
+    if is_cloud(shown):
+        return Surface(vertex_positions(shown), np.arange(len(part_ids), dtype=np.int32)[:, None], part_ids)
     corners, polygons = triangle_corners(shown)
     if obj.mode == "SCULPT":
         visible = ~polygon_flags(shown, "hide")[polygons]
@@ -55,8 +59,10 @@ def read_surface(context: bpy.types.Context, obj: bpy.types.Object) -> Surface |
 def outline(surface: Surface, part_id: int) -> FloatArray:
     """Edges around a part, float32 [K, 2, 3]: those at which only one of its triangles lies.
 
-    Vertices at the same place count as one, so that UV seams are no border.
+    Vertices at the same place count as one, so that UV seams are no border. Points have no edges.
     """
+    if surface.triangles.shape[1] < 3:
+        return np.zeros((0, 2, 3), dtype=np.float32)
     triangles = surface.triangles[surface.part_ids == part_id]
     used, local = np.unique(triangles, return_inverse=True)
     positions = surface.positions[used]
@@ -74,6 +80,8 @@ def outline(surface: Surface, part_id: int) -> FloatArray:
 
 def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:
     edit_mesh = bmesh.from_edit_mesh(mesh)
+    if not len(edit_mesh.faces):
+        return _read_edit_points(edit_mesh)
     layer = edit_mesh.faces.layers.int.get(PART_ATTRIBUTE)
     if layer is None or not 0 < len(edit_mesh.faces) <= EDIT_MODE_FACES:
         return None
@@ -85,6 +93,16 @@ def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:
     positions = np.array([vertex.co[:] for vertex in edit_mesh.verts], dtype=np.float32)
     triangles, owners = _triangulate(positions, corners, sizes)
     return Surface(positions, triangles, part_ids[owners])
+
+
+def _read_edit_points(edit_mesh: bmesh.types.BMesh) -> Surface | None:
+    layer = edit_mesh.verts.layers.int.get(PART_ATTRIBUTE)
+    if layer is None or not 0 < len(edit_mesh.verts) <= EDIT_MODE_FACES:
+        return None
+    shown = [vertex for vertex in edit_mesh.verts if not vertex.hide]
+    positions = np.array([vertex.co[:] for vertex in shown], dtype=np.float32).reshape(-1, 3)
+    part_ids = np.array([vertex[layer] for vertex in shown], dtype=np.int32)
+    return Surface(positions, np.arange(len(shown), dtype=np.int32)[:, None], part_ids)
 
 
 def _triangulate(positions: FloatArray, corners: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:

@@ -100,7 +100,7 @@ def test_from_edit_mode_with_undo_and_without_faces():
         bpy.ops.object.mode_set(mode="OBJECT")
     assert len(obj.data.polygons) == 12
     add_object("points", [(0, 0, 0), (1, 0, 0)], [])
-    with pytest.raises(RuntimeError, match="no faces"):
+    with pytest.raises(RuntimeError, match="needs faces"):
         bpy.ops.partsam.remove_interior()
 
 

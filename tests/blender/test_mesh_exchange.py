@@ -252,7 +252,7 @@ def test_large_image_is_read_small_and_missing_image_falls_back(exchange, addon)
 def test_refusals_say_what_to_do(exchange, mesh_error):
     cases = {
         "holds nothing": ([], []),
-        "only loose": ([(0, 0, 0), (1, 0, 0)], []),
+        "only points": ([(0, 0, 0), (1, 0, 0)], []),
         "not finite": ([(0, 0, 0), (1, 0, 0), (0, float("nan"), 0)], [[0, 1, 2]]),
         "no surface area": ([(0, 0, 0), (1, 0, 0), (2, 0, 0)], [[0, 1, 2]]),
     }

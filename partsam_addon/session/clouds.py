@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The flow from a point cloud to its parts. The backend sends every granularity and keeps nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend_process import Result, requests
+from ..mesh_exchange.clouds import CloudData
+from ..parts import Cut, PartTree
+from .flow import Flow
+from .workplace import Workplace
+
+
+@dataclass(frozen=True)
+class CloudTask:
+    """One point cloud to segment; the other values as in `segmentation.Task`."""
+
+    cloud: CloudData
+    partial: bool = False
+    title: str = ""
+    keep_edits: bool = True
+
+
+@dataclass(frozen=True)
+class FoundCloud:
+    """The parts of a point cloud: atoms int32 [N] (-1 where a point is not finite), the tree over them, and
+    where that is cut.
+    """
+
+    task: CloudTask
+    atoms: NDArray = field(repr=False)
+    tree: PartTree
+    cut: Cut
+
+
+def segment_cloud(
+    place: Workplace, task: CloudTask, *, prompts: int, seed: int, cut: Cut, count: int
+) -> Flow:
+    """Find the parts of a cloud; returns a `FoundCloud`. Writes nothing. See `SegmentSettings`."""
+    choices = place.choices
+    assert choices is not None, "the backend was opened before"
+    request = requests.segment_cloud(
+        task.cloud.points,
+        task.cloud.colors,
+        model=choices.model,
+        device=choices.device,
+        seed=seed,
+        prompts=prompts,
+    )
+    answer: Result = yield place.send(request)
+    place.notices += answer.notices
+    tree = PartTree(answer.arrays["labels"], np.clip(answer.arrays["confidences"], 0.0, 1.0))
+    # Points have no edges along which a border could be drawn.
+    cut = replace(cut, strength=None)
+    if count:
+        cut = replace(cut, granularity=tree.granularity_for(count))
+    return FoundCloud(task, answer.arrays["atoms"], tree, cut)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Point clouds: meshes without faces get parts on their vertices, by the real backend."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import activate, add_object, grid
+from segmenting import dumbbell, needs_backend, use_real_backend
+
+pytestmark = needs_backend
+
+COUNT = 1500
+
+
+@pytest.fixture(autouse=True)
+def real_backend(monkeypatch):
+    use_real_backend(monkeypatch)
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+def scan(addon, *, name="scan"):
+    """Points on a dumbbell, with a color each; active and selected."""
+    solid = dumbbell()
+    mesh = addon("mesh_exchange").read_surface(solid)[0]
+    points = addon("backend.geometry").sample_surface(mesh, COUNT, seed=3).points
+    bpy.data.objects.remove(solid)
+    obj = add_object(name, points.tolist(), [])
+    colors = obj.data.color_attributes.new("Col", "FLOAT_COLOR", "POINT")
+    colors.data.foreach_set("color", np.tile([0.2, 0.4, 0.6, 1], COUNT))
+    return obj
+
+
+def ids(obj):
+    attribute = obj.data.attributes["partsam_part"]
+    assert (attribute.data_type, attribute.domain) == ("INT", "POINT")
+    values = np.empty(len(obj.data.vertices), dtype=np.int32)
+    attribute.data.foreach_get("value", values)
+    return values
+
+
+def labelled(addon):
+    """A scan whose parts are known: left, middle, right."""
+    obj = scan(addon)
+    x = np.array([vertex.co.x for vertex in obj.data.vertices])
+    addon("parts").write_labels(obj.data, np.searchsorted([-1, 1], x).astype(np.int32))
+    return obj
+
+
+def test_a_cloud_gets_parts_that_are_cut_split_and_made_vertex_groups(addon, parts):
+    obj = scan(addon)
+    broken = obj.data.vertices[5]
+    broken.co.x = float("nan")
+    assert bpy.ops.partsam.segment(prompts=24, granularity=0.6) == {"FINISHED"}
+    table, found = obj.data.partsam, ids(obj)
+    assert found[5] == 0 and (np.delete(found, 5) > 0).all()
+    counts = {part.part_id: part.face_count for part in table.parts}
+    assert counts == dict(
+        zip(*(v.tolist() for v in np.unique(found[found > 0], return_counts=True)), strict=True)
+    )
+    assert len(counts) > 1
+    bpy.ops.partsam.cut(granularity=0.0)
+    assert len(table.parts) == 1
+    bpy.ops.partsam.cut(granularity=0.6)
+    assert (ids(obj) == found).all()
+    largest = max(table.parts, key=lambda part: part.face_count)
+    parts.set_active_part(obj.data, largest.part_id)
+    others = found != largest.part_id
+    bpy.ops.partsam.split_part(granularity=0.7)
+    assert (ids(obj)[others] == found[others]).all()
+    bpy.ops.partsam.apply_vertex_groups()
+    assert {group.name for group in obj.vertex_groups} == {part.name for part in table.parts}
+    for part in table.parts:
+        group = obj.vertex_groups[part.name]
+        members = [v.index for v in obj.data.vertices if any(g.group == group.index for g in v.groups)]
+        assert members == np.flatnonzero(ids(obj) == part.part_id).tolist()
+
+
+def test_only_selected_points_are_segmented(addon):
+    obj = labelled(addon)
+    left = ids(obj) == 1
+    addon("mesh_exchange.elements").write_element_flags(obj.data, "select", left)
+    before = ids(obj)
+    bpy.ops.partsam.segment(prompts=16, selected_faces_only=True, keep_edits=False)
+    assert (ids(obj)[~left] == before[~left]).all() and (ids(obj)[left] > 0).all()
+
+
+def test_the_list_works_on_points(addon, parts):
+    obj = labelled(addon)
+    table = obj.data.partsam
+    assert [part.face_count for part in table.parts] == np.bincount(ids(obj))[1:].tolist()
+    bpy.ops.partsam.part_rename(part=2, name="Rod")
+    bpy.ops.partsam.part_recolor(part=2, color=(1, 0, 0))
+    bpy.ops.partsam.part_select(part=2)
+    chosen = [vertex.index for vertex in obj.data.vertices if vertex.select]
+    assert chosen == np.flatnonzero(ids(obj) == 2).tolist()
+    bpy.ops.partsam.part_new_from_selected(name="Bar")
+    assert {part.name for part in table.parts} >= {"Bar"} and "Rod" not in {part.name for part in table.parts}
+    bpy.ops.partsam.part_isolate(part=1)
+    assert [v.hide for v in obj.data.vertices] == (ids(obj) != 1).tolist()
+    bpy.ops.partsam.part_isolate(part=1)
+    assert not any(vertex.hide for vertex in obj.data.vertices)
+    bpy.ops.partsam.explode(factor=0.5)
+    bpy.ops.partsam.explode(factor=0.0)
+    bar = next(part.part_id for part in table.parts if part.name == "Bar")
+    bpy.ops.partsam.part_delete(part=bar)  # each point goes to the nearest other part
+    x = np.array([vertex.co.x for vertex in obj.data.vertices])
+    assert (ids(obj) == np.where(x < 0, 1, 3))[np.abs(x) > 0.2].all()
+    bpy.ops.partsam.part_merge(part=3, into="1")
+    assert (ids(obj) == 1).all()
+    bpy.ops.partsam.apply_color_attribute()
+    color = obj.data.color_attributes["partsam_color"]
+    assert color.domain == "POINT" and len(color.data) == COUNT
+    bpy.ops.partsam.parts_clear()
+    assert not parts.has_parts(obj.data)
+
+
+def test_edit_mode_and_its_undo_keep_the_table(addon, parts):
+    obj = labelled(addon)
+    bpy.ops.ed.undo_push(message="labelled")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.ed.undo_push(message="edit")
+    bpy.ops.partsam.part_merge(part=3, into="1")
+    bpy.ops.ed.undo_push(message="merge")
+    assert [part.part_id for part in obj.data.partsam.parts] == [1, 2]
+    bpy.ops.ed.undo()
+    obj = bpy.context.object
+    assert [part.part_id for part in obj.data.partsam.parts] == [1, 2, 3]
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert sorted(set(ids(obj))) == [1, 2, 3]
+
+
+def test_what_needs_faces_says_so_and_loses_nothing(addon):
+    obj = labelled(addon)
+    before, attributes = ids(obj), set(obj.data.attributes.keys())
+    refused = [t for t in addon("targets").TARGETS if t.operator.needs_faces]
+    assert {t.idname for t in refused} >= {"partsam.apply_separate", "partsam.apply_armature"}
+    for target in refused:
+        with pytest.raises(RuntimeError, match=r"point cloud|no faces"):
+            getattr(bpy.ops.partsam, target.idname.partition(".")[2])()
+    with pytest.raises(RuntimeError, match="set Falloff to 0"):
+        bpy.ops.partsam.apply_vertex_groups(falloff=0.1)
+    with pytest.raises(RuntimeError, match="this needs faces"):
+        bpy.ops.partsam.click(points="0 0 1")
+    target = grid(3)
+    activate(obj)
+    target.select_set(True)
+    with pytest.raises(RuntimeError, match="this needs faces"):
+        bpy.ops.partsam.transfer_parts()
+    with pytest.raises(RuntimeError, match="Each in Turn"):
+        bpy.ops.partsam.segment(several="JOINED")
+    activate(obj)
+    obj.modifiers.new("Displace", "DISPLACE")
+    with pytest.raises(RuntimeError, match="cannot be mapped back"):
+        bpy.ops.partsam.segment(source="EVALUATED")
+    assert (ids(obj) == before).all() and set(obj.data.attributes.keys()) == attributes
+    assert set(bpy.data.objects) == {obj, target}
+    few = add_object("few", [(0, 0, 0), (1, 0, 0)], [])
+    with pytest.raises(RuntimeError, match="only 2 points; without faces it takes 4"):
+        bpy.ops.partsam.segment()
+    assert not len(few.data.partsam.parts)
+
+
+def test_a_mesh_that_loses_its_faces_loses_their_parts(parts):
+    obj = grid(4)
+    parts.write_labels(obj.data, np.repeat([0, 1], 8))
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.delete(type="EDGE_FACE")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    parts.bring_together(obj.data)
+    assert len(obj.data.vertices) == 25 and not parts.has_parts(obj.data)
+    parts.write_labels(obj.data, np.arange(25) // 13)
+    assert [part.face_count for part in obj.data.partsam.parts] == [13, 12]
+
+
+def test_blenders_point_cloud_objects_are_to_be_converted(addon):
+    cloud = bpy.data.objects.new("lidar", bpy.data.pointclouds.new("lidar"))
+    bpy.context.scene.collection.objects.link(cloud)
+    activate(cloud)
+    with pytest.raises(RuntimeError, match=r"not a mesh; convert it first \(Object > Convert > Mesh\)"):
+        bpy.ops.partsam.segment()
+    obj = scan(addon)
+    kinds = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items.keys()
+    if "POINTCLOUD" not in kinds:
+        return  # Blender 4.2 cannot make any
+    bpy.ops.object.convert(target="POINTCLOUD")
+    assert bpy.context.object.type == "POINTCLOUD"
+    bpy.ops.object.convert(target="MESH")
+    assert bpy.context.object.type == "MESH" and len(bpy.context.object.data.vertices) == COUNT
+    assert bpy.ops.partsam.segment(prompts=8) == {"FINISHED"}
+    assert obj.name in bpy.data.objects
