@@ -2,7 +2,7 @@
 """A batch on a real Ray cluster of two nodes; run by `test_batches.py` as a process of its own.
 
 `die`: the driver leaves without a word after the first table. `finish`: goes on, kills an actor and then
-removes a node in the middle of the work.
+removes a node in the middle of the work; then curates a folder of real and damaged files, and fuses a shape.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ray
 from ray.cluster_utils import Cluster
 
+from backend.batches.engines import EngineSettings
 from backend.batches.inputs import find_inputs
 from backend.batches.ray_engine import RayEngine, RaySettings
+from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings
 from backend.batches.tables import RecordTables, done_ids
-from backend.batches.worker import WorkerSettings
+from backend.training.curation import CurationSettings, curate
+from backend.training.fuse_job import FuseJob, fuse_shards
+
+DATA = Path(__file__).resolve().parent / "data"
 
 
 def one_actor() -> int:
@@ -51,7 +56,7 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args=node)
     second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
     ray.init(address=cluster.address, log_to_driver=False)
-    settings = WorkerSettings(
+    settings = SegmentJob(
         SegmentSettings(prompts=4, refine=False), model="small-untrained", device="cpu", threads=1
     )
     done = done_ids(out)
@@ -67,6 +72,10 @@ def main() -> None:
             cluster.remove_node(second, allow_graceful=False)
             print("actor killed, node removed")
     tables.flush()
+    if mode == "finish":
+        engine_of_shards = EngineSettings("ray", cpus=0.5)
+        curate(DATA, out / "shards", CurationSettings(), engine_of_shards)
+        fuse_shards([out / "shards" / "shard_000.npz.xz"], out / "fused", FuseJob(limit=1), engine_of_shards)
     ray.shutdown()
     cluster.shutdown()
 

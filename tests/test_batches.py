@@ -17,18 +17,21 @@ import pytest
 
 from backend import Segmenter
 from backend.__main__ import main
+from backend.batches.engines import EngineSettings
 from backend.batches.inputs import Input, Shard, find_inputs
 from backend.batches.local_engine import Limits, LocalEngine
 from backend.batches.records import unpacked_labels
+from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings, segment_file
 from backend.batches.tables import RecordTables, done_ids
-from backend.batches.worker import WorkerSettings
 from backend.errors import DataError, MeshFileError
 from backend.mesh_files import read_mesh_file
+from backend.training.curation import CurationSettings, curate
+from backend.training.shards import read_shard
 
 DATA = Path(__file__).parent / "data"
 SETTINGS = SegmentSettings(prompts=4, refine=False)
-WORKER = WorkerSettings(SETTINGS, model="small-untrained", device="cpu", threads=1)
+WORKER = SegmentJob(SETTINGS, model="small-untrained", device="cpu", threads=1)
 
 
 def make_inputs(folder: Path, copies: int) -> Path:
@@ -204,3 +207,11 @@ def test_ray_cluster_survives_the_death_of_actors_nodes_and_the_driver(
     assert len(rows) == 12
     assert {path for path, row in rows.items() if row["error"]} == {"cut.stl"}
     assert "actor killed, node removed" in result.stdout
+    # Shards do not depend on the engine, nor on how many workers race.
+    report = curate(DATA, tmp_path / "shards", CurationSettings(), EngineSettings(workers=2))
+    assert report.kept >= 2
+    assert report.reasons["unreadable"] > 5
+    for name in ("shard_000.npz.xz", "manifest.jsonl"):
+        assert (out / "shards" / name).read_bytes() == (tmp_path / "shards" / name).read_bytes()
+    fused = read_shard(out / "fused" / "shard_000.npz.xz")
+    assert fused.info[0]["fused"] > 0

@@ -15,11 +15,10 @@ from backend import Mesh, Segmenter
 from backend.__main__ import main
 from backend.errors import DataError
 from backend.mesh_files import Looks, SourceScene, Surface, read_mesh_file
-from backend.network import PRESETS, untrained_network
+from backend.network import PRESETS, save_network, untrained_network
 from backend.refinement import build_face_graph
 from backend.training.curation import (
     CurationSettings,
-    Manifest,
     Rejected,
     StageOneRules,
     StageTwoRules,
@@ -29,6 +28,7 @@ from backend.training.curation import (
 )
 from backend.training.curation.stage_one import Labeling, apply_limits, node_of_faces
 from backend.training.curation.stage_two import cluster_faces
+from backend.training.manifest import Manifest
 from backend.training.shards import UNLABELLED, read_shard
 
 FIVE_MATERIALS = Looks(materials=({},) * 5)
@@ -233,7 +233,9 @@ def test_rejected_fragments_are_reconsidered_with_a_model(
     output = tmp_path / "shards"
     assert curate(folder, output, CurationSettings()).reasons["too_many_parts"] == 1
     rules = StageTwoRules(clusters=(10,), min_first_iou=-1, clicks=1)
-    report = curate(folder, output, CurationSettings(segmenter=segmenter, stage_two=rules))
+    save_network(segmenter.network, tmp_path / "tiny.safetensors")
+    settings = CurationSettings(model=str(tmp_path / "tiny.safetensors"), device="cpu", stage_two=rules)
+    report = curate(folder, output, settings)
     assert (report.kept, report.rejected, report.skipped) == (1, 0, 5)
     line = lines_of(output)["sixty.stl"]
     assert (line["labelings"], line["parts"]) == (["cluster-10"], [10])

@@ -13,7 +13,8 @@ from backend import Mesh
 from backend.__main__ import main
 from backend.errors import DataError
 from backend.geometry import face_centroids, face_normals
-from backend.training.fusing import FuseSettings, fuse_shape, fuse_shapes, taubin_smoothing
+from backend.training.fuse_job import FuseJob, fuse_shards
+from backend.training.fusing import FuseSettings, fuse_shape, taubin_smoothing
 from backend.training.packing import load_shapes
 from backend.training.shards import UNLABELLED, LabelledShape, ShapeSet, write_shard
 
@@ -138,29 +139,33 @@ def test_smoothing_removes_noise_and_keeps_the_volume():
     assert trimesh.Trimesh(smooth, ball.faces).volume == pytest.approx(ball.volume, rel=0.01)
 
 
-def test_the_command_writes_a_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_writes_shards_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     shapes = [boxes(*TABLE), boxes(*TABLE, names=("material",)), boxes(*TABLE)]
     shapes[2].info["repo"] = "not/this"
-    source, output = tmp_path / "shapes.npz.xz", tmp_path / "fused.npz.xz"
+    source, output = tmp_path / "shapes.npz.xz", tmp_path / "fused"
     write_shard(source, ShapeSet.from_shapes(shapes))
-    arguments = ["fuse", str(source), "-o", str(output), "--skip", "not/this", "--workers", "1"]
+    arguments = ["fuse", str(source), "-o", str(output), "--skip", "not/this"]
     assert main(arguments) == 0
     assert "1 of 2 shapes fused" in capsys.readouterr().out
-    fused = load_shapes([output])
+    fused = load_shapes([output / "shard_000.npz.xz"])
     assert fused.info[0]["repo"] == "made/here"
     assert fused.info[0]["licence"] == "CC0-1.0"
     assert len(np.unique(fused.shape(0).labelings)) == 3
+    assert main(arguments) == 0
+    assert "0 of 0 shapes fused, 2 known" in capsys.readouterr().out
 
 
-def test_nothing_to_fuse_is_an_error():
+def test_nothing_to_fuse_is_an_error(tmp_path: Path):
+    source = tmp_path / "shapes.npz.xz"
+    write_shard(source, ShapeSet.from_shapes([boxes(*TABLE, names=("patch",))]))
     with pytest.raises(DataError, match="none of the shapes can be fused"):
-        fuse_shapes(ShapeSet.from_shapes([boxes(*TABLE, names=("patch",))]), FuseSettings(), workers=1)
+        fuse_shards([source], tmp_path / "fused", FuseJob())
 
 
-def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch):
+def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("backend.training.fusing._LIBRARIES", ("numpy", "no_such_library"))
     with pytest.raises(DataError, match="fusing needs no_such_library: pip install"):
-        fuse_shapes(ShapeSet.from_shapes([boxes(*TABLE)]), FuseSettings(), workers=1)
+        fuse_shards([], tmp_path, FuseJob())
 
 
 @pytest.mark.parametrize("bad", [{"cells": (4, 9)}, {"faces": (1, 9)}, {"offset": 0.0}])

@@ -89,6 +89,27 @@ def test_shape_is_scaled_to_the_unit_cube_and_subsets_keep_it(shapes: ShapeSet) 
     assert picked.info == shape.info
 
 
+def test_a_mesh_of_many_vertices_keeps_its_faces(tmp_path: Path) -> None:
+    """More than 16-bit indices address."""
+    side = 260
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
+    corner = np.arange(side * side).reshape(side, side)[:-1, :-1].ravel()
+    faces = np.stack([corner, corner + side, corner + side + 1], axis=1)
+    mesh = Mesh(np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1), faces)
+    info = {"names": ["half"], "repo": "a/a", "path": "grid.glb", "licence": "CC0-1.0"}
+    grid = LabelledShape(mesh, (faces[:, 0] > 30_000).astype(np.uint8)[None], info)
+    write_shard(tmp_path / "grid.npz.xz", ShapeSet.from_shapes([boxes(3), grid]))
+    shapes = read_shard(tmp_path / "grid.npz.xz")
+    np.testing.assert_array_equal(shapes.shape(1).mesh.triangles, faces)
+    assert ShapeSet.from_shapes([boxes(3)]).faces.dtype == np.uint16
+    area = MeshStore.from_shapes(shapes).shape_areas(torch.tensor([1]))
+    assert float(area) == pytest.approx(2.0, rel=1e-3)  # half of a square of side 2
+    pack_store([tmp_path / "grid.npz.xz"], tmp_path / "grid.pack", chunks=1)
+    packed = read_packed(tmp_path / "grid.pack").shape(1)
+    assert face_areas(packed.mesh).sum() == pytest.approx(2.0, rel=1e-2)
+    assert (packed.labelings == 1).sum() == (grid.labelings == 1).sum()
+
+
 def test_damaged_shards_are_refused(tmp_path: Path, shapes: ShapeSet) -> None:
     path = tmp_path / "x.npz.xz"
     with pytest.raises(DataError, match="cannot read"):

@@ -9,7 +9,9 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -30,6 +32,7 @@ from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, 
 from backend.training.curves import draw_curves
 from backend.training.interaction import Interaction
 from backend.training.ranks import Clock
+from backend.training.shard_stream import ShardStream
 from backend.training.shards import LabelledShape, ShapeSet, write_shard
 from backend.training.step import AveragedWeights
 from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, grown_network, learning_rate
@@ -367,25 +370,50 @@ TWO_RANKS = """
 """
 
 
-def torchrun(script: Path, *arguments: Path, repository: Path) -> list[dict[str, Any]]:
-    """Run `script` on two ranks; what each saved."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+def torchrun(script: Path, *arguments: Path, repository: Path, nodes: int) -> list[dict[str, Any]]:
+    """Run `script` on two ranks, of one machine or of two that meet at an address; what each saved."""
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nnodes={nodes}",
+        f"--nproc-per-node={2 // nodes}",
+    ]
+    if nodes == 1:
+        start += ["--standalone"]
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        start += [
+            "--rdzv-backend=c10d",
+            "--rdzv-id=test",
+            f"--rdzv-endpoint={address}",
+            "--local-addr=127.0.0.1",
+        ]
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    # Ranks that disagree wait for each other for half an hour; so long need no test run.
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    machines = [
+        subprocess.Popen([*start, script, *arguments], stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(nodes)
+    ]
+    for machine in machines:
+        # Ranks that disagree wait for each other for half an hour; so long need no test run.
+        _, errors = machine.communicate(timeout=300)
+        assert machine.returncode == 0, errors
     return [torch.load(arguments[1] / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]  # noqa: TID251
 
 
-def test_two_processes_train_one_network_and_chain(config_file, tmp_path, repository):
+def test_two_machines_train_one_network_and_chain(config_file, tmp_path, repository):
     script, folder = tmp_path / "two.py", tmp_path / "run"
     script.write_text(textwrap.dedent(TWO_RANKS), encoding="utf-8")
-    # A limit in seconds, to which the ranks' own clocks would come at different steps.
-    text = config_file.read_text(encoding="utf-8").replace("steps = 4", "steps = 100000\nstop_after = 1.0")
+    shutil.copy(tmp_path / "one.npz.xz", tmp_path / "two.npz.xz")
+    # A limit in seconds, to which the ranks' own clocks would come at different steps; a shard for each rank.
+    text = config_file.read_text(encoding="utf-8").replace(
+        "steps = 4", "steps = 100000\nstop_after = 1.0\nheld_shards = 1\nexchange_every = 2"
+    )
+    text = text.replace("shards = [", f"shards = [{json.dumps(str(tmp_path / 'two.npz.xz'))}, ")
     config_file.write_text(text, encoding="utf-8")
-    first, second = torchrun(script, config_file, folder, repository=repository)
+    first, second = torchrun(script, config_file, folder, repository=repository, nodes=2)
     assert first["step"] == second["step"] >= 1
     assert first["seconds"] == second["seconds"]
     assert not torch.equal(first["before"], second["before"])  # each has its own data
@@ -395,9 +423,40 @@ def test_two_processes_train_one_network_and_chain(config_file, tmp_path, reposi
     assert torch.equal(first["weights"], second["weights"])
     states = torch.load(folder / CHECKPOINT, weights_only=True)["random"]  # noqa: TID251
     assert [torch.equal(states[i][0], rank["random"]) for i, rank in enumerate((first, second))] == [True] * 2
-    later = torchrun(script, config_file, folder, repository=repository)
+    later = torchrun(script, config_file, folder, repository=repository, nodes=1)
     assert later[0]["step"] == later[1]["step"] > first["step"]
     assert torch.equal(later[0]["weights"], later[1]["weights"])
+
+
+def test_ranks_hold_different_shards_and_see_all_of_them():
+    streams = [
+        ShardStream("abcdef", held=2, device=torch.device("cpu"), rank=rank, world_size=2) for rank in (0, 1)
+    ]
+    assert not set(streams[0].names(0)) & set(streams[1].names(0))
+    # Three turns of two ranks are two passes: each shard came twice.
+    seen = [name for turn in range(3) for stream in streams for name in stream.names(turn)]
+    assert sorted(seen) == sorted("abcdef" * 2)
+    assert streams[0].names(0) + streams[1].names(0) != streams[0].names(3) + streams[1].names(3)
+
+
+def test_a_run_goes_through_its_shards(tmp_path, config_file):
+    shapes = [mushroom() for _ in range(3)]
+    paths = [tmp_path / f"{number}.npz.xz" for number in range(3)]
+    for number, (shape, path) in enumerate(zip(shapes, paths, strict=True)):
+        info = shape.info | {"repo": f"source/{number}"}
+        write_shard(path, ShapeSet.from_shapes([dataclasses.replace(shape, info=info)]))
+    settings = {
+        "shards": [str(path) for path in paths],
+        "batch.repository_shares": [["source/1", 0.5]],  # which two of three turns do not have
+        "run.held_shards": 1,
+        "run.exchange_every": 2,
+        "run.steps": 6,
+    }
+    trainer = Trainer(read_config(config_file, settings), tmp_path / "run", device="cpu")
+    seen, take = [trainer.step.sampler.store.repositories], trainer.step.take_data
+    trainer.step.take_data = lambda sampler: (seen.append(sampler.store.repositories), take(sampler))
+    assert trainer.run().step == 6
+    assert sorted(seen) == [("source/0",), ("source/1",), ("source/2",)]
 
 
 class CapturedStep:

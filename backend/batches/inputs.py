@@ -14,11 +14,12 @@ from .records import path_id
 @dataclass(frozen=True)
 class Input:
     """name: as the list has it, or relative to the folder: what records are known by
-    place: what is opened
+    place: what is opened; data: the content itself, of inputs that are no files of their own
     """
 
     name: str
     place: str
+    data: bytes = b""
 
     @property
     def id(self) -> str:

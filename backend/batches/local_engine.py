@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a batch in processes of this machine. A file that crashes, hangs or fills the memory costs itself."""
+"""Runs a batch in processes of this machine. What crashes, hangs or fills the memory costs itself."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 from ..errors import DeviceError
+from ..stage_times import StageTimes
 from .inputs import Input
-from .records import Record
-from .worker import WorkerSettings, serve_files
+from .jobs import Job, Row
+from .worker import serve_files
 
 _READ_AHEAD = 2
 _TICK = 0.2
@@ -24,7 +24,7 @@ _MOST_FAILED_STARTS = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: that reading a file may take, and again segmenting it; memory: bytes of a process, or None"""
+    """seconds: for reading an input, and again for the work on it; memory: bytes of a process, or None"""
 
     seconds: float = 600.0
     memory: int | None = None
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass
 class _Flight:
-    """A file in a worker's hands. state: "sent", "reading", "waiting" or "segmenting", since when."""
+    """An input in a worker's hands. state: "sent", "reading", "waiting" or "working", since when."""
 
     item: Input
     state: str = "sent"
@@ -42,10 +42,10 @@ class _Flight:
 class _Worker:
     """A process, and what it has in hand."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process must not use a graphics card
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve_files, args=(theirs, settings), daemon=True)
+        self.process = context.Process(target=serve_files, args=(theirs, job), daemon=True)
         self.process.start()
         theirs.close()
         self.flights: dict[str, _Flight] = {}
@@ -55,19 +55,19 @@ class _Worker:
         self.flights[item.name] = _Flight(item)
         self.pipe.send(item)
 
-    def overdue(self, limits: Limits) -> tuple[str, str, str] | None:
-        """(name of the file, error code, detail) where a limit was passed."""
+    def overdue(self, limits: Limits) -> tuple[Input, str, str] | None:
+        """(input, error code, detail) where a limit was passed."""
         now = time.monotonic()
-        working = [f for f in self.flights.values() if f.state in ("reading", "segmenting")]
+        working = [f for f in self.flights.values() if f.state in ("reading", "working")]
         for flight in working:
             if now - flight.since > limits.seconds:
-                return flight.item.name, "timeout", f"{flight.state} took more than {limits.seconds:g} s"
+                return flight.item, "timeout", f"{flight.state} took more than {limits.seconds:g} s"
         used = _resident_bytes(self.process.pid)
         if limits.memory and working and used > limits.memory:
-            # What is being read grows; what is being segmented did so before.
+            # What is being read grows; what is worked on did so before.
             guilty = max(working, key=lambda flight: flight.state == "reading")
             detail = f"the process held {used / 2**30:.1f} of {limits.memory / 2**30:.1f} GiB"
-            return guilty.item.name, "out_of_memory", detail
+            return guilty.item, "out_of_memory", detail
         return None
 
     def close(self) -> None:
@@ -77,24 +77,29 @@ class _Worker:
 
 
 class LocalEngine:
-    """`workers` processes with a model each."""
+    """`workers` processes, each of which prepares the job for itself."""
 
-    def __init__(self, settings: WorkerSettings, *, workers: int = 1, limits: Limits | None = None) -> None:
-        self._settings, self._limits = settings, limits or Limits()
-        self._workers = [_Worker(settings) for _ in range(workers)]
+    def __init__(self, job: Job, *, workers: int = 1, limits: Limits | None = None) -> None:
+        self._job, self._limits = job, limits or Limits()
+        self._workers = [_Worker(job) for _ in range(workers)]
         self._failed_starts = 0
         self._alone: deque[Input] = deque()
 
-    def run(self, items: Sequence[Input]) -> Iterator[dict[str, Any]]:
-        """Yield a row of `Record.row` for each item, as it is done. DeviceError where no model runs."""
-        waiting = deque(items)
-        while waiting or self._alone or any(worker.flights for worker in self._workers):
-            for worker in self._workers:
-                self._feed(worker, waiting)
+    def run(self, items: Iterable[Input]) -> Iterator[Row]:
+        """Yield one row for each item, as it is done; items are taken as they are needed.
+
+        DeviceError where the job cannot be prepared.
+        """
+        waiting = iter(items)
+        for worker in self._workers:
+            self._feed(worker, waiting)
+        while self._alone or any(worker.flights for worker in self._workers):
             for ready in wait([worker.pipe for worker in self._workers], timeout=_TICK):
                 yield from self._receive(next(w for w in self._workers if w.pipe is ready))
             for worker in list(self._workers):
                 yield from self._enforce(worker)
+            for worker in self._workers:
+                self._feed(worker, waiting)
 
     def close(self) -> None:
         """End the processes."""
@@ -107,16 +112,16 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _feed(self, worker: _Worker, waiting: deque[Input]) -> None:
+    def _feed(self, worker: _Worker, waiting: Iterator[Input]) -> None:
         if self._alone:
             # After a crash: one at a time, so that it is known which file it was.
             if not worker.flights:
                 worker.send(self._alone.popleft())
             return
-        while waiting and len(worker.flights) < _READ_AHEAD:
-            worker.send(waiting.popleft())
+        while len(worker.flights) < _READ_AHEAD and (item := next(waiting, None)) is not None:
+            worker.send(item)
 
-    def _receive(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _receive(self, worker: _Worker) -> Iterator[Row]:
         try:
             kind, *rest = worker.pipe.recv()
         except (EOFError, OSError):
@@ -133,33 +138,33 @@ class LocalEngine:
             flight = worker.flights[rest[0]]
             flight.state, flight.since = kind, time.monotonic()
 
-    def _after_crash(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _after_crash(self, worker: _Worker) -> Iterator[Row]:
         worker.process.join()
         code = worker.process.exitcode
         suspects = [flight for flight in worker.flights.values() if flight.state != "sent"]
         if not worker.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
-                raise DeviceError(f"the processes end while they load the model (exit code {code})")
+                raise DeviceError(f"the processes end while they load (exit code {code})")
         if len(suspects) == 1:
-            name = suspects[0].item.name
-            del worker.flights[name]
-            yield Record(name, error="crashed", detail=f"the process ended with {code}").row()
+            item = suspects[0].item
+            del worker.flights[item.name]
+            yield self._job.failed(item, "crashed", f"the process ended with {code}", StageTimes())
         self._replace(worker)
 
-    def _enforce(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _enforce(self, worker: _Worker) -> Iterator[Row]:
         late = worker.overdue(self._limits)
         if late is not None:
-            name, error, detail = late
-            del worker.flights[name]
-            yield Record(name, error=error, detail=detail).row()
+            item, error, detail = late
+            del worker.flights[item.name]
+            yield self._job.failed(item, error, detail, StageTimes())
             self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
         """Start a process in place of one, and do again what that had in hand."""
         self._alone.extend(flight.item for flight in worker.flights.values())
         worker.close()
-        self._workers[self._workers.index(worker)] = _Worker(self._settings)
+        self._workers[self._workers.index(worker)] = _Worker(self._job)
 
 
 def _resident_bytes(pid: int | None) -> int:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a batch on a Ray cluster by Ray Data, an optional library.
 
-Each actor keeps a process of its own with a model, so that here, too, a bad file costs only itself. Ray
-starts actors again that die, with their node or without, and gives their files to others.
+Each actor keeps a process of its own for the job, so that here, too, a bad input costs only itself. Ray
+starts actors again that die, with their node or without, and gives their inputs to others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ import numpy as np
 
 from ..mesh_files.optional import optional_module
 from .inputs import Input
+from .jobs import Job, Row
 from .local_engine import Limits, LocalEngine
-from .worker import WorkerSettings
 
-_FILES_PER_TASK = 4
+_INPUTS_PER_TASK = 4
 """What is done again where an actor dies; more would make less traffic."""
 
 
@@ -37,13 +37,13 @@ class RaySettings:
 
 
 class RayEngine:
-    """Segments files on a cluster; the machine that drives it writes the tables."""
+    """Does a job on a cluster; the machine that drives it takes the rows."""
 
-    def __init__(self, settings: WorkerSettings, cluster: RaySettings, limits: Limits | None = None) -> None:
-        self._settings, self._cluster, self._limits = settings, cluster, limits or Limits()
+    def __init__(self, job: Job, cluster: RaySettings, limits: Limits | None = None) -> None:
+        self._job, self._cluster, self._limits = job, cluster, limits or Limits()
 
-    def run(self, items: Sequence[Input]) -> Iterator[dict[str, Any]]:
-        """Yield a row of `Record.row` for each item, as it is done. DeviceError where no model runs."""
+    def run(self, items: Iterable[Input]) -> Iterator[Row]:
+        """Yield one row for each item, as it is done. DeviceError where the job cannot be prepared."""
         ray = optional_module("ray", "the engine ray")
         data = optional_module("ray.data", "the engine ray")
         if not ray.is_initialized():
@@ -56,15 +56,16 @@ class RayEngine:
                 log_to_driver=False,
             )
         data.DataContext.get_current().enable_progress_bars = False
-        files = data.from_items(
-            [{"name": item.name, "place": item.place} for item in items],
-            override_num_blocks=max(1, -(-len(items) // _FILES_PER_TASK)),
-        )
+        inputs = [{"name": item.name, "place": item.place, "data": item.data} for item in items]
+        if not inputs:
+            return
+        blocks = -(-len(inputs) // _INPUTS_PER_TASK)
+        files = data.from_items(inputs, override_num_blocks=blocks)
         least, most = self._cluster.workers
         rows = files.map_batches(
-            _SegmentFiles,
-            fn_constructor_args=(self._settings, self._limits),
-            batch_size=_FILES_PER_TASK,
+            _Actor,
+            fn_constructor_args=(self._job, self._limits),
+            batch_size=_INPUTS_PER_TASK,
             compute=data.ActorPoolStrategy(min_size=least, max_size=most),
             num_cpus=self._cluster.cpus,
             num_gpus=self._cluster.gpus,
@@ -73,19 +74,20 @@ class RayEngine:
             yield _plain(row)
 
 
-class _SegmentFiles:
-    """An actor: a batch of files in, their records out."""
+class _Actor:
+    """A batch of inputs in, their rows out."""
 
-    def __init__(self, settings: WorkerSettings, limits: Limits) -> None:
-        self._engine = LocalEngine(settings, limits=limits)
+    def __init__(self, job: Job, limits: Limits) -> None:
+        self._engine = LocalEngine(job, limits=limits)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        items = [Input(str(n), str(p)) for n, p in zip(batch["name"], batch["place"], strict=True)]
+        fields = zip(batch["name"], batch["place"], batch["data"], strict=True)
+        items = [Input(str(name), str(place), bytes(data)) for name, place, data in fields]
         rows = list(self._engine.run(items))
         return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: dict[str, Any]) -> Row:
     """A row without numpy's types, which JSON does not take."""
     return {
         key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, MeshError, MeshFileError, PartSAMError
-from ..stage_times import StageTimes
-
 DONE = ""
 """Error code of files that were segmented."""
 
@@ -94,29 +91,6 @@ def packed_labels(labels: NDArray[np.int32]) -> bytes:
 def unpacked_labels(data: bytes) -> NDArray[np.int32]:
     """int32 labels of `packed_labels`."""
     return np.load(io.BytesIO(data), allow_pickle=False).astype(np.int32)
-
-
-def failed_record(path: str, error: Exception, times: StageTimes) -> Record | None:
-    """The record of a file on which something failed; None where a device did, which is no file's fault."""
-    match error:
-        case MeshFileError():
-            code = "unreadable"
-        case MeshError():
-            code = "unusable_mesh"
-        case MemoryError():
-            code = "out_of_memory"
-        case DeviceError():
-            return None
-        case PartSAMError():
-            code = "failed"
-        case RuntimeError() if "allocate memory" in str(error):
-            code = "out_of_memory"
-        case RuntimeError() if "CUDA" in str(error) or "HIP" in str(error):
-            return None
-        case _:
-            code = "failed"
-            error = RuntimeError(f"{type(error).__name__}: {error}")
-    return Record(path, error=code, detail=str(error) or code, seconds=dict(times.seconds))
 
 
 def table_schema() -> Any:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..geometry import face_areas
 from ..mesh_files import Groups, SourceScene, read_scan_or_mesh, write_parts
 from ..stage_times import StageTimes
+from .jobs import error_of
 from .opening import local_file
-from .records import PartRow, Record, failed_record
+from .records import PartRow, Record
 
 if TYPE_CHECKING:
     from ..segmentation import ContainmentNode
@@ -65,10 +66,10 @@ def segment_file(
             scene = read_scan_or_mesh(file)
         return segment_read_file(path, scene, segmenter, settings, times), scene
     except Exception as error:
-        record = failed_record(path, error, times)
-        if record is None:
+        fault = error_of(error)
+        if fault is None:
             raise
-        return record, None
+        return Record(path, error=fault[0], detail=fault[1], seconds=dict(times.seconds)), None
 
 
 def segment_read_file(

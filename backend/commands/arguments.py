@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..batches.engines import EngineSettings
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +26,38 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompts", type=positive, default=512, metavar="N",
         help="points from which parts are proposed (default: %(default)s)",
     )  # fmt: skip
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says where a batch runs and how much of this machine, or of a Ray cluster, it takes."""
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes at work at once")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of each worker; 0 for all cores")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECONDS",
+        help="for reading an input, and for the work on it",
+    )  # fmt: skip
+    parser.add_argument("--memory", type=float, metavar="GIB", help="that a worker may hold (Linux)")
+    parser.add_argument("--address", metavar="ADDRESS", help="ray: of the cluster; a local one without")
+    parser.add_argument("--max-workers", type=positive, metavar="N", help="ray: scale up to as many workers")
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="ray: graphics cards per worker")
+
+
+def engine_settings(args: argparse.Namespace) -> EngineSettings:
+    """What `add_engine_arguments` declared."""
+    from ..batches.engines import EngineSettings
+    from ..batches.local_engine import Limits
+
+    memory = None if args.memory is None else int(args.memory * 2**30)
+    return EngineSettings(
+        kind=args.engine,
+        workers=args.workers,
+        max_workers=args.max_workers,
+        cpus=max(args.threads, 1),
+        gpus=args.gpus,
+        address=args.address,
+        limits=Limits(args.timeout, memory),
+    )
 
 
 def glb_path(text: str) -> Path:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..devices import DEVICES
+from .arguments import add_engine_arguments, engine_settings
 
 if TYPE_CHECKING:
-    from ..training.curation import Entry
+    from ..training.manifest import Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,17 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stage two: look for parts of over-fragmented assets with this model",
     )  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument(
+        "--retry-failed", action="store_true",
+        help="look again at files that ran out of time or memory, or crashed",
+    )  # fmt: skip
+    add_engine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Curate. Raises PartSAMError for what the user can fix; rejected files are no error."""
     from ..training.curation import CurationSettings, StageOneRules, curate
 
-    segmenter = None
-    if args.model is not None:
-        from ..segmenter import Segmenter
-
-        segmenter = Segmenter.load(args.model, device=args.device)
     settings = CurationSettings(
         source=args.source or args.folder.resolve().name,
         licence=args.licence,
@@ -61,9 +62,12 @@ def run(args: argparse.Namespace) -> int:
             min_part_area=args.min_part_area,
             max_part_area=args.max_part_area,
         ),
-        segmenter=segmenter,
+        model=args.model,
+        device=args.device,
+        threads=args.threads,
+        retry_failed=args.retry_failed,
     )
-    report = curate(args.folder, args.output, settings, progress=_show)
+    report = curate(args.folder, args.output, settings, engine_settings(args), progress=_show)
     print(f"{report.kept} kept, {report.rejected} rejected, {report.skipped} known from earlier runs")
     for reason, count in report.reasons.most_common():
         print(f"  {count:6d} {reason}")

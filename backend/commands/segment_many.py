@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from .arguments import add_network_arguments, fraction, positive
+from .arguments import add_engine_arguments, add_network_arguments, engine_settings, fraction, positive
 
 if TYPE_CHECKING:
     from ..batches.inputs import Input
@@ -35,24 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("parquet", "jsonl"), default="parquet",
         help="of the tables; jsonl writes labels as .npy and needs no further library",
     )  # fmt: skip
-    parser.add_argument("--engine", choices=("local", "ray"), default="local")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="models at work at once")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of each worker; 0 for all cores")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=600.0,
-        metavar="SECONDS",
-        help="for reading a file, and for segmenting it",
-    )
-    parser.add_argument("--memory", type=float, metavar="GIB", help="that a worker may hold (Linux)")
+    add_engine_arguments(parser)
     parser.add_argument(
         "--shard", default="1/1", metavar="I/N", help="take one of N equal shares of the list"
     )
     parser.add_argument("--retry-failed", action="store_true", help="try files again that have an error")
-    parser.add_argument("--address", metavar="ADDRESS", help="ray: of the cluster; a local one without")
-    parser.add_argument("--max-workers", type=positive, metavar="N", help="ray: scale up to as many workers")
-    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="ray: graphics cards per worker")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any]]:
-    from ..batches.local_engine import Limits, LocalEngine
+    from ..batches.engines import open_engine
+    from ..batches.segment_job import SegmentJob
     from ..batches.segmenting import SegmentSettings
-    from ..batches.worker import WorkerSettings
 
-    settings = WorkerSettings(
+    job = SegmentJob(
         SegmentSettings(
             args.granularity, args.parts, args.prompts, not args.no_refine, args.split, args.seed
         ),
@@ -100,18 +87,7 @@ def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any
         parts_folder=args.output / "parts" if args.write_parts else None,
         threads=args.threads,
     )
-    memory = None if args.memory is None else int(args.memory * 2**30)
-    limits = Limits(args.timeout, memory)
-    if args.engine == "ray":
-        from ..batches.ray_engine import RayEngine, RaySettings
-
-        most = max(args.max_workers or args.workers, args.workers)
-        cluster = RaySettings(
-            (args.workers, most), cpus=max(args.threads, 1), gpus=args.gpus, address=args.address
-        )
-        yield from RayEngine(settings, cluster, limits).run(left)
-        return
-    with LocalEngine(settings, workers=args.workers, limits=limits) as engine:
+    with open_engine(job, engine_settings(args)) as engine:
         yield from engine.run(left)
 
 

@@ -100,7 +100,11 @@ class Batch:
 class BatchSampler:
     """Draws batches from a store. Immutable after construction; randomness is torch's default generator."""
 
-    def __init__(self, store: MeshStore, config: BatchConfig) -> None:
+    def __init__(self, store: MeshStore, config: BatchConfig, *, is_partial: bool = False) -> None:
+        """is_partial: the store is one part of the data; named repositories may be missing in it."""
+        if is_partial:
+            here = tuple(pair for pair in config.repository_shares if pair[0] in store.repositories)
+            config = dataclasses.replace(config, repository_shares=here)
         self.store = store
         self.config = config
         self._cumulative_weight = torch.cumsum(shape_weights(store, config), dim=0)

@@ -56,6 +56,8 @@ class RunConfig:
     steps, seconds: the whole schedule ends at whichever comes first (0: no limit), over all chained runs
     stop_after: seconds after which this process saves and stops, schedule finished or not (0: never)
     log_every, save_every: steps; graphs: capture whole steps as CUDA graphs
+    held_shards: shards that each process holds at a time, others than those of the other processes; 0: all
+    exchange_every: steps after which it goes on to its next ones
     """
 
     steps: int = 0
@@ -63,6 +65,8 @@ class RunConfig:
     stop_after: float = 0.0
     log_every: int = 50
     save_every: int = 2000
+    held_shards: int = 0
+    exchange_every: int = 2000
     seed: int = 0
     graphs: bool = True
     compile: bool = False
@@ -72,6 +76,8 @@ class RunConfig:
             raise DataError("a run needs an end: set run.steps or run.seconds")
         if min(self.log_every, self.save_every) < 1:
             raise DataError("log_every and save_every count steps: at least 1")
+        if self.held_shards < 0 or self.exchange_every < 1:
+            raise DataError("held_shards must not be negative, and exchange_every counts steps: at least 1")
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,9 @@ Needs scikit-image and fast-simplification; numpy and scipy do the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +25,7 @@ from scipy.spatial import cKDTree
 from ..errors import DataError
 from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
-from .shards import UNLABELLED, LabelledShape, ShapeSet
+from .shards import UNLABELLED, LabelledShape
 
 SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "submodel", "group", "merged")
 """Kinds of labelings whose parts are solids of their own."""
@@ -43,8 +40,6 @@ _SAMPLES_PER_CELL = 16
 _LIBRARIES = ("fast_simplification", "skimage")
 _R2 = (0.7548776662466927, 0.5698402909980532)
 """Steps of the plane's R2 sequence (M. Roberts, 2018): the powers of the plastic number's inverse."""
-_BLOCK = 16
-"""Shapes that a process is given at a time."""
 _LARGEST_OFFSET = 3.0
 """Cells between a new face and the nearest original surface, beyond which the face gets no label."""
 
@@ -113,38 +108,10 @@ def fuse_shape(
     return LabelledShape(mesh, np.stack([labelings[row] for row in usable]), info)
 
 
-def fuse_shapes(
-    shapes: ShapeSet,
-    settings: FuseSettings,
-    *,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: Callable[[int], None] = lambda count: None,
-) -> ShapeSet:
-    """All shapes that can be fused, in order; `progress(count)` after each block.
-
-    Raises DataError if there are none, or if the libraries that fusing needs are missing.
-    """
+def need_libraries() -> None:
+    """Raise DataError where those that fusing needs are missing."""
     if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
         raise DataError(f"fusing needs {' and '.join(missing)}: pip install -r tests/requirements.txt")
-    blocks = [range(start, min(start + _BLOCK, len(shapes))) for start in range(0, len(shapes), _BLOCK)]
-    fused: list[LabelledShape] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        sets = [shapes.subset(block) for block in blocks]
-        seeds = [[(seed, index) for index in block] for block in blocks]
-        for block, found in zip(blocks, pool.map(partial(_fuse_block, settings), sets, seeds), strict=True):
-            fused += found
-            progress(len(block))
-    if not fused:
-        raise DataError("none of the shapes can be fused: no labeling with parts that are solids")
-    return ShapeSet.from_shapes(fused)
-
-
-def _fuse_block(
-    settings: FuseSettings, shapes: ShapeSet, seeds: Sequence[Sequence[int]]
-) -> list[LabelledShape]:
-    fused = (fuse_shape(shapes.shape(row), settings, seed=seed) for row, seed in enumerate(seeds))
-    return [shape for shape in fused if shape is not None]
 
 
 def taubin_smoothing(

@@ -8,7 +8,8 @@ whole batch whatever its shapes. Nothing here waits for the device, and every ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,15 @@ class MeshStore:
             labeling_kind=torch.from_numpy(labeling_kind).to(device),
             kinds=kinds,
         )
+
+    def to(self, device: torch.device | str) -> MeshStore:
+        """The store on another device."""
+        tensors: dict[str, Any] = {
+            entry.name: value.to(device)
+            for entry in fields(self)
+            if isinstance(value := getattr(self, entry.name), Tensor)
+        }
+        return replace(self, **tensors)
 
     @property
     def device(self) -> torch.device:

@@ -154,7 +154,7 @@ def decode_shapes(arrays: dict[str, NDArray], name: str) -> ShapeSet:
             face_counts=face_counts,
             labeling_counts=arrays["nl"].astype(np.int64),
             vertices=((positions * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16),
-            faces=local.astype(np.uint16),
+            faces=local.astype(np.uint32 if local.max(initial=0) > 65535 else np.uint16),
             colors=np.ascontiguousarray(arrays["c"].T),
             labels=arrays["l"],
             info=parse_info(arrays["info"], name),
@@ -201,6 +201,8 @@ def _label_order(shapes: ShapeSet, order: NDArray[np.int64]) -> NDArray[np.int64
 def _planes(name: str, values: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
     """Low, middle and high bytes apart, which is what xz compresses best."""
     values = np.ascontiguousarray(values)
+    if values.max(initial=0) >= 1 << 24:
+        raise DataError("a chunk has more than 16 million faces or vertices; pack into more chunks")
     return {
         f"{name}_low": (values & 255).astype(np.uint8),
         f"{name}_mid": ((values >> 8) & 255).astype(np.uint8),

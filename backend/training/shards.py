@@ -5,7 +5,8 @@ A shard is an xz-compressed `.npz`. Counts are per shape, everything else is con
 
 - `nv`, `nf`, `nl` int32 [S]: vertices, faces and labelings of each shape
 - `v` uint16 [sum nv, 3]: position = v / 32767.5 - 1; the longest side of the bounding box spans [-1, 1]
-- `f` uint16 [sum nf, 3]: vertex indices, from 0 within each shape
+- `f` uint16, or uint32 where a shape has more than 65,536 vertices, [sum nf, 3]: vertex indices, from 0
+  within each shape
 - `c` uint8 [sum nf, 3]: face colour, 128 grey where unknown
 - `l` uint8 [sum (nf * nl)]: for each shape `nl` labelings of `nf` faces, one after the other;
   255 = unlabelled
@@ -64,7 +65,8 @@ class ShapeSet:
     """The shapes of one or more shards, concatenated.
 
     vertex_counts, face_counts, labeling_counts: int64 [S]
-    vertices: uint16 [sum V, 3]; faces: uint16 [sum F, 3], local to each shape; colors: uint8 [sum F, 3]
+    vertices: uint16 [sum V, 3]; colors: uint8 [sum F, 3]
+    faces: uint16 or uint32 [sum F, 3], local to each shape
     labels: uint8 [sum F * L], labeling after labeling for each shape
     info: one dictionary per shape
     """
@@ -73,7 +75,7 @@ class ShapeSet:
     face_counts: NDArray[np.int64]
     labeling_counts: NDArray[np.int64]
     vertices: NDArray[np.uint16]
-    faces: NDArray[np.uint16]
+    faces: NDArray[np.unsignedinteger]
     colors: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     info: tuple[dict[str, Any], ...]
@@ -152,7 +154,7 @@ class ShapeSet:
             face_counts=np.array([s.mesh.face_count for s in shapes], dtype=np.int64),
             labeling_counts=np.array([len(s.labelings) for s in shapes], dtype=np.int64),
             vertices=np.concatenate([_quantise(s.mesh.vertices) for s in shapes]),
-            faces=np.concatenate([s.mesh.triangles for s in shapes]).astype(np.uint16),
+            faces=_indices(np.concatenate([s.mesh.triangles for s in shapes])),
             colors=np.concatenate([_color_bytes(s.mesh) for s in shapes]),
             labels=np.concatenate([np.asarray(s.labelings, dtype=np.uint8).ravel() for s in shapes]),
             info=tuple(s.info for s in shapes),
@@ -178,7 +180,11 @@ def read_shards(paths: Sequence[Path | str], *, workers: int | None = None) -> S
 
 def write_shard(path: Path | str, shapes: ShapeSet) -> None:
     """Write a shard atomically: the file appears complete or not at all."""
-    arrays: dict[str, NDArray] = {
+    write_atomically(Path(path), dump_arrays(_shard_arrays(shapes)))
+
+
+def _shard_arrays(shapes: ShapeSet) -> dict[str, NDArray]:
+    return {
         "nv": shapes.vertex_counts.astype(np.int32),
         "nf": shapes.face_counts.astype(np.int32),
         "nl": shapes.labeling_counts.astype(np.int32),
@@ -188,7 +194,19 @@ def write_shard(path: Path | str, shapes: ShapeSet) -> None:
         "l": shapes.labels,
         "info": info_bytes(shapes.info),
     }
-    write_atomically(Path(path), dump_arrays(arrays))
+
+
+def packed_shapes(shapes: ShapeSet) -> bytes:
+    """Shapes as bytes that processes can pass on quickly: a shard without the compression."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **_shard_arrays(shapes))
+    return buffer.getvalue()
+
+
+def unpacked_shapes(data: bytes) -> ShapeSet:
+    """The inverse of `packed_shapes`."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return shapes_from_arrays({key: archive[key] for key in archive.files}, "packed shapes")
 
 
 def map_threads(function: Callable[[A], B], items: Sequence[A], *, workers: int | None) -> list[B]:
@@ -226,7 +244,7 @@ def shapes_from_arrays(arrays: dict[str, NDArray], name: str) -> ShapeSet:
         face_counts=arrays["nf"].astype(np.int64),
         labeling_counts=arrays["nl"].astype(np.int64),
         vertices=arrays["v"].astype(np.uint16, copy=False),
-        faces=arrays["f"].astype(np.uint16, copy=False),
+        faces=_indices(arrays["f"]),
         colors=arrays["c"].astype(np.uint8, copy=False),
         labels=arrays["l"].astype(np.uint8, copy=False),
         info=parse_info(arrays.get("info"), name),
@@ -301,6 +319,12 @@ def _ranges(starts: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np
     counts = starts[indices + 1] - starts[indices]
     shift = np.repeat(starts[indices] - starts_of(counts)[:-1], counts)
     return np.arange(counts.sum(), dtype=np.int64) + shift
+
+
+def _indices(faces: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Vertex indices in the smaller type that holds them."""
+    large = int(faces.max(initial=0)) > np.iinfo(np.uint16).max
+    return faces.astype(np.uint32 if large else np.uint16, copy=False)
 
 
 def _quantise(vertices: NDArray[np.floating]) -> NDArray[np.uint16]:

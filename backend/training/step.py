@@ -72,6 +72,11 @@ class TrainStep:
             graph.reset()
         self._graphs.clear()
 
+    def take_data(self, sampler: BatchSampler) -> None:
+        """Draw from other shapes; steps are captured again, for they read where the old ones were."""
+        self.release()
+        self.sampler = sampler
+
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Restore the optimiser from its `state_dict`; before the first step."""
         self.optimizer.load_state_dict(state)

@@ -28,6 +28,7 @@ from .config import OptimizerConfig, RunConfig, TrainingConfig
 from .mesh_store import MeshStore
 from .packing import load_shapes
 from .ranks import Clock, random_states, rank, set_random_state, world_size
+from .shard_stream import ShardStream
 from .step import AveragedWeights, TrainStep
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,42 @@ class Trainer:
         _tune(self.network, self.device, compile=config.run.compile)
         if not config.shards:
             raise DataError("no training data: list shards in the configuration")
-        store = MeshStore.from_shapes(load_shapes(config.shards), device=self.device)
-        log.info("%d shapes, %.1f GB on %s", len(store), store.nbytes / 1e9, self.device)
-        self.step = TrainStep(self.network, BatchSampler(store, config.batch), config)
+        self._stream = self._own_shards()
+        self._turn = 0
+        self.step = TrainStep(self.network, self._sampler(), config)
         self.average = AveragedWeights(self.network, config.optimizer.ema_decay)
         self.progress = Progress()
         self._stop = False
+
+    def _own_shards(self) -> ShardStream | None:
+        """The shards of this process; None where all processes hold all of them."""
+        run, shards = self.config.run, self.config.shards
+        if not 0 < run.held_shards < len(shards):
+            return None
+        return ShardStream(
+            shards,
+            held=run.held_shards,
+            device=self.device,
+            seed=run.seed,
+            rank=rank(),
+            world_size=world_size(),
+        )
+
+    def _sampler(self) -> BatchSampler:
+        """Batches from the shapes of this turn."""
+        if self._stream is None:
+            store = MeshStore.from_shapes(load_shapes(self.config.shards), device=self.device)
+        else:
+            store = self._stream.store(self._turn)
+        log.info("%d shapes, %.1f GB on %s", len(store), store.nbytes / 1e9, self.device)
+        return BatchSampler(store, self.config.batch, is_partial=self._stream is not None)
+
+    def _exchange(self) -> None:
+        """Go on to the shards whose turn it is."""
+        turn = self.progress.step // self.config.run.exchange_every
+        if self._stream is not None and turn != self._turn:
+            self._turn = turn
+            self.step.take_data(self._sampler())
 
     def run(self, *, report: Callable[[str], None] = lambda line: None) -> Progress:
         """Train until the schedule ends, the time is up or a signal comes; saves in every case."""
@@ -96,6 +127,7 @@ class Trainer:
         try:
             meter = _Meter(self.progress.step)
             while not self._finished(clock):
+                self._exchange()
                 self._one_step()
                 if self.progress.step % run.log_every == 0:
                     values = self._measure(meter)
@@ -111,6 +143,8 @@ class Trainer:
             if metrics is not None:
                 metrics.close()
             self.step.release()
+            if self._stream is not None:
+                self._stream.close()
         self.save()
         return self.progress
 

@@ -2,10 +2,9 @@
 """From a folder of mesh files to shards of labelled shapes, by the published two stages.
 
 `stage_one` labels what artists already separated, `stage_two` finds parts in over-fragmented assets with
-the model in the loop, `pipeline` runs both over a folder and keeps the `manifest`.
+the model in the loop, `pipeline` runs both over a folder.
 """
 
-from .manifest import Entry, Manifest
 from .pipeline import CurationReport, CurationSettings, curate
 from .stage_one import Rejected, StageOneRules, label_scene
 from .stage_two import StageTwoRules, label_fragmented
@@ -13,8 +12,6 @@ from .stage_two import StageTwoRules, label_fragmented
 __all__ = [
     "CurationReport",
     "CurationSettings",
-    "Entry",
-    "Manifest",
     "Rejected",
     "StageOneRules",
     "StageTwoRules",

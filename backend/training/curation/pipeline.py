@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,19 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import DataError, MeshError, MeshFileError
+from ...batches.engines import EngineSettings, open_engine
+from ...batches.inputs import Input
+from ...batches.jobs import Row, in_order
+from ...errors import DataError
 from ...mesh_files import READABLE_SUFFIXES, SourceScene, read_mesh_file
-from ..shards import LabelledShape, ShapeSet, write_shard
-from .manifest import Entry, Manifest
+from ...stage_times import StageTimes
+from ..manifest import Entry, Manifest
+from ..shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
+from ..shards import LabelledShape, ShapeSet
 from .stage_one import TOO_MANY_PARTS, Labeling, Rejected, StageOneRules, label_scene, welded
-from .stage_two import StageTwoRules, label_fragmented
+from .stage_two import StageTwoRules, label_fragmented, need_clustering
 
 if TYPE_CHECKING:
     from ...segmenter import Segmenter
-
-log = logging.getLogger(__name__)
-
-MANIFEST_NAME = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class CurationReport:
 @dataclass(frozen=True)
 class CurationSettings:
     """source, licence: recorded with each shape; shard_size: shapes per shard
-    segmenter: for stage two; without one, over-fragmented assets are rejected (and reconsidered by a later
-        run that has one)
+    model, device: for stage two, as `Segmenter.load` takes them; without a model, over-fragmented assets are
+        rejected (and reconsidered by a later run that has one); threads: of its arithmetic, 0 for all cores
+    retry_failed: look again at files that ran out of time or memory, or crashed
     """
 
     source: str = ""
@@ -50,7 +51,10 @@ class CurationSettings:
     shard_size: int = 500
     stage_one: StageOneRules = field(default_factory=StageOneRules)
     stage_two: StageTwoRules = field(default_factory=StageTwoRules)
-    segmenter: Segmenter | None = None
+    model: str | None = None
+    device: str = "auto"
+    threads: int = 0
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.shard_size < 1:
@@ -61,35 +65,41 @@ def curate(
     folder: Path,
     output: Path,
     settings: CurationSettings,
+    engine: EngineSettings | None = None,
     *,
     progress: Callable[[int, int, Entry], None] | None = None,
 ) -> CurationReport:
     """Turn every mesh file below `folder` into a labelled shape or a reason, in shards below `output`.
 
     progress(number, total, entry): called after each file
-    Raises DataError if `folder` cannot be read or `output` cannot be written.
+    The shards are the same whatever the engine and however many workers it has. Raises DataError if `folder`
+    cannot be read or `output` cannot be written, DeviceError if the model cannot be loaded.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give the folder that holds the mesh files")
     manifest = Manifest(output / MANIFEST_NAME)
     files = [path for path in mesh_files(folder) if output.resolve() not in path.resolve().parents]
+    items = [
+        Input(path.relative_to(folder).as_posix(), str(path))
+        for path in files
+        if _is_new(path, manifest, folder, settings)
+    ]
     hashes = {entry.sha256 for entry in manifest.entries if entry.status == "kept"}
-    writer = _ShardWriter(output, manifest, settings.shard_size)
-    counts = Counter[str]()
-    for number, path in enumerate(files, start=1):
-        name, stat = path.relative_to(folder).as_posix(), path.stat()
-        known = manifest.find(name, stat.st_size, stat.st_mtime_ns)
-        if known is not None and not _reconsider(known, settings):
-            counts["skipped"] += 1
-            continue
-        entry, shape = _judge(path, name, hashes, settings)
-        if shape is not None:
-            hashes.add(entry.sha256)
-        counts[entry.status] += 1
-        writer.add(entry, shape)
-        if progress is not None:
-            progress(number, len(files), entry)
-    writer.flush()
+    writer = ShardWriter(output, manifest, settings.shard_size)
+    counts = Counter(skipped=len(files) - len(items))
+    if items:
+        with open_engine(CurateJob(settings), engine or EngineSettings()) as running:
+            rows = in_order(((row["name"], row) for row in running.run(items)), (item.name for item in items))
+            for number, row in enumerate(rows, start=1):
+                entry, shape = unpacked_row(row)
+                if shape is not None and entry.sha256 in hashes:
+                    entry, shape = _duplicate(entry), None
+                hashes |= {entry.sha256} if shape is not None else set()
+                counts[entry.status] += 1
+                writer.add(entry, shape)
+                if progress is not None:
+                    progress(number, len(items), entry)
+        writer.flush()
     return CurationReport(counts["kept"], counts["rejected"], counts["skipped"], manifest.reasons())
 
 
@@ -98,69 +108,85 @@ def mesh_files(folder: Path) -> Iterator[Path]:
     yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file())
 
 
-class _ShardWriter:
-    """Collects shapes, and writes shard and manifest lines together, the shard first."""
+@dataclass(frozen=True)
+class CurateJob:
+    """A mesh file in, its labelled shape or the reason against it out."""
 
-    def __init__(self, output: Path, manifest: Manifest, size: int) -> None:
-        self._output, self._manifest, self._size = output, manifest, size
-        self._entries: list[Entry] = []
-        self._shapes: list[LabelledShape] = []
+    settings: CurationSettings
 
-    def add(self, entry: Entry, shape: LabelledShape | None) -> None:
-        if shape is None:
-            self._entries.append(entry)
-        else:
-            self._entries.append(replace(entry, row=len(self._shapes)))
-            self._shapes.append(shape)
-        if len(self._shapes) == self._size:
-            self.flush()
+    def prepare(self) -> Segmenter | None:
+        """The model of stage two."""
+        if self.settings.model is None:
+            return None
+        import torch
 
-    def flush(self) -> None:
-        if self._shapes:
-            # A shard that a killed run left without manifest lines is written anew under the same name.
-            name = f"shard_{len(self._manifest.shard_names()):03d}.npz.xz"
-            try:
-                write_shard(self._output / name, ShapeSet.from_shapes(self._shapes))
-            except OSError as error:
-                raise DataError(f"cannot write {self._output / name} ({error.strerror or error})") from error
-            self._entries = [replace(e, shard=name) if e.status == "kept" else e for e in self._entries]
-        self._manifest.append(self._entries)
-        self._entries, self._shapes = [], []
+        from ...segmenter import Segmenter
+
+        need_clustering()
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        return Segmenter.load(self.settings.model, device=self.settings.device)
+
+    def read(self, item: Input, times: StageTimes) -> SourceScene:
+        """The file's mesh."""
+        return read_mesh_file(item.place)
+
+    def work(self, context: Segmenter | None, item: Input, content: SourceScene, times: StageTimes) -> Row:
+        """Label it."""
+        digest = hashlib.sha256(Path(item.place).read_bytes()).hexdigest()
+        entry = replace(_rejected(item), sha256=digest)
+        found = _label(content, item.name, self.settings, context)
+        if isinstance(found, Rejected):
+            return shape_row(replace(entry, reason=found.code, detail=found.detail))
+        names, parts = tuple(x.name for x in found), tuple(x.parts for x in found)
+        settings = self.settings
+        info = {
+            "names": list(names), "repo": settings.source, "path": item.name, "licence": settings.licence,
+        }  # fmt: skip
+        shape = LabelledShape(welded(content.mesh), np.stack([x.labels for x in found]), info)
+        kept = replace(entry, status="kept", labelings=names, parts=parts)
+        return shape_row(kept, ShapeSet.from_shapes([shape]))
+
+    def failed(self, item: Input, error: str, detail: str, times: StageTimes) -> Row:
+        """The entry of a file on which something failed."""
+        return shape_row(replace(_rejected(item), reason=error, detail=detail))
 
 
-def _reconsider(entry: Entry, settings: CurationSettings) -> bool:
-    return settings.segmenter is not None and entry.reason == TOO_MANY_PARTS
-
-
-def _judge(
-    path: Path, name: str, hashes: set[str], settings: CurationSettings
-) -> tuple[Entry, LabelledShape | None]:
-    """Read and label one file. Everything that can be wrong with it becomes a reason."""
-    stat = path.stat()
-    entry = Entry(name, stat.st_size, stat.st_mtime_ns, sha256="", status="rejected")
+def _rejected(item: Input) -> Entry:
     try:
-        entry = replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        if entry.sha256 in hashes:
-            return replace(entry, reason="duplicate", detail="the same file was kept before"), None
-        scene = read_mesh_file(path)
-        found = _label(scene, name, settings)
-    except (MeshFileError, OSError) as error:
-        return replace(entry, reason="unreadable", detail=str(error)), None
-    except MeshError as error:
-        return replace(entry, reason="unusable_mesh", detail=str(error)), None
-    if isinstance(found, Rejected):
-        log.info("%s: %s", name, found.detail)
-        return replace(entry, reason=found.code, detail=found.detail), None
-    names, parts = tuple(x.name for x in found), tuple(x.parts for x in found)
-    info = {"names": list(names), "repo": settings.source, "path": name, "licence": settings.licence}
-    shape = LabelledShape(welded(scene.mesh), np.stack([x.labels for x in found]), info)
-    return replace(entry, status="kept", labelings=names, parts=parts), shape
+        stat = Path(item.place).stat()
+        size, modified = stat.st_size, stat.st_mtime_ns
+    except OSError:
+        size, modified = -1, -1
+    return Entry(item.name, size, modified, sha256="", status="rejected")
 
 
-def _label(scene: SourceScene, name: str, settings: CurationSettings) -> list[Labeling] | Rejected:
+def _duplicate(entry: Entry) -> Entry:
+    return replace(
+        entry,
+        status="rejected",
+        reason="duplicate",
+        detail="the same file was kept before",
+        labelings=(),
+        parts=(),
+    )
+
+
+def _is_new(path: Path, manifest: Manifest, folder: Path, settings: CurationSettings) -> bool:
+    """Whether a file is unknown, has changed, or should be looked at again."""
+    stat = path.stat()
+    known = manifest.find(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns)
+    if known is None or (settings.retry_failed and known.reason in TRY_AGAIN):
+        return True
+    return settings.model is not None and known.reason == TOO_MANY_PARTS
+
+
+def _label(
+    scene: SourceScene, name: str, settings: CurationSettings, segmenter: Segmenter | None
+) -> list[Labeling] | Rejected:
     found = label_scene(scene, settings.stage_one)
     if isinstance(found, Labeling):
         return [found]
-    if found.code != TOO_MANY_PARTS or settings.segmenter is None:
+    if found.code != TOO_MANY_PARTS or segmenter is None:
         return found
-    return label_fragmented(scene.mesh, settings.segmenter, settings.stage_two, settings.stage_one, key=name)
+    return label_fragmented(scene.mesh, segmenter, settings.stage_two, settings.stage_one, key=name)

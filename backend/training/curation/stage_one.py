@@ -20,8 +20,8 @@ from ...refinement import build_face_graph
 from ...refinement.welding import weld_vertices
 from ..shards import UNLABELLED
 
-MAX_VERTICES = 65_535
-"""What the shards' 16-bit vertex indices can address."""
+MAX_VERTICES = (1 << 24) - 1
+"""What packed sets count with three bytes."""
 
 
 @dataclass(frozen=True)

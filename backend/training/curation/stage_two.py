@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,15 +74,20 @@ def label_fragmented(
     ]
 
 
+def need_clustering() -> None:
+    """Raise DataError where the library for it is missing."""
+    if find_spec("sklearn") is None:
+        raise DataError("stage two of the curation needs scikit-learn; install it and try again")
+
+
 def cluster_faces(features: FloatArray, graph: FaceGraph, counts: tuple[int, ...]) -> list[IntArray]:
     """Agglomerative (Ward) clustering of faces over the face graph, cut at each of `counts`.
 
     features: float [F, C]; returns one int [F] labeling per count, numbers from 0
     """
-    try:
-        from sklearn.cluster import ward_tree
-    except ImportError as error:
-        raise DataError("stage two of the curation needs scikit-learn; install it and try again") from error
+    need_clustering()
+    from sklearn.cluster import ward_tree
+
     faces = len(features)
     rows, columns = graph.edges.T
     adjacency = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(faces, faces))

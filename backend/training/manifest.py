@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifest: one JSON line for every file that was looked at, kept or rejected, with the reason.
+"""The manifest of a folder of shards: one JSON line for every file, or shape, that was looked at.
 
 Lines are only ever appended, and a file's line is written after the shard that holds its shape. A run that
 was killed therefore continues where the manifest ends; a last line that was cut off is dropped.
@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ..errors import DataError
 
 
 @dataclass(frozen=True)
 class Entry:
-    """path: relative to the curated folder; size, modified_ns: to notice that a file has changed
+    """path: relative to the curated folder, or `SHARD#ROW`
+    size, modified_ns: to notice that a file has changed
     status: "kept" or "rejected"; reason, detail: why rejected, else empty
     shard, row: where a kept shape is; labelings: their names; parts: how many each has
     """
@@ -35,6 +36,12 @@ class Entry:
     row: int = -1
     labelings: tuple[str, ...] = ()
     parts: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> Entry:
+        """An entry of one line of a manifest. Raises ValueError, TypeError or KeyError for another line."""
+        fields = json.loads(text)
+        return cls(**{**fields, "labelings": tuple(fields["labelings"]), "parts": tuple(fields["parts"])})
 
 
 class Manifest:
@@ -95,10 +102,7 @@ def _read_entries(path: Path) -> list[Entry]:
     entries = []
     for number, line in enumerate(complete.decode("utf-8", errors="replace").splitlines(), start=1):
         try:
-            fields = json.loads(line)
-            entry = Entry(
-                **{**fields, "labelings": tuple(fields["labelings"]), "parts": tuple(fields["parts"])}
-            )
+            entry = Entry.from_json(line)
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}, line {number} is damaged ({error}); mend or remove it") from error
         entries.append(entry)
