@@ -28,9 +28,12 @@ class PARTSAM_OT_part_select(OnePartOperator, bpy.types.Operator):
     extend: BoolProperty(name="Extend", description="Add to what is selected already")
 
     def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        part_id = self.part_id(obj)
-        count = select_part(obj.data, part_id, extend=self.extend)
-        name = get_part(obj.data, part_id).name
+        parts = self.all_parts(obj)
+        count = sum(
+            select_part(obj.data, part.part_id, extend=self.extend or number > 0)
+            for number, part in enumerate(parts)
+        )
+        name = parts[0].name if len(parts) == 1 else f"{parts[0].name} ×{len(parts)}"
         if is_cloud(obj.data):
             context.tool_settings.mesh_select_mode = (True, False, False)
             return say('{count} points of "{name}" are selected', count=count, name=name)

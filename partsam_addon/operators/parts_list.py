@@ -23,6 +23,7 @@ from ..parts import (
     stored_bytes,
     write_labels,
 )
+from ..parts.repeats import copies_of
 from ..wording import say
 from .parts_operator import OnePartOperator, PartsOperator
 
@@ -47,11 +48,15 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
 
     def draw(self, _context: bpy.types.Context) -> None:
         self.layout.prop(self, "name")
+        self.layout.prop(self, "copies")
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        part = get_part(obj.data, self.part_id(obj))
-        part.name = self.name
-        return say('The part is called "{name}"', name=part.name)
+        parts = self.all_parts(obj)
+        for part in parts:
+            part.name = self.name
+        if len(parts) > 1:
+            return say('{count} copies are called "{name}"', count=len(parts), name=parts[0].name)
+        return say('The part is called "{name}"', name=parts[0].name)
 
 
 class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
@@ -70,10 +75,23 @@ class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
         default=(0.8, 0.8, 0.8),
     )
 
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        part = active_part(context.object.data)
+        if part is not None and not self.part:
+            self.color = part.color
+        return context.window_manager.invoke_props_dialog(self)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        self.layout.prop(self, "color")
+        self.layout.prop(self, "copies")
+
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        part = get_part(obj.data, self.part_id(obj))
-        part.color = self.color
-        return say('"{name}" has another color', name=part.name)
+        parts = self.all_parts(obj)
+        for part in parts:
+            part.color = self.color
+        if len(parts) > 1:
+            return say('{count} copies of "{name}" have another color', count=len(parts), name=parts[0].name)
+        return say('"{name}" has another color', name=parts[0].name)
 
 
 def neighbors_or_none(mesh: bpy.types.Mesh, part_id: int) -> list[int]:
@@ -141,12 +159,18 @@ class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
     action: EnumProperty(
         name="Action",
         description="Which parts become checked",
-        items=(("ALL", "All", "Check all parts"), ("NONE", "None", "Check no part")),
+        items=(
+            ("ALL", "All", "Check all parts"),
+            ("NONE", "None", "Check no part"),
+            ("COPIES", "Copies", "Check the active part and its copies, and no others"),
+        ),
     )
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        active = active_part(obj.data)
+        copies = {part.part_id for part in copies_of(obj.data, active)} if active is not None else set()
         for part in obj.data.partsam.parts:
-            part.checked = self.action == "ALL"
+            part.checked = self.action == "ALL" or (self.action == "COPIES" and part.part_id in copies)
         return say("{count} parts are checked", count=sum(part.checked for part in obj.data.partsam.parts))
 
 
@@ -200,8 +224,11 @@ class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
     )
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        parts = self.all_parts(obj)
         part = get_part(obj.data, self.part_id(obj))
-        part.locked = not part.locked if self.action == "TOGGLE" else self.action == "LOCK"
+        locked = not part.locked if self.action == "TOGGLE" else self.action == "LOCK"
+        for one in parts:
+            one.locked = locked
         message = '"{name}" is locked' if part.locked else '"{name}" is unlocked'
         return say(message, name=part.name)
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import IntProperty
+from bpy.props import BoolProperty, IntProperty
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import check_editable, editable_problem, object_mode
 from ..mesh_exchange.elements import is_cloud
 from ..parts import active_part, bring_together, get_part, has_parts
+from ..parts.repeats import copies_of
+from ..parts.schema import PARTSAM_PG_part
 from .reporting import reports_errors
 
 if TYPE_CHECKING:
@@ -87,6 +89,17 @@ class OnePartOperator(PartsOperator):
         min=0,
         options={"SKIP_SAVE"},
     )
+
+    copies: BoolProperty(
+        name="All Copies",
+        description="Also the parts that are copies of it, as far as Find Copies has found them",
+        options={"SKIP_SAVE"},
+    )
+
+    def all_parts(self, obj: bpy.types.Object) -> list[PARTSAM_PG_part]:
+        """The part to work on, with its copies if those are wanted; PromptError if there is none."""
+        part = get_part(obj.data, self.part_id(obj))
+        return copies_of(obj.data, part) if self.copies else [part]
 
     def part_id(self, obj: bpy.types.Object) -> int:
         """Id of the part to work on; PromptError if there is none."""

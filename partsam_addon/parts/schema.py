@@ -75,6 +75,13 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
     )
     checked: BoolProperty(name="Checked", description="Chosen for Merge Checked Parts", update=_changed)
     level: IntProperty(name="Level", description="Number of the level whose granularity decides on the part")
+    repeat: IntProperty(
+        name="Copies",
+        description="Number of the group of parts that are copies of each other; 0: none is known",
+    )
+    repeat_motion: FloatVectorProperty(
+        name="Motion", description="From the first part of the group to this one, row by row", size=16
+    )
 
 
 class PARTSAM_PG_level(bpy.types.PropertyGroup):

@@ -29,6 +29,9 @@ from .snapshots import unnoticed
 MAX_RETIRED = 256
 """Former parts that are remembered, so that their name and color come back with their faces."""
 
+_SAME_AREA = 1e-5
+"""Relative difference of areas up to which a part counts as unchanged: they are stored with 24 bits."""
+
 
 @dataclass(frozen=True)
 class Faces:
@@ -102,8 +105,10 @@ def _match_table(mesh: bpy.types.Mesh, faces: Faces, face_areas: FloatArray) -> 
     fixed = np.bincount(faces.part_ids[faces.edits == FIXED], minlength=len(counts))
     levels = _levels_of_parts(mesh, faces, len(counts))
     for part in table.parts:
-        part.face_count = int(counts[part.part_id])
-        part.area = float(areas[part.part_id])
+        count, area = int(counts[part.part_id]), float(areas[part.part_id])
+        if count != part.face_count or abs(area - part.area) > _SAME_AREA * area:
+            part.repeat = 0
+        part.face_count, part.area = count, area
         part.by_hand = bool(fixed[part.part_id])
         part.level = levels[part.part_id]
     table.face_count, table.area = len(faces.part_ids), float(areas.sum())

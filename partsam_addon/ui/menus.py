@@ -31,6 +31,7 @@ EDIT_PARTS = (
     ("partsam.part_delete", "REMOVE"),
     ("partsam.parts_remove_small", "NONE"),
     ("partsam.parts_release", "NONE"),
+    ("partsam.find_repeats", "MOD_ARRAY"),
     ("partsam.transfer_parts", "NONE"),
     ("partsam.parts_clear", "X"),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
-from bpy.props import EnumProperty
+from bpy.props import BoolProperty, EnumProperty
 
+from ..parts.repeats import copies_of
 from ..view import isolated_part
 
 WIDE_PIXELS = 330
@@ -26,6 +27,10 @@ class PARTSAM_UL_parts(bpy.types.UIList):
             ("NUMBER", "Number", "By the id of the part"),
         ),
         default="SIZE",
+    )
+
+    group_copies: BoolProperty(
+        name="Group Copies", description="Of parts that are copies of each other show the first one only"
     )
 
     def draw_item(
@@ -49,6 +54,11 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         swatch.prop(item, "color", text="")
         row.separator(factor=0.5)
         row.prop(item, "name", text="", emboss=False)
+        count = len(copies_of(item.id_data, item))
+        if count > 1:
+            copies = row.row()
+            copies.active, copies.alignment = False, "RIGHT"
+            copies.label(text=f"×{count}")
         if item.by_hand:
             row.label(text="", icon="VIEW_PAN")
         if is_wide(context):
@@ -68,6 +78,7 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         row.prop(self, "filter_name", text="", icon="VIEWZOOM")
         row.prop(self, "order", text="")
         row.prop(self, "use_filter_sort_reverse", text="", icon="ARROW_LEFTRIGHT")
+        row.prop(self, "group_copies", text="", icon="MOD_ARRAY")
 
     def filter_items(
         self, _context: bpy.types.Context, data: bpy.types.PropertyGroup, name: str
@@ -78,7 +89,20 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         shown = []
         if self.filter_name:
             shown = helper.filter_items_by_name(self.filter_name, self.bitflag_filter_item, parts, "name")
+        if self.group_copies:
+            shown = shown or [self.bitflag_filter_item] * len(parts)
+            shown = [flag if first else 0 for flag, first in zip(shown, firsts(parts), strict=True)]
         return shown, places(parts, self.order)
+
+
+def firsts(parts: bpy.types.bpy_prop_collection) -> list[bool]:
+    """Which parts are the first of their copies, or have none."""
+    seen: set[int] = set()
+    result = []
+    for part in parts:
+        result.append(part.repeat not in seen)
+        seen |= {part.repeat} - {0}
+    return result
 
 
 def places(parts: bpy.types.bpy_prop_collection, order: str) -> list[int]:

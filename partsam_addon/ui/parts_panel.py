@@ -8,6 +8,7 @@ import bpy
 from ..constants import LIVE_REFINE_FACES
 from ..mesh_exchange.elements import is_cloud
 from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
+from ..parts.repeats import copies_of
 from ..session import get_session
 from ..view import isolated_part
 from .parts_list import confidence_text
@@ -54,12 +55,28 @@ class PARTSAM_MT_parts(bpy.types.Menu):
         layout.operator("partsam.part_rename")
         layout.operator("partsam.part_lock")
         layout.separator()
+        draw_copies(layout, mesh)
+        layout.separator()
         row = layout.row()
         row.enabled = has_edits(mesh) or mesh.is_editmode
         row.operator("partsam.parts_release", icon="LOOP_BACK")
         size = stored_bytes(mesh) / 2**20
         layout.operator("partsam.tree_drop", text=f"Forget Part Tree ({size:.1f} MiB)" if size else "")
         layout.operator("partsam.parts_clear", icon="X")
+
+
+def draw_copies(layout: bpy.types.UILayout, mesh: bpy.types.Mesh) -> None:
+    """What can be done with all copies of the active part together."""
+    layout.operator("partsam.find_repeats", icon="MOD_ARRAY")
+    part = active_part(mesh)
+    count = 0 if part is None else len(copies_of(mesh, part))
+    if count < 2:
+        return
+    layout.operator("partsam.part_rename", text=f"Rename {count} Copies").copies = True
+    layout.operator("partsam.part_recolor", text=f"Recolor {count} Copies").copies = True
+    layout.operator("partsam.part_select", text=f"Select {count} Copies").copies = True
+    layout.operator("partsam.part_lock", text=f"Lock {count} Copies").copies = True
+    layout.operator("partsam.parts_check", text=f"Check {count} Copies").action = "COPIES"
 
 
 def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

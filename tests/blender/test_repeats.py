@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts that are copies of each other: found by the real backend, worked on and separated together."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import add_object
+from segmenting import needs_backend, tick_until, use_real_backend
+
+pytestmark = needs_backend
+
+# A wedge without any symmetry: longest along Z, its top slanted.
+WEDGE = np.array(
+    [
+        (0, 0, 0),
+        (0.6, 0, 0),
+        (0.6, 0.3, 0),
+        (0, 0.3, 0),
+        (0, 0, 2),
+        (0.6, 0, 1.5),
+        (0.6, 0.3, 1.2),
+        (0, 0.3, 1.9),
+    ]
+)
+BOX = np.array([(x, y, z) for x in (-2.0, 2.0) for y in (-1.5, 1.5) for z in (2.0, 2.4)])
+WEDGE_FACES = [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]]
+BOX_FACES = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
+MOTIONS = (
+    (np.eye(3), (1, 1, 0)),
+    (np.array([(0, -1, 0), (1, 0, 0), (0, 0, 1)]), (-1, 1, 0)),  # turned
+    (np.diag((-1, 1, 1)), (-1, -1, 0)),  # mirrored
+    (np.diag((-1, -1, 1)), (1.5, -1, 0)),
+)
+LEGS = [2, 3, 4, 5]
+
+
+@pytest.fixture(autouse=True)
+def real_backend(monkeypatch):
+    use_real_backend(monkeypatch)
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+def table(parts, *, shuffled=False):
+    """A board, part 1, on four legs, parts 2 to 5; shuffled: the vertices of each leg in another order."""
+    points, polygons, labels = BOX.tolist(), [list(face) for face in BOX_FACES], [0] * 6
+    for number, (turn, place) in enumerate(MOTIONS, 1):
+        order = np.random.default_rng(number).permutation(8) if shuffled else np.arange(8)
+        start, rank = len(points), np.argsort(order)
+        points += (WEDGE[order] @ np.array(turn).T + place).tolist()
+        flip = -1 if np.linalg.det(turn) < 0 else 1
+        polygons += [[start + int(rank[corner]) for corner in face[::flip]] for face in WEDGE_FACES]
+        labels += [number] * 6
+    obj = add_object("table", points, polygons)
+    parts.write_labels(obj.data, np.array(labels, dtype=np.int32))
+    return obj
+
+
+def groups(obj):
+    found = {}
+    for part in obj.data.partsam.parts:
+        if part.repeat:
+            found.setdefault(part.repeat, []).append(part.part_id)
+    return list(found.values())
+
+
+def test_copies_are_found_and_worked_on_together(addon, parts):
+    obj = table(parts)
+    assert bpy.ops.partsam.find_repeats() == {"FINISHED"}
+    assert groups(obj) == [LEGS]
+    of = {part.part_id: part for part in obj.data.partsam.parts}
+    bpy.ops.partsam.part_rename(part=3, name="Leg", copies=True)
+    assert [of[leg].name for leg in LEGS] == ["Leg", "Leg.001", "Leg.002", "Leg.003"]
+    bpy.ops.partsam.part_recolor(part=4, color=(1, 0, 0), copies=True)
+    bpy.ops.partsam.part_lock(part=5, action="LOCK", copies=True)
+    assert all(tuple(of[leg].color) == (1, 0, 0) and of[leg].locked for leg in LEGS)
+    assert not of[1].locked and tuple(of[1].color) != (1, 0, 0)
+    bpy.ops.partsam.part_select(part=2, copies=True)
+    assert [face.select for face in obj.data.polygons] == [False] * 6 + [True] * 24
+    bpy.ops.partsam.part_lock(part=5, action="UNLOCK", copies=True)
+    parts.set_active_part(obj.data, 4)
+    bpy.ops.partsam.parts_check(action="COPIES")
+    bpy.ops.partsam.parts_merge_checked()
+    assert len(obj.data.partsam.parts) == 2 and groups(obj) == []
+    parts_list = addon("ui.parts_list")
+    obj = table(parts)
+    bpy.ops.partsam.find_repeats()
+    assert parts_list.firsts(obj.data.partsam.parts) == [True, True, False, False, False]
+
+
+def test_a_part_whose_faces_change_is_no_copy_any_more(parts):
+    obj = table(parts)
+    bpy.ops.partsam.find_repeats()
+    ids = parts.read_part_ids(obj.data)
+    ids[6:9] = 1
+    parts.write_part_ids(obj.data, ids)
+    assert groups(obj) == [LEGS[1:]]
+    bpy.ops.partsam.find_repeats()
+    assert groups(obj) == [LEGS[1:]]
+
+
+def test_undo_of_edit_mode_and_parts_that_change_meanwhile(addon, parts):
+    obj = table(parts)
+    session, repeating = addon("session").get_session(), addon("session.repeating")
+    read = repeating.read_labelled(bpy.context, obj)
+    changes = []
+    session.start("Finding copies", repeating.find_repeats(session, read), done=changes.extend)
+    tick_until(session, lambda: not session.is_busy)
+    bpy.ops.partsam.part_merge(part=2, into="3")
+    with pytest.raises(addon("backend.errors").MeshError, match="press Find Copies again"):
+        addon("session.writing").write_changes(bpy.context, changes)
+    bpy.ops.ed.undo_push(message="merged")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.ed.undo_push(message="edit")
+    bpy.ops.partsam.find_repeats()
+    assert groups(obj) == [[4, 5]]
+    bpy.ops.ed.undo_push(message="found")
+    bpy.ops.ed.undo()
+    assert groups(bpy.context.object) == []
+    bpy.ops.ed.redo()
+    assert groups(bpy.context.object) == [[4, 5]]
