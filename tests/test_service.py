@@ -597,6 +597,23 @@ def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monk
     assert answered(session, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
 
 
+def test_a_network_that_does_not_fit_is_loaded_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Segmenter.load
+
+    def load_on_a_full_card(model: str, *, device: str) -> Segmenter:
+        if device != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return load(model, device=device)
+
+    monkeypatch.setattr(Segmenter, "load", load_on_a_full_card)
+    session = Session()
+    reply, notices = answered(session, "encode", encode_fields(BALL) | {"device": "auto"}, **BALL)
+    assert reply.fields["device"] == "cpu"
+    assert len(notices) == 1 and "no memory left" in notices[0]
+    clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
+    assert answered(session, "predict", {"shape": reply.fields["shape"]}, **clicks)[0].arrays
+
+
 def test_the_last_step_down_is_the_cpu_as_it_was_asked_for() -> None:
     asked = Footprint(prompt_batch=16, points=20_000, device="gpu")
     tried: list[Footprint] = []

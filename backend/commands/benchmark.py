@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Measurement = TypeVar("Measurement")
 
+TABLES = ("stages", "network", "cuts")
+
 _LABELS = 20
 """Parts of the built shape that the cut is measured on."""
 
@@ -63,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeat", type=positive, default=3, metavar="N",
         help="how often the network is asked; the median counts (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE",
+        help=f"of the tables: {', '.join(TABLES)} (default: all)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the numbers to a file, too")
 
 
@@ -71,12 +77,18 @@ def run(args: argparse.Namespace) -> int:
     from ..refinement.benchmark_cut import measure_cut
 
     _print_machine(args)
-    stages = [_measure_apart(measure_stages, faces, args) for faces in args.faces]
-    _print_stages(stages, args)
-    networks = [_measure_apart(measure_network, faces, args, repeat=args.repeat) for faces in args.faces]
-    _print_networks(networks, args)
-    cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
-    _print_cuts(cuts)
+    stages: list[StageMeasurement] = []
+    networks: list[NetworkMeasurement] = []
+    cuts: list[CutMeasurement] = []
+    if "stages" in args.only:
+        stages = [_measure_apart(measure_stages, faces, args) for faces in args.faces]
+        _print_stages(stages, args)
+    if "network" in args.only:
+        networks = [_measure_apart(measure_network, faces, args, repeat=args.repeat) for faces in args.faces]
+        _print_networks(networks, args)
+    if "cuts" in args.only:
+        cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
+        _print_cuts(cuts)
     if args.json is not None:
         _write_json(args, stages, networks, cuts)
     return 0

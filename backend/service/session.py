@@ -25,6 +25,7 @@ from .memory import (
     Footprint,
     device_memory,
     free_cached_memory,
+    is_out_of_memory,
     within_memory,
 )
 from .protocol import PROTOCOL_VERSION, Message, content_hash
@@ -123,7 +124,7 @@ class Session:
 
     def _load_model(self, call: Call) -> Reply:
         call.progress("load model", 0.0)
-        segmenter = self._segmenter(*_model_and_device(call.message))
+        segmenter = self._segmenter_that_fits(call, *_model_and_device(call.message))
         return Reply(_describe(segmenter))
 
     def _encode(self, call: Call) -> Reply:
@@ -141,7 +142,7 @@ class Session:
                 raise ProtocolError("the arrays were changed while they were being sent; try again")
             mesh, sample = _received_shape(message)
             call.progress("load model", 0.0)
-            segmenter = self._segmenter(model, device)
+            segmenter = self._segmenter_that_fits(call, model, device)
             points = segmenter.config.points if sample is None else len(sample["points"])
             asked = Footprint(segmenter.prompt_batch, points, segmenter.device)
             shape = HeldShape(shape_id, model, seed, mesh, sample, asked, asked)
@@ -349,6 +350,20 @@ class Session:
             self._devices[device] = segmenter.device
             self._segmenters.put(f"{model}@{segmenter.device}", segmenter)
         return segmenter
+
+    def _segmenter_that_fits(self, call: Call, model: str, device: str) -> Segmenter:
+        """The network on `device`, or on the CPU where its weights alone are too much."""
+        try:
+            return self._segmenter(model, device)
+        except Exception as error:
+            if device == "cpu" or not is_out_of_memory(error):
+                raise
+            logger.warning("no memory for the network: %s", str(error)[:200])
+        free_cached_memory()
+        call.notices.append(
+            "The graphics card has no memory left for the network; went on with the CPU, which is slower."
+        )
+        return self._segmenter(model, "cpu")
 
     def _shape(self, message: Message) -> HeldShape:
         shape = self._shapes.get(fields.text(message, "shape"))
