@@ -23,8 +23,9 @@ from backend import Mesh, Segmenter
 from backend.errors import Cancelled, ProtocolError
 from backend.geometry import sample_surface
 from backend.network import PRESETS
+from backend.segmentation import encoded_shape
 from backend.segmenter import EncodedShape
-from backend.service.held import Recent, held_bytes
+from backend.service.held import GRAPH_THREAD, Recent, held_bytes
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
 from backend.service.protocol import (
     DEVICE_FAILED_EXIT,
@@ -546,6 +547,24 @@ def test_released_memory_is_filled_again_when_needed() -> None:
         answered(session, "predict", {"shape": shape}, **clicks)
 
 
+def wait_for_graphs() -> None:
+    for thread in threading.enumerate():
+        if thread.name == GRAPH_THREAD:
+            thread.join(60)
+
+
+def test_the_face_graph_is_made_once_right_after_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, built = Session(), []
+    build = encoded_shape.build_face_graph
+    monkeypatch.setattr(encoded_shape, "build_face_graph", lambda mesh: built.append(mesh) or build(mesh))
+    for _ in range(2):
+        answered(session, "encode", encode_fields(BALL), **BALL)
+        wait_for_graphs()
+    (held,) = session._shapes
+    assert len(built) == 1
+    assert held.graph is held.encoded.face_graph
+
+
 def test_a_preview_keeps_no_encoding_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget for one shape, the first goes when the second comes, clicked on or not."""
     monkeypatch.setattr("backend.service.session.SHAPES_BUDGET", 1)
@@ -558,6 +577,7 @@ def test_a_preview_keeps_no_encoding_alive(monkeypatch: pytest.MonkeyPatch) -> N
         (held,) = session._shapes
         encodings.append(weakref.ref(held.encoded))
         del held
+    wait_for_graphs()
     gc.collect()
     assert [encoding() is None for encoding in encodings] == [True, False]
     wanted = {"candidate": 0, "strength": 1.0}

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -37,15 +38,21 @@ class EncodedShape:
     point_locations: Locations
     sites: Sites
     site_locations: Locations
+    _graph_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property
     def centers_around(self) -> Tensor:
         """Which patch centres are near which: what `sparse_mask_logits` takes."""
         return centers_around(self.encoding.centers[0])
 
-    @cached_property
+    @property
     def face_graph(self) -> FaceGraph:
-        """Of the mesh; raises PromptError for point clouds."""
+        """Of the mesh, made once, whichever thread asks first; raises PromptError for point clouds."""
+        with self._graph_lock:
+            return self._face_graph
+
+    @cached_property
+    def _face_graph(self) -> FaceGraph:
         if self.mesh is None:
             raise PromptError("a point cloud has no faces and no graph of them")
         return build_face_graph(self.mesh)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
     from ..refinement import FaceGraph
     from ..segmenter import EncodedShape, MaskPrediction
 
+logger = logging.getLogger(__name__)
+
 Value = TypeVar("Value")
+
+GRAPH_THREAD = "face graph"
 
 
 class Recent(Generic[Value]):
@@ -70,7 +76,8 @@ def held_bytes(value: object) -> int:
         if hasattr(part, "nbytes"):
             return int(part.nbytes)
         if is_dataclass(part):
-            return sum(map(size, vars(part).values()))  # with what it computed for itself and kept
+            # With what it computed for itself and kept; another thread may just be doing so.
+            return sum(map(size, tuple(vars(part).values())))
         if isinstance(part, dict):
             return sum(map(size, part.values()))
         return sum(map(size, part)) if isinstance(part, list | tuple) else 0
@@ -97,6 +104,18 @@ class HeldShape:
     encoded: EncodedShape | None = None
     encoded_as: tuple[int, str] | None = None
     graph: FaceGraph | None = None
+
+    def build_graph_soon(self) -> None:
+        """Make the face graph in a thread of its own, so that the first border to refine need not wait."""
+        encoded = self.encoded
+        if encoded is not None and self.graph is None:
+            threading.Thread(target=self._keep_graph, args=(encoded,), daemon=True, name=GRAPH_THREAD).start()
+
+    def _keep_graph(self, encoded: EncodedShape) -> None:
+        try:
+            self.graph = encoded.face_graph
+        except Exception:  # whoever needs it comes upon it again, and reports it
+            logger.info("no face graph yet", exc_info=True)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class Session:
         call.progress("encode", 0.0)
         encoded = self._within_memory(call, shape, lambda segmenter, encoded, batch: encoded, decodes=False)
         self._shapes.put(shape_id, shape)
+        shape.build_graph_soon()
         return Reply(
             {
                 **_describe(self._segmenter(model, shape.footprint.device)),
@@ -263,9 +264,10 @@ class Session:
         candidate = fields.integer(call.message, "candidate", low=0, high=last)
         strength = _strength(call.message)
         call.progress("refine", 0.0)
-        logits = held.face_logits()[candidate]
-        mask = refine_mask(self._graph(shape), logits, strength=strength, cancel=call.cancelled)
-        return Reply(arrays={"labels": mask.astype(np.int32)})
+        graph, logits = self._graph(shape), held.face_logits()[candidate]
+        started = time.monotonic()
+        mask = refine_mask(graph, logits, strength=strength, cancel=call.cancelled)
+        return Reply({"seconds": time.monotonic() - started}, {"labels": mask.astype(np.int32)})
 
     def _segment_cloud(self, call: Call) -> Reply:
         model, device = _model_and_device(call.message)

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import PromptError
-from ..mesh_exchange import MeshSource, find_object, labels_of_polygons
+from ..mesh_exchange import MeshSource, find_object
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from ..parts import (
     KEEP,
@@ -71,11 +71,9 @@ def parts_of(preview: Preview, twin: Preview | None, target: Target | None) -> l
     return [replace(part, polygons=part.polygons | twin.polygons, also=twin.polygons)]
 
 
-def refined_polygons(source: MeshSource, labels: IntArray, part: Accepted) -> BoolArray:
-    """Polygons [P] of a refined mask, int [T]; what was clicked stays in, what was excluded stays out."""
-    inside: BoolArray = labels_of_polygons(source, labels) == 1
-    if part.also is not None:
-        inside = inside | part.also
+def settled_polygons(refined: BoolArray, part: Accepted) -> BoolArray:
+    """Polygons [P] of a part whose mask was refined; what was clicked is in, what was excluded is out."""
+    inside = refined if part.also is None else refined | part.also
     return obey_clicks(inside, part.preview.clicks)
 
 

@@ -151,7 +151,7 @@ def scripted_clicks(
 ) -> Sequence[Click]:
     """World positions as clicks."""
     surface = picker.shown().surface
-    inverse = np.linalg.inv(work.matrix)
+    inverse = np.linalg.inv(work.known.matrix)
     signed = [(point, True) for point in inside] + [(point, False) for point in outside]
     clicks = []
     for point, positive in signed:

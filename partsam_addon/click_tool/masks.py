@@ -65,12 +65,14 @@ class Preview:
     candidate: which mask of `answer`
     probability: float32 [P], of each polygon to be inside
     polygons: bool [P], those inside
+    refined: bool [P], those inside after the cut along creases, whatever was clicked; None before it
     """
 
     answer: Answer
     candidate: int
     probability: FloatArray
     polygons: BoolArray
+    refined: BoolArray | None = None
 
     @property
     def score(self) -> float:
@@ -85,6 +87,10 @@ class Preview:
     @property
     def clicks(self) -> tuple[Click, ...]:
         return self.answer.clicks
+
+    def contains(self, click: Click) -> bool:
+        """Whether a click lies inside; False where its polygon is not known."""
+        return click.polygon >= 0 and bool(self.polygons[click.polygon])
 
 
 class PolygonMap:

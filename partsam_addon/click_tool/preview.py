@@ -4,16 +4,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import bpy
 import gpu
 import numpy as np
 from gpu_extras.batch import batch_for_shader
+from mathutils import Matrix
 
 from ...backend.errors import PartSAMError
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
-from ..view.drawing import draw_outline, make_lines, overlay_state
+from ..view.drawing import (
+    Layer,
+    draw_layers,
+    draw_outline,
+    make_batch,
+    make_lines,
+    overlay_state,
+    upload_positions,
+)
 from .masks import Preview
 from .picker import Picker, Shown
 from .prompts import Click
@@ -21,16 +31,26 @@ from .screen import Projection
 from .work import ClickWork
 
 if TYPE_CHECKING:
-    from gpu.types import GPUBatch
+    from gpu.types import GPUBatch, GPUVertBuf
 
-MASK_COLOR = (0.1, 0.85, 1.0)
-"""Reserved for what is being clicked; existing parts are dimmed meanwhile."""
-TAKEN_COLOR = (1.0, 0.3, 0.2)
+
+@dataclass(frozen=True)
+class Look:
+    """How a mask is tinted: sRGB colour, and opacity in its middle."""
+
+    color: tuple[float, float, float]
+    opacity: float
+
+
+MASK_LOOK = Look((0.1, 0.85, 1.0), 0.7)
+"""The colour is reserved for what is being clicked; existing parts are dimmed meanwhile."""
+HOVER_LOOK = Look(MASK_LOOK.color, 0.22)
+TAKEN_LOOK = Look((1.0, 0.3, 0.2), 0.7)
 """Of what is taken out of a part."""
-MASK_OPACITY = 0.7
-HOVER_OPACITY = 0.22
 SOFT_FROM = 0.25
 """Probability from which a polygon outside of the mask is tinted a little."""
+SHADES = 12
+"""Steps of the soft border: all triangles of one are drawn at once."""
 
 POSITIVE_COLOR = (0.2, 0.95, 0.3, 1.0)
 NEGATIVE_COLOR = (1.0, 0.25, 0.2, 1.0)
@@ -50,9 +70,9 @@ class ClickPreview:
     def __init__(self, work: ClickWork, picker: Picker) -> None:
         self._work, self._picker = work, picker
         self._drawn_version = -1
-        self._drawn: dict[str, _DrawnMask] = {}
+        self._drawn: list[_DrawnMask] = []
+        self._positions: GPUVertBuf | None = None
         self.outline: tuple[object, list[tuple[float, float]]] | None = None
-        self.drawn_version = -1
         space = bpy.types.SpaceView3D
         self._handles = [
             space.draw_handler_add(self._draw_masks, (), "WINDOW", "POST_VIEW"),
@@ -64,7 +84,7 @@ class ClickPreview:
         for handle in self._handles:
             bpy.types.SpaceView3D.draw_handler_remove(handle, "WINDOW")
         self._handles = []
-        self._drawn = {}
+        self._drawn, self._positions = [], None
 
     def _draw_masks(self) -> None:
         try:
@@ -75,34 +95,30 @@ class ClickPreview:
             return
         if self._drawn_version != self._picker.version:
             self._drawn_version = self._picker.version
-            self._drawn = {}
-        for mask in self._masks(shown):
-            _draw_mask(mask, obj)
-        self.drawn_version = self._work.version
+            self._drawn, self._positions = [], None
+        for mask, look in self._masks(shown):
+            mask.show(look, obj.matrix_world)
 
-    def _masks(self, shown: Shown) -> list[_DrawnMask]:
+    def _masks(self, shown: Shown) -> list[tuple[_DrawnMask, Look]]:
         """What is to be drawn now."""
         work = self._work
-        if work.preview is None:
-            hover = work.hover
-            return [] if hover is None else [self._mask("hover", hover, shown, MASK_COLOR, HOVER_OPACITY)]
-        taken = work.target is not None and work.target.action == "TAKE"
-        color = TAKEN_COLOR if taken else MASK_COLOR
-        previews = [("preview", work.preview), ("twin", work.twin)]
-        return [
-            self._mask(name, preview, shown, color, MASK_OPACITY)
-            for name, preview in previews
-            if preview is not None
-        ]
+        looks = [(preview, MASK_LOOK) for preview in work.waiting]
+        if work.previews:
+            taken = work.target is not None and work.target.action == "TAKE"
+            looks += [(preview, TAKEN_LOOK if taken else MASK_LOOK) for preview in work.previews]
+        elif work.hover is not None:
+            looks.append((work.hover, HOVER_LOOK))
+        masks = [(self._mask(preview, shown), look) for preview, look in looks]
+        self._drawn = [mask for mask, _ in masks]
+        return masks
 
-    def _mask(
-        self, name: str, preview: Preview, shown: Shown, color: tuple[float, float, float], opacity: float
-    ) -> _DrawnMask:
-        drawn = self._drawn.get(name)
-        if drawn is None or drawn.preview is not preview or drawn.color != color:
-            drawn = _DrawnMask(preview, color, shown, opacity)
-            self._drawn[name] = drawn
-        return drawn
+    def _mask(self, preview: Preview, shown: Shown) -> _DrawnMask:
+        drawn = next((mask for mask in self._drawn if mask.preview is preview), None)
+        if drawn is not None:
+            return drawn
+        if self._positions is None:
+            self._positions = upload_positions(shown.positions)
+        return _DrawnMask(preview, shown, self._positions)
 
     def _draw_dots(self) -> None:
         region, view = bpy.context.region, bpy.context.region_data
@@ -133,36 +149,29 @@ class ClickPreview:
         _draw_disc(center, DOT_PIXELS, (*color[:3], alpha))
 
 
-def _draw_mask(mask: _DrawnMask, obj: bpy.types.Object) -> None:
-    if mask.faces is not None:
-        shader = gpu.shader.from_builtin("SMOOTH_COLOR")
-        with overlay_state(), gpu.matrix.push_pop():
-            gpu.matrix.multiply_matrix(obj.matrix_world)
-            shader.bind()
-            mask.faces.draw(shader)
-    if mask.lines is not None:
-        region = bpy.context.region
-        draw_outline(mask.lines, obj.matrix_world, (region.width, region.height))
-
-
 class _DrawnMask:
-    """A mask on the graphics processor. faces, lines: None where there is nothing to draw."""
+    """A mask on the graphics processor."""
 
-    def __init__(
-        self, preview: Preview, color: tuple[float, float, float], shown: Shown, opacity: float
-    ) -> None:
-        self.preview, self.color = preview, color
+    def __init__(self, preview: Preview, shown: Shown, positions: GPUVertBuf) -> None:
+        """positions: those of `shown`"""
+        self.preview = preview
         strength = mask_strength(preview.probability, preview.polygons)
-        triangles, strengths = tinted_triangles(shown, strength)
-        self.faces: GPUBatch | None = None
-        if len(triangles):
-            corners = shown.positions[triangles].reshape(-1, 3)
-            colors = np.empty((len(corners), 4), dtype=np.float32)
-            colors[:, :3] = color
-            colors[:, 3] = np.repeat(strengths * opacity, 3)
-            self.faces = _colored_triangles(corners, colors)
+        self._shades = [
+            (make_batch(positions, triangles), share)
+            for triangles, share in shaded_triangles(shown, strength)
+        ]
         ends = contour(shown, preview.polygons)
-        self.lines: GPUBatch | None = make_lines(ends) if len(ends) else None
+        self._lines: GPUBatch | None = make_lines(ends) if len(ends) else None
+
+    def show(self, look: Look, matrix: Matrix) -> None:
+        """Draw it; `matrix` leads from object space to the world."""
+        if self._shades:
+            with overlay_state():
+                layers = [Layer(batch, (*look.color, look.opacity * share)) for batch, share in self._shades]
+                draw_layers(layers, matrix)
+        if self._lines is not None:
+            region = bpy.context.region
+            draw_outline(self._lines, matrix, (region.width, region.height))
 
 
 def mask_strength(probability: FloatArray, inside: BoolArray) -> FloatArray:
@@ -172,12 +181,18 @@ def mask_strength(probability: FloatArray, inside: BoolArray) -> FloatArray:
     return strength
 
 
-def tinted_triangles(shown: Shown, strength: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Triangles [K, 3] that are tinted, with the strength of each, float32 [K]."""
+def shaded_triangles(shown: Shown, strength: FloatArray) -> list[tuple[IntArray, float]]:
+    """Triangles [K, 3] that are tinted alike, with their strength in (0, 1]. strength: float32 [P]"""
+    shades = np.rint(strength * SHADES).astype(np.uint8)
     polygons = shown.surface.polygons
-    values = np.where(polygons >= 0, strength[polygons], 0.0)
-    chosen = np.flatnonzero((values > 0.02) & shown.visible)
-    return shown.triangles[chosen], values[chosen].astype(np.float32)
+    of_triangle = shades[polygons]  # -1, made by a modifier, takes the last polygon's
+    of_triangle[(polygons < 0) | ~shown.visible] = 0
+    tinted = np.flatnonzero(of_triangle)
+    of_triangle = of_triangle[tinted]
+    return [
+        (shown.triangles[tinted[of_triangle == shade]], shade / SHADES)
+        for shade in np.flatnonzero(np.bincount(of_triangle, minlength=SHADES + 1)).tolist()
+    ]
 
 
 def contour(shown: Shown, inside: BoolArray) -> FloatArray:
@@ -202,16 +217,6 @@ def _offsets(shown: Shown, polygons: IntArray) -> FloatArray:
     first_corner[surface.polygons[known]] = moved[known]
     offsets: FloatArray = first_corner[polygons]
     return offsets
-
-
-def _colored_triangles(corners: FloatArray, colors: FloatArray) -> GPUBatch:
-    layout = gpu.types.GPUVertFormat()
-    layout.attr_add(id="pos", comp_type="F32", len=3, fetch_mode="FLOAT")
-    layout.attr_add(id="color", comp_type="F32", len=4, fetch_mode="FLOAT")
-    buffer = gpu.types.GPUVertBuf(layout, len=len(corners))
-    buffer.attr_fill("pos", np.ascontiguousarray(corners, dtype=np.float32))
-    buffer.attr_fill("color", colors)
-    return gpu.types.GPUBatch(type="TRIS", buf=buffer)
 
 
 def _draw_disc(center: tuple[float, float], radius: float, color: tuple[float, float, float, float]) -> None:

@@ -37,6 +37,11 @@ class Click:
         return replace(self, place=(-self.place[0], *self.place[1:]), polygon=-1, anchor=None)
 
 
+def mirrored(clicks: Sequence[Click]) -> tuple[Click, ...]:
+    """The same clicks on the other side of the object's X axis."""
+    return tuple(click.mirrored() for click in clicks)
+
+
 def spread(points: FloatArray, count: int, weights: FloatArray | None = None) -> IntArray:
     """Up to `count` of points [N, D] far from each other, int [K]; the first near the weighted middle."""
     if len(points) <= count:

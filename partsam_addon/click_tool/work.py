@@ -4,35 +4,34 @@
 from __future__ import annotations
 
 import enum
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import bpy
 import numpy as np
 
 from ...backend.errors import Cancelled, PartSAMError, PromptError
-from ..backend_process import BackendDied, Job, Result, requests
-from ..mesh_exchange import ShapeData, labels_of_polygons
+from ..backend_process import BackendDied, Job, Result
+from ..mesh_exchange import ShapeData
 from ..mesh_exchange.arrays import BoolArray, FloatArray
 from ..session.flow import Flow, FlowRun
 from ..session.segmentation import encode
 from ..session.workplace import Workplace
-from ..session.writing import write_changes
-from .accepting import (
-    Accepted,
-    AcceptedChange,
-    Target,
-    contested,
-    joint_clicks,
-    parts_of,
-    refined_polygons,
-    rivals_of,
-)
+from .accepting import Accepted, Target, parts_of
+from .asking import Asked, ClickSettings, EncodedObject, accept_part, predict_request
 from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
-from .prompts import Click
+from .prompts import Click, mirrored
+from .snapping import Snapping, cut_polygons, cut_request, snapped
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_SIZE, LARGEST_SIZE = 1e-4, 1.0
+
+DRAW_SECONDS = 0.1
+"""So long may a click wait to be drawn with its answer, which mostly is there by then: a large scene is drawn
+slowly, and drawing it twice would double the time until the part is seen."""
 
 
 class Phase(enum.Enum):
@@ -43,15 +42,6 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True)
-class ClickSettings:
-    """strength: of the border's refinement when a part is accepted; None without
-    undo_message: of the undo step of each part; empty: none is pushed"""
-
-    strength: float | None = 1.0
-    undo_message: str = ""
-
-
 class ClickWork:
     """Clicks in, preview and parts out. At most one request is under way; newer clicks wait for its answer.
 
@@ -60,6 +50,7 @@ class ClickWork:
     accepted: the parts of this run, in order
     error: what went wrong last
     version: counts the changes of what is shown
+    known: how the backend knows the mesh
     at_end: called when the work stops
     """
 
@@ -80,12 +71,13 @@ class ClickWork:
         self.settings = ClickSettings()
         self.at_end: Callable[[], None] | None = None
         self.map = PolygonMap(shape.sources[0])
-        self.matrix = matrix
+        self.known = EncodedObject(shape, "", matrix)
+        self.snapping = Snapping()
         self._session = session
-        self._shape_id = ""
         self._job: Job | None = None
-        self._asked: tuple[Click, ...] = ()
-        self._asked_size: float | None = None
+        self._asked = Asked()
+        self._cutting: Preview | None = None
+        self._draw_at = 0.0
         self._hover_click: Click | None = None
         self._accept_wanted = False
         self._leaving = False
@@ -132,9 +124,9 @@ class ClickWork:
         if click == self._hover_click:
             return
         self._hover_click = click
-        if self.hover is not None and (click is None or not self.hover.polygons[click.polygon]):
+        if self.hover is not None and (click is None or not self.hover.contains(click)):
             self.hover = None  # the mouse has left it
-            self._changed()
+            self._changed(soon=True)
 
     def set_mirror(self, mirror: bool) -> None:
         """Mirror clicks and result across the object's X axis, or not."""
@@ -149,7 +141,7 @@ class ClickWork:
             shown = getattr(self, name)
             if shown is not None:
                 setattr(self, name, self._chosen(shown.answer))
-        self._changed()
+        self._changed(soon=self._to_snap() is not None)
 
     def scale_size(self, notches: int) -> None:
         """Mean something larger or smaller than what is shown."""
@@ -175,8 +167,9 @@ class ClickWork:
             self._set_clicks(())
 
     def redraw(self) -> None:
-        """What is drawn has changed from outside."""
-        self._session.redraw()
+        """Draw the viewports anew."""
+        self._draw_at = 0.0
+        self._session.redraw(panels=False)
 
     # What goes on by itself
 
@@ -187,14 +180,12 @@ class ClickWork:
         if self._flow is not None:
             self._flow.poll()
         try:
-            if self._job is not None and self._job.poll():
-                job, self._job = self._job, None
-                self._take(job.result())
+            self._take_answer()
             self._go_on()
-        except Cancelled:
-            self._job = None
         except PartSAMError as error:
             self._failed(error)
+        if self._draw_at and time.monotonic() >= self._draw_at:
+            self.redraw()
         return self.phase is not Phase.ENDED
 
     def stop(self) -> None:
@@ -227,6 +218,17 @@ class ClickWork:
         return self._flow.job.stage, self._flow.job.fraction
 
     @property
+    def previews(self) -> list[Preview]:
+        """The preview and its mirror image, as far as there are any."""
+        both = (self.preview, self.twin if self.mirror else None)
+        return [each for each in both if each is not None]
+
+    @property
+    def waiting(self) -> list[Preview]:
+        """What was accepted and is not written yet."""
+        return [part.preview for part in self._queue]
+
+    @property
     def accepted_polygons(self) -> BoolArray:
         """Polygons of all parts accepted so far, bool [P]."""
         inside = np.zeros(self.map.count, dtype=bool)
@@ -256,9 +258,10 @@ class ClickWork:
             self.preview = self.twin = None
         elif hover is not None and hover.clicks == self.clicks:
             self.preview = hover  # what is clicked was asked for while the mouse was over it
-        if self.clicks and self._job is not None and self._asked != self.clicks and len(self._asked) == 1:
-            self._job.cancel()  # most likely of a place that the mouse has left
-        self._changed()
+        stale = self._cutting is not None or len(self._asked.clicks) == 1  # most likely the mouse has left it
+        if self.clicks and self._job is not None and self._asked.clicks != self.clicks and stale:
+            self._job.cancel()
+        self._changed(soon=bool(self.clicks))
         if self.phase is Phase.CLICKING:
             self._go_on()
 
@@ -266,7 +269,7 @@ class ClickWork:
         """Start what can be started."""
         if self.phase is not Phase.CLICKING:
             return
-        if self._accept_wanted and not self._is_behind:
+        if self._accept_wanted and not self._is_behind and self._cutting is None:
             self._enqueue()
         if self._flow is None and self._queue:
             self._start_accepting()
@@ -278,51 +281,81 @@ class ClickWork:
     def _ask(self) -> None:
         hover = self._hover_click
         if self.clicks and self._lacks_preview:
-            self._job = self._session.send(self._request(self.clicks, self.preview))
+            self._predict(self.clicks, self.preview)
         elif self.clicks and self._lacks_twin:
-            self._job = self._session.send(self._request(mirrored(self.clicks), self.twin))
+            self._predict(mirrored(self.clicks), self.twin)
+        elif (rough := self._to_snap()) is not None:
+            assert self.settings.strength is not None
+            self._cutting = rough
+            self._job = self._session.send(cut_request(rough, self.settings.strength))
         elif hover is not None and not self._leaving and not self._answers(self.hover, (hover,)):
-            self._job = self._session.send(self._request((hover,), None))
+            self._predict((hover,), None)
+
+    def _predict(self, clicks: tuple[Click, ...], previous: Preview | None) -> None:
+        self._asked = Asked(clicks, self.choice.size)
+        self._job = self._session.send(predict_request(self.known, self._asked, previous))
 
     def _answers(self, preview: Preview | None, clicks: tuple[Click, ...]) -> bool:
         """Whether `preview` is what the network says to these clicks and to the size that is meant."""
         return preview is not None and preview.clicks == clicks and preview.answer.size == self.choice.size
 
-    def _request(self, clicks: tuple[Click, ...], previous: Preview | None) -> requests.Request:
-        self._asked, self._asked_size = clicks, self.choice.size
-        positions = self.shape_points(np.array([click.place for click in clicks]))
-        labels = [int(click.positive) for click in clicks]
-        # The network continues from its last mask, but only if no click behind that mask was taken back.
-        extends = previous is not None and clicks[: len(previous.clicks)] == previous.clicks
-        new = previous is not None and len(clicks) > len(previous.clicks)
-        prior = previous.answer.prediction if previous is not None and extends and new else None
-        return requests.predict(self._shape_id, positions, labels, previous=prior, size=self._asked_size)
+    def _to_snap(self) -> Preview | None:
+        """The preview whose border is to be cut next."""
+        strength = self.settings.strength
+        return next((each for each in self.previews if self.snapping.wants(each, strength)), None)
 
-    def shape_points(self, places: FloatArray) -> FloatArray:
-        """Object-space places [K, 3] in the coordinates of the encoded shape."""
-        return self.shape.from_world(places @ self.matrix[:3, :3].T + self.matrix[:3, 3])
+    def _take_answer(self) -> None:
+        if self._job is None or not self._job.poll():
+            return
+        job, self._job = self._job, None
+        rough, self._cutting = self._cutting, None
+        try:
+            if rough is None:
+                self._take(job.result())
+            else:
+                self._take_cut(rough, job.result())
+        except Cancelled:
+            pass
+        except PartSAMError as error:
+            if rough is None or isinstance(error, BackendDied):
+                raise
+            logger.warning("the border of the preview cannot be refined: %s", error)
+            self.snapping.give_up()
 
     def _take(self, answer: Result) -> None:
-        logits = answer.arrays["face_logits"]
+        logits, asked = answer.arrays["face_logits"], self._asked
         taken = Answer(
             prediction=str(answer.fields["prediction"]),
-            clicks=self._asked,
-            size=self._asked_size,
+            clicks=asked.clicks,
+            size=asked.size,
             logits=logits,
             # The network predicts an IoU by regression, which may step over its ends.
             scores=np.clip(answer.arrays["scores"], 0.0, 1.0),
             shares=self.map.shares(logits),
             best=int(answer.fields["best"]),
         )
-        if self.clicks and self.clicks[: len(self._asked)] == self._asked:
+        count = len(asked.clicks)
+        if self.clicks and self.clicks[:count] == asked.clicks:
             self.preview = self._chosen(taken)
-            self._changed()
-        elif self.clicks and mirrored(self.clicks)[: len(self._asked)] == self._asked:
+        elif self.clicks and mirrored(self.clicks)[:count] == asked.clicks:
             self.twin = self._chosen(taken)
-            self._changed()
-        elif not self.clicks and self._asked == (self._hover_click,):
-            self.hover = self._chosen(taken)
-            self._changed()
+        elif not self.clicks and self._hover_click is not None and count == 1:
+            found = self._chosen(taken)
+            if asked.clicks != (self._hover_click,) and not found.contains(self._hover_click):
+                return  # the mouse has moved on to another part
+            self.hover = found
+        else:
+            return
+        self._changed(soon=self._to_snap() is not None)
+
+    def _take_cut(self, rough: Preview, answer: Result) -> None:
+        self.snapping.take(answer)
+        refined = cut_polygons(self.shape.sources[0], answer)
+        if rough is self.preview:
+            self.preview = snapped(rough, refined)
+        elif rough is self.twin:
+            self.twin = snapped(rough, refined)
+        self._changed(soon=self._to_snap() is not None)
 
     def _chosen(self, answer: Answer) -> Preview:
         candidate = self.choice.pick(answer.best, answer.shares, asked=answer.size)
@@ -334,43 +367,14 @@ class ClickWork:
         self._queue += parts_of(self.preview, self.twin if self.mirror else None, self.target)
         self.clicks, self.preview, self.twin, self.hover = (), None, None, None
         self.target, self.choice, self._accept_wanted = None, Choice(), False
-        self._changed()
+        self._changed(soon=True)
 
     def _start_accepting(self) -> None:
-        part, strength = self._queue[0], self.settings.strength
-
-        def flow() -> Flow:
-            polygons = part.preview.polygons
-            if strength is not None:
-                refined: Result = yield self._session.send(
-                    requests.refine_prediction(
-                        part.preview.answer.prediction, candidate=part.preview.candidate, strength=strength
-                    )
-                )
-                polygons = refined_polygons(self.shape.sources[0], refined.arrays["labels"], part)
-            wanted = replace(part, polygons=polygons)
-            wanted = replace(wanted, polygons=(yield from self._compete(wanted)))
-            change = AcceptedChange(self.shape.sources[0], wanted)
-            write_changes(bpy.context, [change], undo_message=self.settings.undo_message)
-            return change.written
-
-        self._flow = FlowRun("Accepting", flow(), done=self._written, failed=self._not_written)
-        self._flow.start()
-
-    def _compete(self, part: Accepted) -> Flow:
-        """The polygons of a part, bool [P], without what other parts of this run want more."""
-        rivals = rivals_of(part, self.accepted)
-        prompts = joint_clicks([part, *rivals])
-        if prompts is None:
-            return contested(part, rivals) if rivals else part.polygons
-        places, parts = prompts
-        answer: Result = yield self._session.send(
-            requests.predict_parts(
-                self._shape_id, self.shape_points(places), parts, strength=self.settings.strength or 0.0
-            )
+        flow = accept_part(
+            self._session, self.known, self._queue[0], self.accepted, self.settings, self.snapping
         )
-        joint = labels_of_polygons(self.shape.sources[0], answer.arrays["labels"] + 1) - 1
-        return contested(part, rivals, joint)
+        self._flow = FlowRun("Accepting", flow, done=self._written, failed=self._not_written)
+        self._flow.start()
 
     def _written(self, written: Accepted) -> None:
         self._flow = None
@@ -381,6 +385,7 @@ class ClickWork:
             if part.part_id != written.part_id
         ] + [written]
         self._changed()
+        self._session.redraw()
 
     def _not_written(self, error: Exception) -> None:
         """Nothing is lost: the clicks are there again, unless the next part was begun."""
@@ -395,7 +400,7 @@ class ClickWork:
         self._changed()
 
     def _prepared(self, shape_id: str) -> None:
-        self._flow, self._shape_id = None, shape_id
+        self._flow, self.known = None, replace(self.known, shape_id=shape_id)
         self.phase = Phase.CLICKING
         self._changed()
 
@@ -408,11 +413,10 @@ class ClickWork:
         self._session.report(error)
         self._session.end_clicks()
 
-    def _changed(self) -> None:
+    def _changed(self, *, soon: bool = False) -> None:
+        """Draw it; with `soon` not before something that is expected soon."""
         self.version += 1
-        self._session.redraw()
-
-
-def mirrored(clicks: tuple[Click, ...]) -> tuple[Click, ...]:
-    """The same clicks on the other side of the object's X axis."""
-    return tuple(click.mirrored() for click in clicks)
+        if not soon:
+            self.redraw()
+        elif not self._draw_at:
+            self._draw_at = time.monotonic() + DRAW_SECONDS

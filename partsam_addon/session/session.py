@@ -250,17 +250,18 @@ class Session:
                 self._drawn = time.monotonic()
                 self.redraw(viewport=False)
 
-    def redraw(self, *, viewport: bool = True) -> None:
-        """Ask for a redraw of what shows PartSAM's state: the sidebars, and the viewports as well or not."""
+    def redraw(self, *, viewport: bool = True, panels: bool = True) -> None:
+        """Ask for a redraw of what shows PartSAM's state: the viewports, and the sidebars and preferences."""
+        wanted = {"WINDOW"} if viewport else set()
+        wanted |= {"UI", "HEADER", "TOOL_HEADER"} if panels else set()
         manager = bpy.context.window_manager
         for window in manager.windows if manager is not None else ():
             for area in window.screen.areas:
-                if area.type == "PREFERENCES" or (area.type == "VIEW_3D" and viewport):
+                if area.type == "PREFERENCES" and panels:
                     area.tag_redraw()
-                elif area.type == "VIEW_3D":
-                    for region in area.regions:
-                        if region.type == "UI":
-                            region.tag_redraw()
+                for region in area.regions if area.type == "VIEW_3D" else ():
+                    if region.type in wanted:
+                        region.tag_redraw()
 
     def close(self) -> None:
         """End everything that runs."""

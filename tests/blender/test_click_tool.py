@@ -485,6 +485,52 @@ def test_clicks_are_obeyed_whatever_the_network_says(tool, clicking):
 
 
 @needs_backend
+def test_the_preview_snaps_to_creases_and_is_accepted_as_it_was_shown(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    work.add(click_on(tool, obj, 60))
+    tick_until(session, lambda: work.preview is not None and work.preview.refined is not None)
+    shown = work.preview
+    work.accept()
+    assert work.is_accepting
+    tick_until(session, lambda: work.waiting or work.accepted)
+    if work.waiting:  # it stays on the screen until it is written
+        assert work.waiting == [shown]
+    tick_until(session, lambda: len(work.accepted) == 1)
+    assert (work.accepted[0].polygons == shown.polygons).all()
+    assert work.waiting == []
+
+
+@needs_backend
+def test_where_the_cut_is_slow_it_waits_until_the_part_is_accepted(tool, clicking):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    work.snapping.seconds = 2 * tool("snapping").SNAP_SECONDS
+    work.add(click_on(tool, obj, 60))
+    answered(session, work)
+    session.tick()
+    assert work.preview.refined is None
+    work.hover_over(click_on(tool, obj, 190))  # the backend would be free
+    work.accept()
+    tick_until(session, lambda: len(work.accepted) == 1)
+    assert work.accepted[0].preview.refined is None
+    assert work.snapping.seconds < tool("snapping").SNAP_SECONDS  # it has become quick again
+
+
+def test_triangles_are_drawn_in_shades(tool):
+    obj = grid(2)
+    shown = make_picker(tool, obj).shown()
+    shades = tool("preview").shaded_triangles(shown, np.array([0.0, 1.0, 0.5, 0.5], dtype=np.float32))
+    assert {share: len(triangles) for triangles, share in shades} == {0.5: 4, 1.0: 2}
+    drawn = {tuple(triangle) for triangles, _ in shades for triangle in triangles.tolist()}
+    assert drawn == {
+        tuple(triangle)
+        for triangle, polygon in zip(shown.triangles.tolist(), shown.surface.polygons, strict=True)
+        if polygon > 0
+    }
+
+
+@needs_backend
 def test_sizes_levels_removal_and_hover(tool, clicking):
     obj = dumbbell()
     work, _picker, session = clicking(obj)
@@ -492,6 +538,12 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     here = click_on(tool, obj, 60)
     work.hover_over(here)
     tick_until(session, lambda: work.hover is not None)
+    beside = click_on(tool, obj, 61)
+    work.hover_over(beside)
+    work.poll()  # asks
+    work.hover_over(here)  # while that is answered: of the same part, so the answer is shown all the same
+    tick_until(session, lambda: work.hover.clicks == (beside,))
+    tick_until(session, lambda: work.hover.clicks == (here,))
     hovered = work.hover
     work.add(here)
     assert work.preview is hovered  # nothing is asked twice

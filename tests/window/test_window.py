@@ -7,23 +7,16 @@ skipped and say so.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from blender_window import LAUNCHER, LAUNCHER_VARIABLE, ROOT, install, play_scenario
 from PIL import Image, ImageChops
 
-ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = Path(__file__).resolve().parent / "scenarios"
-LAUNCHER_VARIABLE = "PARTSAM_WINDOW_BLENDER"
-LAUNCHER = Path(os.environ.get(LAUNCHER_VARIABLE) or ROOT.parent / "shared" / "blender" / "gui_blender.sh")
 ARTIFACTS = ROOT / "test_artifacts" / "window"
-SECONDS = 400
 
 Play = Callable[..., dict[str, object]]
 
@@ -33,30 +26,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def blender(*arguments: str | Path, environment: dict[str, str], seconds: int) -> None:
-    """Run Blender to its end; a failure shows what it printed."""
-    run = subprocess.run(
-        [LAUNCHER, *arguments],
-        env={**os.environ, **environment, "BLENDER_GUI_TIMEOUT": str(seconds)},
-        capture_output=True,
-        text=True,
-        timeout=seconds + 120,  # it may have to be unpacked first
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-
-
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A profile of Blender's in which the built zip is installed and enabled."""
-    zips = sorted((ROOT / "build").glob("partsam-*[0-9].zip"))
-    assert zips, "build the extension first: python dev.py build --plain"
     profile = tmp_path_factory.mktemp("profile")
-    blender(
-        *("--command", "extension", "install-file", "-r", "user_default", "-e", zips[-1]),
-        environment={"BLENDER_USER_RESOURCES": str(profile)},
-        seconds=120,
-    )
-    assert (profile / "extensions" / "user_default" / "partsam" / "blender_manifest.toml").is_file()
+    install(profile)
     return profile
 
 
@@ -74,21 +48,9 @@ def play(installed: Path, tmp_path: Path) -> Iterator[Play]:
         output.mkdir(parents=True, exist_ok=True)
         for old in output.iterdir():
             old.unlink()
-        environment = {
-            "BLENDER_USER_RESOURCES": str(profile),
-            "PARTSAM_FOLDER": str(profile / "machine"),
-            "PARTSAM_WINDOW_OUTPUT": str(output),
-            "PARTSAM_WINDOW_MESH": str(ROOT / "tests" / "data" / "knight_fused.glb"),
-            "PARTSAM_BACKEND_PYTHON": sys.executable,
-            "PARTSAM_WINDOW_PYTHON": sys.executable,
-            "PARTSAM_MODEL": "",
-            **variables,
-        }
-        script = SCENARIOS / f"{name}.py"
-        blender("--enable-event-simulate", "--python", script, environment=environment, seconds=SECONDS)
+        record = play_scenario(name, profile, output, **variables)
         for picture in output.glob("*.png"):
             Image.open(picture).save(picture, optimize=True)
-        record = json.loads((output / "record.json").read_text(encoding="utf-8"))
         assert record["error"] is None, record["error"]
         return record
 
