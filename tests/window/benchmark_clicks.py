@@ -62,11 +62,11 @@ def lines_of(size: dict[str, Any]) -> list[str]:
 
 def sentence(size: dict[str, Any]) -> str:
     """What a size has besides the table."""
-    stops = f"{size.get('start', 0):.2f} s at the start and {size.get('preparing_stop', 0):.2f} s at most"
+    get = size.get
+    stops = f"{get('start', 0):.2f} s at the start and {get('preparing_stop', 0):.2f} s at most until then"
     return (
-        f"{size['faces']:,} faces: prepared {size.get('preparing', 0):.1f} s after the start, Blender "
-        f"standing still for {stops} (redraws included) until then; {size.get('hovers', 0):.1f} parts a second shown "
-        "under a moving mouse"
+        f"{size['faces']:,} faces: prepared {get('preparing', 0):.1f} s after the start; Blender stood still for "
+        f"{stops}, redraws included; {get('hovers', 0):.1f} parts a second shown under a moving mouse"
     )
 
 
