@@ -15,7 +15,7 @@ from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
 from .gestures import Gestures
-from .keys import EVERYWHERE, MOUSE_ACTIONS, PRESSES, KeyTable
+from .keys import EVERYWHERE, MODIFIERS, MOUSE_ACTIONS, PRESSES, KeyTable
 from .picker import Picker
 from .surface import hidden_polygons
 from .surroundings import Surroundings
@@ -210,8 +210,8 @@ def status_drawer(keys: KeyTable) -> Callable[[bpy.types.Header, bpy.types.Conte
     def draw(header: bpy.types.Header, _context: bpy.types.Context) -> None:
         row = header.layout.row(align=False)
         for icon, text, key in hints:
-            prefix = key.rpartition(" ")[0] if icon.startswith("MOUSE") and " " in key else ""
-            row.label(text=f"{prefix} {text}".strip(), icon=icon)
+            held = [word for word in key.split() if word.lower() in MODIFIERS]  # the icon shows the button
+            row.label(text=" ".join([*held, text]), icon=icon)
 
     return draw
 

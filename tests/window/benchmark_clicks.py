@@ -62,11 +62,10 @@ def lines_of(size: dict[str, Any]) -> list[str]:
 
 def sentence(size: dict[str, Any]) -> str:
     """What a size has besides the table."""
-    get = size.get
-    stops = f"{get('start', 0):.2f} s at the start and {get('preparing_stop', 0):.2f} s at most until then"
     return (
-        f"{size['faces']:,} faces: prepared {get('preparing', 0):.1f} s after the start; Blender stood still for "
-        f"{stops}, redraws included; {get('hovers', 0):.1f} parts a second shown under a moving mouse"
+        f"{size['faces']:,} faces: prepared {size['preparing']:.1f} s after the start, in which Blender stood "
+        f"still for {size['preparing_stop']:.2f} s at most (redraws included) and the start itself took "
+        f"{size['start']:.3f} s; a moving mouse shows {size.get('hovers', 0):.1f} parts a second"
     )
 
 
