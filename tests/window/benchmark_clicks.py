@@ -63,8 +63,8 @@ def lines_of(size: dict[str, Any]) -> list[str]:
 def sentence(size: dict[str, Any]) -> str:
     """What a size has besides the table."""
     return (
-        f"{size['faces']:,} faces: prepared {size['preparing']:.1f} s after the start, in which Blender stood "
-        f"still for {size['preparing_stop']:.2f} s at most (redraws included) and the start itself took "
+        f"{size['faces']:,} faces: prepared {size['preparing']:.1f} s after the start, Blender stood "
+        f"still then for {size['preparing_stop']:.2f} s at most (redraws included) and the start itself took "
         f"{size['start']:.3f} s; a moving mouse shows {size.get('hovers', 0):.1f} parts a second"
     )
 
