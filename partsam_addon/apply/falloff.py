@@ -17,6 +17,7 @@ from ..mesh_exchange.arrays import (
     corner_vertices,
     distinct,
     edge_vertices,
+    ranges,
     vertex_positions,
 )
 from ..mesh_exchange.elements import is_cloud
@@ -55,7 +56,7 @@ class WeightTable:
         """The groups that hold some of `vertices` [n], with positions in `vertices` as vertices."""
         counts = self.starts[vertices + 1] - self.starts[vertices]
         local = np.repeat(np.arange(len(vertices), dtype=np.int32), counts)
-        rows = np.arange(len(local)) - np.repeat(np.cumsum(counts) - counts - self.starts[vertices], counts)
+        rows = ranges(self.starts[vertices], counts)
         groups, weights = self.groups[rows], self.weights[rows]
         order = np.argsort(groups, kind="stable")
         present, first = np.unique(groups[order], return_index=True)
@@ -180,8 +181,7 @@ def bounded_distances(graph: VertexGraph, sources: IntArray, *, limit: float) ->
     front = np.asarray(sources)
     while len(front):
         counts = graph.starts[front + 1] - graph.starts[front]
-        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        links = np.repeat(graph.starts[front], counts) + offsets
+        links = ranges(graph.starts[front], counts)
         reached, origins = graph.targets[links], np.repeat(front, counts)
         spans = graph.positions[origins] - graph.positions[reached]
         candidates = distance[origins] + np.nan_to_num(np.linalg.norm(spans, axis=1))

@@ -95,7 +95,11 @@ def polygon_centers(mesh: bpy.types.Mesh) -> FloatArray:
     sizes = polygon_sizes(mesh)
     if len(sizes) == 0:
         return np.zeros((0, 3))
-    corners = np.nan_to_num(vertex_positions(mesh)[corner_vertices(mesh)].astype(np.float64))
+    positions, vertices = np.nan_to_num(vertex_positions(mesh).astype(np.float64)), corner_vertices(mesh)
+    if is_all_triangles(mesh):
+        first, second, third = (positions.take(vertices[k::3], axis=0) for k in range(3))
+        return (first + second + third) / 3
+    corners = positions.take(vertices, axis=0)
     return np.add.reduceat(corners, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
 
 
@@ -162,6 +166,12 @@ def distinct(values: IntArray) -> tuple[IntArray, IntArray]:
     table = np.empty(int(present[-1]) + 1, dtype=np.int32)
     table[present] = np.arange(len(present), dtype=np.int32)
     return present, table[values]
+
+
+def ranges(starts: IntArray, counts: IntArray) -> IntArray:
+    """start, start + 1 .. start + count - 1 of each pair, one after the other: int32."""
+    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return (np.repeat(starts, counts) + offsets).astype(np.int32)
 
 
 def _triangle_areas(positions: FloatArray, corners: IntArray) -> FloatArray:

@@ -20,6 +20,7 @@ from ..mesh_exchange.arrays import (
     IntArray,
     corner_vertices,
     polygon_areas,
+    touched_elements,
     triangle_corners,
     vertex_positions,
 )
@@ -34,6 +35,9 @@ _LARGE = 0.02
 _SMALL_REGION = 1e-3
 """Share of the whole area below which hidden faces beside visible ones are a crevice."""
 
+_CHUNK = 1 << 16
+"""Normals that are compared with all directions at a time; bounds memory."""
+
 _LIFT = 1e-5
 """How far from the face a ray starts, relative to the mesh's diagonal."""
 
@@ -46,27 +50,51 @@ def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.
     """
     if not np.isfinite(vertex_positions(mesh)).all():
         raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
-    edit_mesh = bmesh.new()
-    try:
-        edit_mesh.from_mesh(mesh)
-        tree = BVHTree.FromBMesh(edit_mesh)
-    finally:
-        edit_mesh.free()
+    tree = _surface_tree(mesh)
     points, owners = _ray_starts(mesh)
     totals = np.bincount(owners, minlength=len(mesh.polygons)) * rays
     allowed = np.floor(totals * openness).astype(np.int64)
     escaped = np.zeros(len(mesh.polygons), dtype=np.int64)
+    directions = sphere_directions(rays)
     lift = _LIFT * _diagonal(points)
-    for direction in sphere_directions(rays):
-        # Most faces are settled by the first ray or two; only the doubtful ones go on.
-        doubtful = np.flatnonzero(escaped[owners] <= allowed[owners])
-        if len(doubtful) == 0:
-            break
-        ray = Vector(direction.tolist())
-        starts = (points[doubtful] + lift * direction).tolist()
-        free = [tree.ray_cast(start, ray)[0] is None for start in starts]
-        escaped += np.bincount(owners[doubtful[free]], minlength=len(escaped))
+    # Most faces are settled by the ray along their normal; only the doubtful ones go on.
+    along = _along_normals(mesh, directions)[owners]
+    doubtful = np.arange(len(points))
+    for step in range(-1, rays):
+        starts = doubtful if step < 0 else doubtful[along[doubtful] != step]
+        chosen = along[starts] if step < 0 else np.full(len(starts), step)
+        free = _get_out(tree, points[starts] + lift * directions[chosen], directions, chosen)
+        np.add.at(escaped, owners[starts[free]], 1)
+        doubtful = doubtful[escaped[owners[doubtful]] <= allowed[owners[doubtful]]]
     return _without_crevices(mesh, escaped <= allowed)
+
+
+def _surface_tree(mesh: bpy.types.Mesh) -> BVHTree:
+    edit_mesh = bmesh.new()
+    try:
+        edit_mesh.from_mesh(mesh)
+        return BVHTree.FromBMesh(edit_mesh)
+    finally:
+        edit_mesh.free()
+
+
+def _along_normals(mesh: bpy.types.Mesh, directions: FloatArray) -> IntArray:
+    """Which of `directions` [K, 3] each polygon looks into, int64 [P]."""
+    normals = np.empty((len(mesh.polygons), 3), dtype=np.float32)
+    mesh.polygon_normals.foreach_get("vector", normals.ravel())
+    wanted = directions.T.astype(np.float32)
+    parts = [
+        (normals[start : start + _CHUNK] @ wanted).argmax(axis=1) for start in range(0, len(normals), _CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _get_out(tree: BVHTree, starts: FloatArray, directions: FloatArray, chosen: IntArray) -> BoolArray:
+    """Which rays from `starts` [n, 3] along `directions` [K, 3] of the numbers `chosen` [n] hit nothing."""
+    vectors = [Vector(direction) for direction in directions.tolist()]
+    cast = tree.ray_cast
+    rays = zip(*(axis.tolist() for axis in starts.T), chosen.tolist(), strict=True)
+    return np.array([cast((x, y, z), vectors[k])[0] is None for x, y, z, k in rays], dtype=bool)
 
 
 def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
@@ -103,11 +131,15 @@ def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, IntArray]:
     """Points on all triangles, float64 [n, 3], and the polygon of each: the middle of every triangle,
     and points near the corners of those large enough to be seen in part."""
     corners, polygons = triangle_corners(mesh)
-    triangles = vertex_positions(mesh).astype(np.float64)[corner_vertices(mesh)[corners]]
-    extent = np.ptp(triangles, axis=1).max(axis=1)
-    large = extent > _LARGE * _diagonal(triangles.reshape(-1, 3))
-    near_corners = np.einsum("kc,tcx->tkx", _WEIGHTS, triangles[large]).reshape(-1, 3)
-    points = np.concatenate([triangles.mean(axis=1), near_corners])
+    vertices = corner_vertices(mesh)[corners]
+    positions = vertex_positions(mesh).astype(np.float64)
+    a, b, c = (positions.take(vertices[:, k], axis=0) for k in range(3))
+    extent = (np.maximum(np.maximum(a, b), c) - np.minimum(np.minimum(a, b), c)).T
+    used = touched_elements(mesh, np.ones(len(mesh.polygons), dtype=bool), "POINT")
+    large = np.maximum(np.maximum(*extent[:2]), extent[2]) > _LARGE * _diagonal(positions[used])
+    triangles = np.stack([a[large], b[large], c[large]], axis=1)
+    near_corners = np.einsum("kc,tcx->tkx", _WEIGHTS, triangles).reshape(-1, 3)
+    points = np.concatenate([(a + b + c) / 3, near_corners])
     return points, np.concatenate([polygons, np.repeat(polygons[large], len(_WEIGHTS))])
 
 
@@ -143,4 +175,4 @@ def _regions(pairs: IntArray, count: int) -> IntArray:
 
 
 def _diagonal(points: FloatArray) -> float:
-    return float(np.linalg.norm(np.ptp(points, axis=0))) if len(points) else 0.0
+    return float(np.linalg.norm([np.ptp(axis) for axis in points.T])) if len(points) else 0.0

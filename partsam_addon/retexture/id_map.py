@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 
 from ...backend.errors import PromptError
 from ..apply.ownership import read_made, write_made
-from ..mesh_exchange.arrays import FloatArray, IntArray, triangle_corners
+from ..mesh_exchange.arrays import FloatArray, IntArray, ranges, triangle_corners
 from ..parts import color_table, read_part_ids
 
 KIND = "id_map"
@@ -20,7 +22,10 @@ EMPTY = -1
 """Value of pixels that no triangle covers."""
 
 _CHUNK = 4_000_000
-"""Pixels tested at a time; bounds memory to some hundred MB."""
+"""Pixels of the triangles' boxes at a time; bounds memory to some hundred MB."""
+
+_TOLERANCE = 1e-9
+"""Twice the area, in pixels, by which a pixel may lie outside of an edge."""
 
 
 def check_bakeable(obj: bpy.types.Object) -> None:
@@ -58,30 +63,73 @@ def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
     """
     canvas = np.full((size, size), EMPTY, dtype=np.int32)
     points = triangles.astype(np.float64)
-    points = (points - np.floor(points.min(axis=1, keepdims=True))) * size - 0.5  # pixel centres: integers
-    low = np.ceil(points.min(axis=1)).astype(np.int64)
-    spans = np.floor(points.max(axis=1)).astype(np.int64) - low + 1
-    counts = np.where((spans > 0).all(axis=1), spans.prod(axis=1), 0)
-    twice_area = _cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-    counts[twice_area == 0] = 0
-    covering = np.flatnonzero(counts)  # most triangles of a dense mesh lie between pixel centres
-    points, low, width = points[covering], low[covering], spans[covering, 0]
-    values, counts = values[covering], counts[covering]
-    turn = np.sign(twice_area[covering])
-    stops = np.cumsum(counts)
+    corners = [points[:, k] for k in range(3)]
+    lowest = np.minimum(np.minimum(*corners[:2]), corners[2])
+    points = (points - np.floor(lowest)[:, None]) * size - 0.5  # pixel centres: integers
+    low = np.ceil((lowest - np.floor(lowest)) * size - 0.5).astype(np.int32)
+    corners = [points[:, k] for k in range(3)]
+    high = np.floor(np.maximum(np.maximum(*corners[:2]), corners[2])).astype(np.int32)
+    twice_area = _cross(corners[1] - corners[0], corners[2] - corners[0])
+    # Most triangles of a dense mesh lie between pixel centres.
+    covering = np.flatnonzero((high >= low).all(axis=1) & (twice_area != 0))
+    shapes = _Shapes(points[covering], np.sign(twice_area[covering]), low[covering], high[covering])
+    values = values[covering]
+    stops = np.cumsum((shapes.high - shapes.low + 1).prod(axis=1, dtype=np.int64))
     start = 0
-    while start < len(counts):
+    while start < len(stops):
         done = stops[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(stops, done + _CHUNK, side="right")))
-        part = slice(start, stop)
-        owner: IntArray = np.repeat(np.arange(start, stop), counts[part])
-        offset = np.arange(len(owner)) - np.repeat(stops[part] - counts[part] - done, counts[part])
-        row = offset // width[owner]
-        x, y = low[owner, 0] + offset - row * width[owner], low[owner, 1] + row
-        owner, x, y = _inside(points, turn, owner, x, y)
-        canvas[y % size, x % size] = values[owner]
+        owner, x, y = _covered(shapes.part(start, stop))
+        canvas[y % size, x % size] = values[start + owner]
         start = stop
     return canvas
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Triangles in pixels.
+
+    points: float64 [T, 3, 2]; turn: float64 [T], 1 for counterclockwise ones, -1 for the others
+    low, high: int32 [T, 2], the first and last pixel of their boxes
+    """
+
+    points: FloatArray
+    turn: FloatArray
+    low: IntArray
+    high: IntArray
+
+    def part(self, start: int, stop: int) -> _Shapes:
+        part = slice(start, stop)
+        return _Shapes(self.points[part], self.turn[part], self.low[part], self.high[part])
+
+
+def _covered(shapes: _Shapes) -> tuple[IntArray, IntArray, IntArray]:
+    """The pixels of each triangle, borders included, row by row: its number, x and y, int [N] each."""
+    rows = shapes.high[:, 1] - shapes.low[:, 1] + 1
+    owner: IntArray = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
+    y = ranges(shapes.low[:, 1], rows)
+    first, last = _spans(shapes, owner, y)
+    counts = np.maximum(last - first + 1, 0)
+    return np.repeat(owner, counts), ranges(first, counts), np.repeat(y, counts)
+
+
+def _spans(shapes: _Shapes, owner: IntArray, y: IntArray) -> tuple[IntArray, IntArray]:
+    """The first and last pixel of triangle `owner` in row `y`, int32 [R] all; first > last: none."""
+    low, high = shapes.low[owner, 0].astype(np.float64), shapes.high[owner, 0].astype(np.float64)
+    for k in range(3):
+        start = shapes.points[:, k]
+        along = (shapes.points[:, (k + 1) % 3] - start) * shapes.turn[:, None]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            slope = along[:, 0] / along[:, 1]
+            bound = (start[:, 0] + _TOLERANCE / along[:, 1])[owner] + slope[owner] * (y - start[owner, 1])
+        rises = along[owner, 1]
+        np.minimum(high, bound, out=high, where=rises > 0)
+        np.maximum(low, bound, out=low, where=rises < 0)
+        flat = np.flatnonzero(rises == 0)
+        outside = along[owner[flat], 0] * (y[flat] - start[owner[flat], 1]) < -_TOLERANCE
+        high[flat[outside]] = -np.inf
+    high = np.maximum(high, low - 2)  # nothing may be beyond what integers hold
+    return np.ceil(low).astype(np.int32), np.floor(high).astype(np.int32)
 
 
 def extend(canvas: IntArray, margin: int) -> IntArray:
@@ -96,22 +144,6 @@ def extend(canvas: IntArray, margin: int) -> IntArray:
             grown = np.where(grown == EMPTY, shifted, grown)
         canvas = grown
     return canvas
-
-
-def _inside(
-    triangles: FloatArray, turn: FloatArray, owner: IntArray, x: IntArray, y: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Those of the pixels x, y [N] that lie in their triangle `owner` [N], borders included.
-
-    triangles: float64 [T, 3, 2]; turn: float64 [T], 1 for counterclockwise ones, -1 for the others
-    """
-    for k in range(3):
-        start = triangles[:, k]
-        along = (triangles[:, (k + 1) % 3] - start) * turn[:, None]
-        height = along[owner, 0] * (y - start[owner, 1]) - along[owner, 1] * (x - start[owner, 0])
-        inside = height >= -1e-9
-        owner, x, y = owner[inside], x[inside], y[inside]
-    return owner, x, y
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:

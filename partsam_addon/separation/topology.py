@@ -18,6 +18,7 @@ from ..mesh_exchange.arrays import (
     corner_vertices,
     edge_vertices,
     polygon_sizes,
+    ranges,
     vertex_positions,
 )
 from ..parts.polygon_graph import weld
@@ -113,12 +114,6 @@ def has_loose_elements(whole: WholeMesh) -> bool:
         _unused(len(whole.edge_vertices), whole.corner_edges).any()
         or _unused(len(whole.positions), whole.edge_vertices).any()
     )
-
-
-def ranges(starts: IntArray, counts: IntArray) -> IntArray:
-    """start, start + 1 .. start + count - 1 of each pair, one after the other: int32."""
-    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (np.repeat(starts, counts) + offsets).astype(np.int32)
 
 
 def _of_corners(whole: WholeMesh, polygons: IntArray, corners: IntArray) -> PartTopology:

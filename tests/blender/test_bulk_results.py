@@ -10,6 +10,8 @@ from types import ModuleType
 import bpy
 import numpy as np
 import pytest
+from mathutils import Vector
+from mathutils.bvhtree import BVHTree
 from meshes import grid, voxels
 
 Addon = Callable[[str], ModuleType]
@@ -190,3 +192,56 @@ def test_what_a_script_changes_is_noticed(addon: Addon, change: str) -> None:
     parts.bring_together(mesh)
     assert [part.face_count for part in mesh.partsam.parts] == ([7, 9] if change == "labels" else [8, 8])
     assert mesh.partsam.area == pytest.approx(sum(polygon.area for polygon in mesh.polygons))
+
+
+def test_interior_faces_are_those_that_no_ray_leaves(addon: Addon) -> None:
+    interior = addon("repair.interior")
+    mesh = _nested_boxes().data
+    rays, openness = 16, 0.05
+    points, owners = interior._ray_starts(mesh)
+    lift = 1e-5 * float(np.linalg.norm(np.ptp(points, axis=0)))
+    tree = BVHTree.FromPolygons([v.co for v in mesh.vertices], [tuple(p.vertices) for p in mesh.polygons])
+    total, escaped = np.zeros(len(mesh.polygons)), np.zeros(len(mesh.polygons))
+    for point, owner in zip(points, owners, strict=True):
+        for direction in interior.sphere_directions(rays):
+            total[owner] += 1
+            escaped[owner] += tree.ray_cast(Vector(point + lift * direction), Vector(direction))[0] is None
+    found = interior.interior_faces(mesh, rays=rays, openness=openness)
+    assert found.tolist() == (escaped <= np.floor(total * openness)).tolist()
+    assert 0 < found.sum() < len(found)
+
+
+def _nested_boxes() -> bpy.types.Object:
+    """A box of unit quads with a lid ajar, wound inwards in part, around a smaller one."""
+    obj, _ = voxels({1: ((0, 0, 0), (5, 5, 5))})
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.primitive_cube_add(size=1.5, location=(2.4, 2.5, 2.6), rotation=(0.3, 0.1, 0))
+    bpy.ops.mesh.subdivide(number_cuts=2)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    for polygon in list(obj.data.polygons)[::3]:
+        polygon.flip()
+    obj.data.update()
+    return obj
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3, 1.5])
+def test_pixels_of_triangles_are_those_inside(addon: Addon, scale: float) -> None:
+    size, random = 24, np.random.default_rng(5)
+    triangles = random.random((60, 1, 2)) + scale * (random.random((60, 3, 2)) - 0.5)
+    triangles[::4] = np.round(triangles[::4] * size) / size  # edges through corners of pixels
+    triangles[1::4] = (np.round(triangles[1::4] * size) + 0.5) / size  # and through their centres
+    canvas = np.full((size, size), -1)
+    for value, corners in enumerate(triangles.astype(np.float64)):
+        a, b, c = (corners - np.floor(corners.min(axis=0))) * size - 0.5
+        turn = np.sign((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
+        low, high = np.min([a, b, c], axis=0), np.max([a, b, c], axis=0)
+        for y in range(int(np.ceil(low[1])), int(np.floor(high[1])) + 1):
+            for x in range(int(np.ceil(low[0])), int(np.floor(high[0])) + 1):
+                heights = [
+                    turn * ((q - p)[0] * (y - p[1]) - (q - p)[1] * (x - p[0]))
+                    for p, q in ((a, b), (b, c), (c, a))
+                ]
+                if turn != 0 and min(heights) >= -1e-9:
+                    canvas[y % size, x % size] = value
+    found = addon("retexture.id_map").rasterize(triangles, np.arange(60, dtype=np.int32), size)
+    assert (found == canvas).all()

@@ -134,6 +134,7 @@ def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error, addon):
     names += [
         "partsam_part",
         ".partsam_origin",
+        ".partsam_revision",
         ".partsam_hidden",
         *(f".hide_{kind}" for kind in ("vert", "edge", "poly")),
     ]
