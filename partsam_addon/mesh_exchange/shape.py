@@ -310,7 +310,7 @@ def _content_hash(mesh: Mesh, colors: tuple[SurfaceColors, ...]) -> str:
     for surface in colors:
         parts.append(surface.triangle_paints)
         for paint in surface.paints:
-            optional = (paint.image, paint.uvs, paint.corner_colors)
+            optional = (paint.image, paint.uvs, paint.attribute, paint.elements)
             parts += [np.asarray(paint.color), *(array for array in optional if array is not None)]
     return _digest(*parts)
 

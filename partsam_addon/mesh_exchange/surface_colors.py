@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 
 from ...backend.geometry.mesh import NEUTRAL_GREY
-from .arrays import FloatArray, IntArray, read_polygon_integers
+from .arrays import FloatArray, IntArray, corner_vertices, read_polygon_integers
 from .materials import BaseColor, find_base_color
 
 OWN_COLOR_ATTRIBUTE = "partsam_color"
@@ -30,14 +30,16 @@ class Paint:
     """How the triangles of one material slot are coloured: the first that is there of the three.
 
     image: uint8 [H, W, 3] with rows from bottom to top, looked up at uvs: float32 [T, 3, 2]
-    corner_colors: float32 [T, 3, 3], of all T triangles of the object
+    attribute: scene-linear float32 [N, 3], the colours of vertices or face corners; elements: int32 [T, 3],
+        which of them each corner of the object's T triangles has
     color: float32 [3]
     """
 
     color: FloatArray
     image: np.ndarray | None = None
     uvs: FloatArray | None = None
-    corner_colors: FloatArray | None = None
+    attribute: FloatArray | None = None
+    elements: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _PaintReader:
         self._corners = corners
         self._images: dict[str, np.ndarray | None] = {}
         self._uvs: dict[str, FloatArray] = {}
-        self._attributes: dict[str, FloatArray | None] = {}
+        self._attributes: dict[str, tuple[FloatArray, IntArray] | None] = {}
 
     def read(self, material: bpy.types.Material | None) -> Paint:
         base = BaseColor() if material is None else find_base_color(material)
@@ -110,7 +112,8 @@ class _PaintReader:
             image = self._image(base.image)
             if image is not None:
                 return Paint(color, image=image, uvs=self._uv(base.uv_map))
-        return Paint(color, corner_colors=self._attribute(base.attribute))
+        attribute, elements = self._attribute(base.attribute) or (None, None)
+        return Paint(color, attribute=attribute, elements=elements)
 
     def _image(self, image: bpy.types.Image) -> np.ndarray | None:
         if image.name not in self._images:
@@ -126,8 +129,8 @@ class _PaintReader:
             self._uvs[layer.name] = np.nan_to_num(coordinates)[self._corners]
         return self._uvs[layer.name]
 
-    def _attribute(self, name: str) -> FloatArray | None:
-        """Triangle corner colours of the attribute `name`, or of the active one if that says anything."""
+    def _attribute(self, name: str) -> tuple[FloatArray, IntArray] | None:
+        """Colours and elements of the attribute `name`, or of the active one if that says anything."""
         if name not in self._attributes:
             self._attributes[name] = _read_color_attribute(self._mesh, name, self._corners)
         return self._attributes[name]
@@ -167,20 +170,17 @@ def _read_pixels(image: bpy.types.Image, *, step: int = 1) -> np.ndarray | None:
     return np.rint(np.clip(np.nan_to_num(rgb), 0, 1) * 255).astype(np.uint8)
 
 
-def _read_color_attribute(mesh: bpy.types.Mesh, name: str, corners: IntArray) -> FloatArray | None:
+def _read_color_attribute(
+    mesh: bpy.types.Mesh, name: str, corners: IntArray
+) -> tuple[FloatArray, IntArray] | None:
     attribute = mesh.color_attributes.get(name) if name else _active_color(mesh)
     if attribute is None:
         return None
     rgba = np.empty((len(attribute.data), 4), dtype=np.float32)
     attribute.data.foreach_get("color", rgba.ravel())
-    if not name and (len(rgba) == 0 or np.ptp(rgba[:, :3], axis=0).max() < 1e-3):
+    if not name and (len(rgba) == 0 or max(np.ptp(channel) for channel in rgba.T[:3]) < 1e-3):
         return None  # one colour all over: a fresh, unpainted attribute
-    rgb = linear_to_srgb(rgba[:, :3]).astype(np.float32)
-    if attribute.domain == "POINT":
-        vertices = np.empty(len(mesh.loops), dtype=np.int32)
-        mesh.loops.foreach_get("vertex_index", vertices)
-        return rgb[vertices[corners]]
-    return rgb[corners]
+    return rgba[:, :3], corner_vertices(mesh)[corners] if attribute.domain == "POINT" else corners
 
 
 def _active_color(mesh: bpy.types.Mesh) -> bpy.types.Attribute | None:
@@ -199,8 +199,11 @@ def _paint_at(paint: Paint, triangles: IntArray, barycentric: FloatArray) -> Flo
         column = np.floor(uv[:, 0] * width).astype(np.int64) % width
         row = np.floor(uv[:, 1] * height).astype(np.int64) % height
         return paint.image[row, column].astype(np.float32) / 255
-    if paint.corner_colors is not None:
-        return np.einsum("nk,nkc->nc", barycentric, paint.corner_colors[triangles])
+    if paint.attribute is not None and paint.elements is not None:
+        # Converted here: there are far fewer samples than corners of a large mesh.
+        return np.einsum(
+            "nk,nkc->nc", barycentric, linear_to_srgb(paint.attribute[paint.elements[triangles]])
+        )
     return np.broadcast_to(paint.color, (len(triangles), 3))
 
 

@@ -48,11 +48,10 @@ def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> 
     corners, polygons = triangle_corners(mesh)
     covered = rasterize(np.nan_to_num(uvs)[corners], read_part_ids(mesh)[polygons], size)
     covered = extend(covered, margin)
-    pixels = np.zeros((size, size, 4), dtype=np.float32)
-    pixels[:, :, :3] = color_table(mesh)[np.maximum(covered, 0)]
-    pixels[:, :, 3] = 1
-    pixels[covered == EMPTY] = 0
-    return _image(mesh, f"{obj.name} Parts", size, pixels)
+    table = color_table(mesh)
+    opaque = np.concatenate([table, np.ones((len(table), 1), dtype=np.float32)], axis=1)
+    colors = np.concatenate([np.zeros((1, 4), dtype=np.float32), opaque])  # the first one: EMPTY
+    return _image(mesh, f"{obj.name} Parts", size, colors.take(covered - EMPTY, axis=0))
 
 
 def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:

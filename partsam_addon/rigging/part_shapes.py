@@ -53,14 +53,15 @@ def closest_points(first: PartShape, second: PartShape, *, samples: int) -> tupl
 
 
 def _measure(points: FloatArray, triangles: IntArray) -> PartShape:
-    corners = points[triangles]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    areas = np.linalg.norm(cross, axis=1) / 2
-    used = points[np.unique(triangles)]
+    corners = [points.take(triangles[:, k], axis=0) for k in range(3)]
+    areas = _areas(*corners)
+    is_used = np.zeros(len(points), dtype=bool)
+    is_used[triangles] = True
+    used = points[is_used]
     total = float(areas.sum())
     if total > 0:
-        center = (areas[:, None] * corners.mean(axis=1)).sum(axis=0) / total
-        moment = _second_moment(corners - center, areas) / total
+        center = areas @ (corners[0] + corners[1] + corners[2]) / (3 * total)
+        moment = _second_moment([corner - center for corner in corners], areas) / total
     else:
         center = used.mean(axis=0)
         moment = np.cov((used - center).T, bias=True)
@@ -76,11 +77,19 @@ def _measure(points: FloatArray, triangles: IntArray) -> PartShape:
     )
 
 
-def _second_moment(corners: FloatArray, areas: FloatArray) -> FloatArray:
-    """Integral of x x^T over triangles [T, 3, 3] about the origin: exact, from corners and their sum."""
-    sums = corners.sum(axis=1)
-    products = np.einsum("t,tki,tkj->ij", areas, corners, corners)
-    return (products + np.einsum("t,ti,tj->ij", areas, sums, sums)) / 12
+def _areas(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    """Areas float64 [T] of triangles with these corners [T, 3] each."""
+    (x, y, z), (u, v, w) = (b - a).T, (c - a).T
+    areas: FloatArray = np.sqrt((y * w - z * v) ** 2 + (z * u - x * w) ** 2 + (x * v - y * u) ** 2) / 2
+    return areas
+
+
+def _second_moment(corners: list[FloatArray], areas: FloatArray) -> FloatArray:
+    """Integral of x x^T over triangles, of three corners [T, 3], about the origin: exact."""
+    moment = np.zeros((3, 3))
+    for values in (*corners, corners[0] + corners[1] + corners[2]):
+        moment += (values.T * areas) @ values
+    return moment / 12
 
 
 def _signed(axes: FloatArray) -> FloatArray:

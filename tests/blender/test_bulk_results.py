@@ -245,3 +245,20 @@ def test_pixels_of_triangles_are_those_inside(addon: Addon, scale: float) -> Non
                     canvas[y % size, x % size] = value
     found = addon("retexture.id_map").rasterize(triangles, np.arange(60, dtype=np.int32), size)
     assert (found == canvas).all()
+
+
+def test_measures_of_a_part_are_those_of_points_on_it(addon: Addon) -> None:
+    random = np.random.default_rng(1)
+    points, triangles = random.random((9, 3)) * (4, 2, 1), random.integers(0, 9, (30, 3)).astype(np.int32)
+    shape = addon("rigging.part_shapes").measure_parts(points, triangles, np.full(30, 7))[7]
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    assert shape.area == pytest.approx(areas.sum())
+    # The middles of the sides integrate what is quadratic over a triangle exactly.
+    middles = np.concatenate([(a + b) / 2, (b + c) / 2, (c + a) / 2])
+    weights = np.tile(areas, 3) / (3 * areas.sum())
+    np.testing.assert_allclose(shape.center, weights @ middles)
+    moment = np.einsum("n,ni,nj->ij", weights, middles - shape.center, middles - shape.center)
+    np.testing.assert_allclose((shape.axes.T * shape.spread**2) @ shape.axes, moment, atol=1e-12)
+    used = points[np.unique(triangles)]
+    assert (shape.low == used.min(axis=0)).all() and (shape.high == used.max(axis=0)).all()
