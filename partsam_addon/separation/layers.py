@@ -25,7 +25,7 @@ from .topology import PartTopology
 
 _TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
 
-_DEFORMERS = {"ARMATURE", "LATTICE", "CURVE", "HOOK", "SIMPLE_DEFORM", "SOFT_BODY", "CLOTH", "WAVE"}
+DEFORMERS = {"ARMATURE", "LATTICE", "CURVE", "HOOK", "SIMPLE_DEFORM", "SOFT_BODY", "CLOTH", "WAVE"}
 
 _NORMALS = "custom_normal"
 
@@ -109,7 +109,7 @@ def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLay
         normals=_read_normals(mesh, plain=keep_shading),
         freestyle=_read_freestyle(mesh),
         skin=_read_skin(mesh),
-        deforms=mesh.shape_keys is not None or any(m.type in _DEFORMERS for m in obj.modifiers),
+        deforms=mesh.shape_keys is not None or any(m.type in DEFORMERS for m in obj.modifiers),
         unread=unread,
     )
 

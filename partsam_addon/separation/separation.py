@@ -7,7 +7,7 @@ arrays, in time proportional to its size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import bpy
@@ -18,6 +18,7 @@ from ...backend.errors import PromptError
 from ..parts import UNASSIGNED, parts_by_id, read_part_ids
 from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin, remove_attributes
 from ..parts.memory import MEMORY_ATTRIBUTE
+from ..parts.repeats import repeat_groups
 from ..parts.revision import REVISION_ATTRIBUTE
 from ..parts.schema import PARTSAM_PG_part
 from ..parts.snapshots import unnoticed
@@ -27,7 +28,8 @@ from ..view import show_all_parts
 from ..view.state import reset_view
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, homes_of, place_part, replace_original
-from .layers import MeshLayers, drop_unused_slots, read_layers, write_attributes, write_weights
+from .layers import DEFORMERS, MeshLayers, drop_unused_slots, read_layers, write_attributes, write_weights
+from .linking import BuiltPart, link_copies
 from .part_mesh import fill_mesh, part_template, write_shape_keys
 from .topology import (
     PartTopology,
@@ -76,6 +78,7 @@ class SeparateSettings:
     cap: close the holes
     keep_shading: store the normals of a mesh without custom ones, so that borders look as before
     drop_unused: leave out material slots and vertex groups that a part does not use
+    link_copies: parts that are exact copies (see `parts.repeats`) share one mesh
     remove_original: delete the original instead of hiding it
     """
 
@@ -84,15 +87,21 @@ class SeparateSettings:
     cap: bool = False
     keep_shading: bool = False
     drop_unused: bool = False
+    link_copies: bool = False
     remove_original: bool = False
 
 
 @dataclass(frozen=True)
 class Separated:
-    """The new objects in the order of the list of parts, what was in no part last; and what was not kept."""
+    """The new objects in the order of the list of parts, what was in no part last; and what was not kept.
+
+    linked: how many copies share the mesh of another one; unlinked: sentences about those that do not
+    """
 
     objects: list[bpy.types.Object]
     dropped: list[str]
+    linked: int = 0
+    unlinked: list[str] = field(default_factory=list)
 
 
 def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings) -> None:
@@ -102,6 +111,8 @@ def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings:
         raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
     if not homes_of(context, obj):
         raise PromptError(f'"{obj.name}" is in no collection of a scene; link it to one first')
+    if settings.link_copies:
+        _check_linkable(obj, settings)
     sculpted = next((m.name for m in obj.modifiers if m.type == "MULTIRES"), None)
     if settings.remove_original and sculpted is not None:
         raise PromptError(
@@ -127,6 +138,7 @@ def separate_parts(
     template = part_template(obj, groups=not settings.drop_unused)
     known = parts_by_id(obj.data)
     objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
+    built: dict[int, BuiltPart] = {}
     for part_id, topology in _topologies(whole, part_ids, cap=settings.cap):
         center = Vector((0, 0, 0)) if keeps_origin else joints.get(part_id) or _center(whole, topology)
         described = known.get(part_id)
@@ -143,11 +155,30 @@ def separate_parts(
         if settings.drop_unused:
             drop_unused_slots(part)
         objects.append(part)
+        built[part_id] = BuiltPart(part, topology, center)
+    linked, unlinked = 0, list[str]()
+    if settings.link_copies:
+        linked, unlinked = link_copies(built, repeat_groups(obj.data), whole, layers)
     if lost_normals:
         dropped.append(f"custom normals of {lost_normals} corners of faces without extent")
     bpy.data.meshes.remove(template)
     replace_original(context, obj, place, objects, remove=settings.remove_original)
-    return Separated(objects, list(dict.fromkeys(dropped)))
+    return Separated(objects, list(dict.fromkeys(dropped)), linked, unlinked)
+
+
+def _check_linkable(obj: bpy.types.Object, settings: SeparateSettings) -> None:
+    """Raise PromptError where copies cannot share a mesh."""
+    deformers = [m.name for m in obj.modifiers if m.type in DEFORMERS]
+    if not repeat_groups(obj.data):
+        reason = "has no copies that are known; press Find Copies first"
+    elif obj.data.shape_keys is not None or deformers:
+        what = f'the modifier "{deformers[0]}"' if deformers else "shape keys"
+        reason = f"is deformed by {what}, for each copy in another way; leave Linked Copies off"
+    elif settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=settings.grouping == "EMPTY"):
+        reason = "needs its origin where it is (Origins, modifiers, animation); linked copies have their own"
+    else:
+        return
+    raise PromptError(f'"{obj.name}" {reason}')
 
 
 def _topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tuple[int, PartTopology]]:

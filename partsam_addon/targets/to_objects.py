@@ -48,6 +48,11 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
         name="Drop Unused",
         description="Leave out material slots and vertex groups that a part does not use",
     )
+    link_copies: BoolProperty(
+        name="Linked Copies",
+        description="Parts that are exact copies, as Find Copies has found them, share one mesh: a change of "
+        "one changes all. Mirrored ones get a negative scale",
+    )
     original: EnumProperty(
         name="Original",
         description="What happens to the original object",
@@ -64,6 +69,7 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
             cap=self.cap_holes,
             keep_shading=self.keep_shading,
             drop_unused=self.drop_unused,
+            link_copies=self.link_copies,
             remove_original=self.original == "REMOVE",
         )
         check_separable(context, obj, settings)
@@ -74,6 +80,14 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
             if made.dropped:
                 what = ", ".join(made.dropped)
                 warnings.append(say('Not kept of "{name}": {what}', name=name, what=what))
+            warnings += made.unlinked
+            if made.linked:
+                return say(
+                    '{count} objects from "{name}", {linked} of them linked copies',
+                    count=len(made.objects),
+                    name=name,
+                    linked=made.linked,
+                )
             return say('{count} objects from "{name}"', count=len(made.objects), name=name)
 
         return write

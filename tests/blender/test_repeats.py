@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
+from mathutils import Vector
 from meshes import add_object
 from segmenting import needs_backend, tick_until, use_real_backend
 
@@ -124,3 +125,62 @@ def test_undo_of_edit_mode_and_parts_that_change_meanwhile(addon, parts):
     assert groups(bpy.context.object) == []
     bpy.ops.ed.redo()
     assert groups(bpy.context.object) == [[4, 5]]
+
+
+def world_faces(obj):
+    """The polygons of `obj` as sets of places in the world, and the normals with which Blender shows them."""
+    mesh, matrix = obj.data, obj.matrix_world
+    turn = matrix.to_3x3().inverted().transposed()
+    found = {}
+    for face in mesh.polygons:
+        corners = [matrix @ mesh.vertices[v].co for v in face.vertices]
+        places = frozenset(tuple(round(x, 3) + 0.0 for x in corner) for corner in corners)
+        found[places] = (turn @ face.normal).normalized()
+    return found
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("grouping", ["EMPTY", "NONE"])
+def test_separated_copies_share_a_mesh_and_lie_where_they_were(parts, shuffled, grouping):
+    obj = table(parts, shuffled=shuffled)
+    obj.location, obj.rotation_euler, obj.scale = (3, 2, 1), (0.3, 0.2, 0.1), (2, 2, 2)
+    bpy.context.view_layer.update()
+    before = world_faces(obj)
+    with pytest.raises(RuntimeError, match="press Find Copies first"):
+        bpy.ops.partsam.apply_separate(link_copies=True)
+    bpy.ops.partsam.find_repeats()
+    bpy.ops.partsam.part_rename(part=2, name="Leg", copies=True)
+    assert bpy.ops.partsam.apply_separate(link_copies=True, grouping=grouping) == {"FINISHED"}
+    legs = [bpy.data.objects[name] for name in ("Leg", "Leg.001", "Leg.002", "Leg.003")]
+    assert len({leg.data for leg in legs}) == 1 and legs[0].data.users == 4
+    bpy.context.view_layer.update()
+    after = {}
+    for part in bpy.context.selected_objects:
+        after |= world_faces(part)
+    assert after.keys() == before.keys()
+    assert all((after[face] - before[face]).length < 1e-2 for face in before)
+    assert [leg.matrix_world.determinant() < 0 for leg in legs] == [False, False, True, False]
+    legs[0].data.vertices[0].co += Vector((0, 0, 0.1))  # one mesh: all of them change
+    assert len(bpy.data.meshes) == 3
+
+
+def test_copies_that_carry_something_else_keep_their_mesh(parts):
+    obj = table(parts)
+    uv = obj.data.uv_layers.new(name="UVMap")
+    for corner in obj.data.polygons[12].loop_indices:  # of the second leg
+        uv.uv[corner].vector = (0.5, 0.25)
+    obj.vertex_groups.new(name="soft").add([8 + 16], 0.5, "REPLACE")  # of the third one
+    bpy.ops.partsam.find_repeats()
+    for kept in bpy.data.meshes:
+        kept.use_fake_user = False
+    separate = bpy.ops.partsam.apply_separate
+    with pytest.raises(RuntimeError, match="needs its origin"):
+        separate(link_copies=True, origin="KEEP")
+    obj.modifiers.new("Bend", "SIMPLE_DEFORM")
+    with pytest.raises(RuntimeError, match='deformed by the modifier "Bend"'):
+        separate(link_copies=True)
+    obj.modifiers.clear()
+    assert separate(link_copies=True) == {"FINISHED"}
+    by_part = {part.data.partsam.parts[0].part_id: part for part in bpy.context.selected_objects}
+    users = {name: part.data.users for name, part in by_part.items()}
+    assert sorted(part.data.users for part in bpy.context.selected_objects) == [1, 1, 1, 2, 2], users
