@@ -159,7 +159,7 @@ def _next_corners(part: PartTopology) -> IntArray:
 
 
 def _pairing(first: np.ndarray, second: np.ndarray) -> IntArray | None:
-    """For each entry of `first` the place of the equal one in `second`; None unless they pair up one to one."""
+    """For each entry of `first` the place of the equal one in `second`; None unless they pair one to one."""
     order = np.argsort(first), np.argsort(second)
     ordered = first[order[0]]
     if not np.array_equal(ordered, second[order[1]]) or (ordered[1:] == ordered[:-1]).any():
