@@ -43,7 +43,7 @@ from .network.mask_decoder import Attention
 from .scans.normals import estimate_normals
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
-from .segmentation.nearest import facing, nearest
+from .segmentation.nearest import nearest_faced
 from .segmentation.sites import Sites
 from .segmentation.together import JointPrediction, joint_prompts
 
@@ -458,8 +458,7 @@ def _faces_of_points(
     """The face of each point: as given, else the one whose centroid is nearest and faces the same way."""
     if point_faces is None:
         side = float(np.ptp(points, axis=0).max())
-        surface = facing(face_centroids(mesh), face_normals(mesh), side)
-        return nearest(surface, facing(points, np.nan_to_num(normals), side))
+        return nearest_faced(face_centroids(mesh), face_normals(mesh), points, np.nan_to_num(normals), side)
     faces = np.asarray(point_faces)
     if faces.shape != (len(points),) or faces.min() < 0 or faces.max() >= mesh.face_count:
         raise MeshError(

@@ -6,11 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from ..geometry import Mesh, validate_mesh
+from ..geometry import Mesh, face_centroids, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray, used_vertices
+from .components import connected_nodes
 from .shell_links import link_near_shells, no_links
 from .welding import weld_vertices
 from .winding import borrow_normals, outward_signs, signed_dihedrals, trusted_normals
@@ -48,13 +47,12 @@ class FaceGraph:
 
 @dataclass(frozen=True)
 class _SharedEdges:
-    """Face pairs across mesh edges: `pairs` [M, 2]; `start`/`end` [M], the edge's welded vertices as the
-    first face runs along it; `agrees`, whether the second runs the other way; `manifold`, whether nobody
+    """Face pairs across mesh edges: `pairs` int32 [M, 2]; `ends` int32 [M, 2], the edge's welded vertices as
+    the first face runs along it; `agrees`, whether the second runs the other way; `manifold`, whether nobody
     else shares the edge; `folded`, whether both faces have the same third corner."""
 
     pairs: IntArray
-    start: IntArray
-    end: IntArray
+    ends: IntArray
     agrees: np.ndarray
     manifold: np.ndarray
     folded: np.ndarray
@@ -71,16 +69,15 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     """
     validate_mesh(mesh)
     mesh = _without_unused_vertices(mesh)
-    corners = mesh.corners()
-    area_vectors = 0.5 * mesh.area_vectors
     vertex_group, places = weld_vertices(mesh.vertices, tolerance=weld_tolerance)
-    shared = _shared_edges(vertex_group[mesh.triangles])
-    directions = places[shared.end] - places[shared.start]
-    lengths = np.linalg.norm(directions, axis=1)
-    dihedral = _dihedrals(shared, directions, lengths, corners, area_vectors)
+    shared = _shared_edges(vertex_group.astype(np.int32)[mesh.triangles])
+    directions = places.take(shared.ends[:, 1], axis=0)
+    directions -= places.take(shared.ends[:, 0], axis=0)
+    lengths = np.sqrt(sum(axis**2 for axis in directions.T))
+    dihedral = _dihedrals(mesh, shared, directions, lengths)
 
     diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
-    shells = connected_faces(mesh.face_count, shared.pairs)
+    shells = connected_nodes(mesh.face_count, shared.pairs)
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(
         face_areas=mesh.areas,
@@ -93,12 +90,6 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     )
 
 
-def connected_faces(count: int, edges: IntArray) -> IntArray:
-    """Connected component of each of `count` nodes under `edges` [E, 2], int32 [count]."""
-    matrix = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    return connected_components(matrix, directed=False)[1]
-
-
 def _without_unused_vertices(mesh: Mesh) -> Mesh:
     """Vertices that no face uses may be anything, NaN included; leave them out."""
     used = used_vertices(mesh)
@@ -108,59 +99,69 @@ def _without_unused_vertices(mesh: Mesh) -> Mesh:
 
 
 def _shared_edges(triangles: IntArray) -> _SharedEdges:
-    """Pairs of faces across each edge of welded `triangles` int64 [F, 3]; collapsed edges are no edges."""
-    start = triangles.ravel()
-    end = np.roll(triangles, -1, axis=1).ravel()
-    half_edges = np.flatnonzero(start != end)
-    low, high = np.minimum(start, end)[half_edges], np.maximum(start, end)[half_edges]
-    key = low * (int(triangles.max()) + 1) + high
+    """Pairs of faces across each edge of welded `triangles` int32 [F, 3]; collapsed edges are no edges."""
+    start, end = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
+    key = np.minimum(start, end).astype(np.int64)
+    key *= int(triangles.max()) + 1
+    key += np.maximum(start, end)
+    half_edges = np.arange(len(key), dtype=np.int32)
+    proper = start != end
+    if not proper.all():
+        half_edges, key = half_edges[proper], key[proper]
     order = np.argsort(key)
     key, half_edges = key[order], half_edges[order]
-
-    first_parts, second_parts, manifold_parts = [], [], []
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    valence = np.repeat(np.diff(starts, append=len(key)), np.diff(starts, append=len(key)))
+    del order
+    follows = np.zeros(len(key) + 1, dtype=bool)  # whether an edge is the same as the one before
+    np.equal(key[1:], key[:-1], out=follows[1:-1])
+    firsts, seconds, manifolds = [], [], []
     for step in range(1, _JOINED_PER_EDGE + 1):
-        same = np.flatnonzero(key[step:] == key[:-step])
+        same = np.flatnonzero(key[step:] == key[:-step] if step > 1 else follows[1:-1])
         if len(same) == 0:
             break
-        first_parts.append(half_edges[same])
-        second_parts.append(half_edges[same + step])
-        manifold_parts.append(valence[same] == 2)
-    if not first_parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        no_flags = np.zeros(0, dtype=bool)
-        return _SharedEdges(nothing.reshape(0, 2), nothing, nothing, no_flags, no_flags, no_flags)
-    first, second = np.concatenate(first_parts), np.concatenate(second_parts)
-    manifold = np.concatenate(manifold_parts)
-    proper = first // 3 != second // 3  # a collapsed face meets itself
-    first, second, manifold = first[proper], second[proper], manifold[proper]
-    opposite = np.roll(triangles, -2, axis=1).ravel()
+        firsts.append(half_edges[same])
+        seconds.append(half_edges[same + step])
+        manifolds.append(~follows[same] & ~follows[same + 2] if step == 1 else np.zeros(len(same), bool))
+    if not firsts:
+        nothing, no_flags = np.zeros((0, 2), dtype=np.int32), np.zeros(0, dtype=bool)
+        return _SharedEdges(nothing, nothing, no_flags, no_flags, no_flags)
+    del key, follows
+    return _joined(triangles, np.concatenate(firsts), np.concatenate(seconds), np.concatenate(manifolds))
+
+
+def _joined(triangles: IntArray, first: IntArray, second: IntArray, manifold: np.ndarray) -> _SharedEdges:
+    """Of pairs of half edges, int32 [M] each: half edge 3 f + c leaves corner c of face f."""
+    pairs = np.stack([first // 3, second // 3], axis=1)
+    proper = pairs[:, 0] != pairs[:, 1]  # a collapsed face meets itself
+    if not proper.all():
+        first, second, manifold, pairs = first[proper], second[proper], manifold[proper], pairs[proper]
+    start, end, opposite = (np.roll(triangles, -turn, axis=1).ravel() for turn in range(3))
     folded = opposite[first] == opposite[second]
-    return _SharedEdges(
-        pairs=np.stack([first // 3, second // 3], axis=1),
-        start=start[first],
-        end=end[first],
-        agrees=start[first] != start[second],
-        manifold=manifold & ~folded,
-        folded=folded,
-    )
+    ends = np.stack([start[first], end[first]], axis=1)
+    return _SharedEdges(pairs, ends, ends[:, 0] != start[second], manifold & ~folded, folded)
 
 
-def _dihedrals(
-    shared: _SharedEdges,
-    directions: FloatArray,
-    lengths: FloatArray,
-    corners: FloatArray,
-    area_vectors: FloatArray,
-) -> FloatArray:
-    signs = outward_signs(
-        shared.pairs[shared.manifold], shared.agrees[shared.manifold], area_vectors, corners.mean(axis=1)
-    )
-    outward = trusted_normals(corners, area_vectors) * signs[:, None]
+def _dihedrals(mesh: Mesh, shared: _SharedEdges, directions: FloatArray, lengths: FloatArray) -> FloatArray:
+    """Signed angles float64 [M]. Uses up `directions` [M, 3]."""
+    area_vectors = 0.5 * mesh.area_vectors
+    pairs, agrees = shared.pairs, shared.agrees
+    if not shared.manifold.all():
+        pairs, agrees = pairs[shared.manifold], agrees[shared.manifold]
+    signs = outward_signs(pairs, agrees, area_vectors, face_centroids(mesh))
+    outward = trusted_normals(area_vectors, _longest_sides(mesh))
+    outward *= signs[:, None]
     normals = borrow_normals(outward, shared.pairs, lengths)
     first_sign, second_sign = signs[shared.pairs[:, 0]], signs[shared.pairs[:, 1]]
-    agrees = shared.agrees == (first_sign == second_sign)
-    angles = signed_dihedrals(normals, shared.pairs, directions * first_sign[:, None], agrees)
+    directions *= first_sign[:, None]
+    angles = signed_dihedrals(normals, shared.pairs, directions, shared.agrees == (first_sign == second_sign))
     angles[shared.folded] = 0.0  # two copies of one face, not a sharp edge
     return angles
+
+
+def _longest_sides(mesh: Mesh) -> FloatArray:
+    """Square of the longest side of each face, float64 [F]."""
+    corners = [mesh.vertices.take(corner, axis=0) for corner in mesh.triangles.T]
+    longest = np.zeros(mesh.face_count)
+    for i in range(3):
+        side = corners[i] - corners[i - 1]
+        np.maximum(longest, sum(axis**2 for axis in side.T), out=longest)
+    return longest

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
-from .face_graph import FaceGraph, connected_faces
+from .components import connected_nodes
+from .face_graph import FaceGraph
 
 _LINK_SHARE = 1e-3
 """A link across a gap counts this share of its length as border, so that any real border outweighs it."""
@@ -86,7 +87,7 @@ def number_regions(count: int, edges: IntArray, labels: IntArray) -> IntArray:
     """
     labels = np.asarray(labels)
     inside = labels[edges[:, 0]] == labels[edges[:, 1]]
-    region = connected_faces(count, edges[inside])
+    region = connected_nodes(count, edges[inside])
     first = _first_occurrence(region)
     order = np.lexsort([first, labels[first]])
     rank = np.zeros(len(order), dtype=np.int32)

@@ -7,10 +7,9 @@ UV seams, hard normals and file formats split one place into several vertices. A
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..geometry.mesh import FloatArray, IntArray
+from .components import connected_nodes
 
 _SMALLEST_TOLERANCE = 2.0**-22
 """Below this share of the diagonal three cell numbers exceed one 64-bit key; then only equal places weld."""
@@ -59,8 +58,7 @@ def _join(keys: list[IntArray]) -> IntArray:
     rows, columns = np.concatenate(pairs, axis=1)
     if len(rows) == 0:
         return np.arange(count)
-    matrix = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
-    return connected_components(matrix, directed=False)[1].astype(np.int64)
+    return connected_nodes(count, np.stack([rows, columns], axis=1)).astype(np.int64)
 
 
 def _group_equal_rows(vertices: FloatArray) -> IntArray:

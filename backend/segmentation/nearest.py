@@ -17,12 +17,22 @@ _AT_ONCE = 1 << 18
 
 def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
     """Index int32 [Q] of the nearest of locations [S, D] to each of queries [Q, D]."""
-    tree = cKDTree(locations)
-    if len(queries) <= _AT_ONCE:
-        return tree.query(queries, workers=-1)[1].astype(np.int32)
-    steps = range(0, len(queries), _AT_ONCE)
-    found = [tree.query(queries[i : i + _AT_ONCE], workers=-1)[1].astype(np.int32) for i in steps]
-    return np.concatenate(found)
+    return cKDTree(locations).query(queries, workers=-1)[1].astype(np.int32)
+
+
+def nearest_faced(
+    locations: FloatArray, normals: FloatArray, queries: FloatArray, query_normals: FloatArray, side: float
+) -> IntArray:
+    """`nearest` among places that face somewhere: locations [S, 3] and normals [S, 3], queries likewise.
+
+    side: the shape's longest, as for `facing`
+    """
+    tree = cKDTree(facing(locations, normals, side))
+    found = np.empty(len(queries), dtype=np.int32)
+    for start in range(0, len(queries), _AT_ONCE):  # little memory, however many there are
+        rows = slice(start, start + _AT_ONCE)
+        found[rows] = tree.query(facing(queries[rows], query_normals[rows], side), workers=-1)[1]
+    return found
 
 
 def facing(locations: FloatArray, normals: FloatArray, side: float) -> FloatArray:

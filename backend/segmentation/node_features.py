@@ -6,10 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 from .part_tree import PIECE, REST, PartTree
 
@@ -129,12 +128,15 @@ def _share_of_shells(tree: PartTree, graph: FaceGraph, areas: FloatArray) -> Flo
 
 def _pieces(tree: PartTree, graph: FaceGraph) -> IntArray:
     """Connected pieces of each node, at most 5, int [T]."""
-    pairs = np.unique(tree.atoms[graph.edges[~graph.is_link]], axis=0)
+    ends = tree.atoms[graph.edges]
+    count = len(tree.areas)
+    touching = (ends[:, 0] != ends[:, 1]) & ~graph.is_link
+    keys = np.unique(ends[touching] @ np.array([count, 1]))
+    pairs = np.stack([keys // count, keys % count], axis=1)
     counts = []
     for inside in tree.inside:
         kept = pairs[inside[pairs].all(axis=1)]
-        steps = csr_array((np.ones(len(kept)), (kept[:, 0], kept[:, 1])), shape=(len(inside),) * 2)
-        pieces = connected_components(steps, directed=False)[1]
+        pieces = connected_nodes(count, kept)
         counts.append(min(len(np.unique(pieces[inside])), 5))
     return np.array(counts)
 

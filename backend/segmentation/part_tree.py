@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.face_graph import FaceGraph, connected_faces
+from ..refinement.components import connected_nodes
+from ..refinement.face_graph import FaceGraph
 from ..refinement.islands import dissolve_islands, number_regions
 from .nested_masks import NestedMasks, NestingSettings, nest_masks
 
@@ -262,7 +263,7 @@ class _Growing:
     def _connected(self, atoms: NDArray[np.bool_]) -> IntArray:
         """The connected piece of each of `atoms`, from 0; -1 elsewhere."""
         within = self.pairs[atoms[self.pairs].all(axis=1)]
-        piece = connected_faces(len(atoms), within)
+        piece = connected_nodes(len(atoms), within)
         numbered = np.full(len(atoms), -1, dtype=np.int64)
         numbered[atoms] = np.unique(piece[atoms], return_inverse=True)[1]
         return numbered

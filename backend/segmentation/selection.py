@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.face_graph import connected_faces
+from ..refinement.components import connected_nodes
 from .part_tree import PartTree
 
 
@@ -79,7 +79,7 @@ def _with_pieces_of_remainder(
     if not free.any():
         return tree, quality, owners
     within = tree.touching[free[tree.touching].all(axis=1)]
-    piece = connected_faces(len(owners), within)
+    piece = connected_nodes(len(owners), within)
     areas = np.where(np.bincount(piece, ~free) > 0, 0.0, np.bincount(piece, tree.areas))
     own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
     own[areas.argmax()] = False

@@ -10,8 +10,9 @@ from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.face_graph import FaceGraph, connected_faces
-from .nearest import facing, nearest
+from ..refinement.components import connected_nodes
+from ..refinement.face_graph import FaceGraph
+from .nearest import nearest_faced
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
@@ -55,8 +56,8 @@ class Sites:
         if mesh.face_count > MAX_SITES:
             faces = _spread_over_area(mesh, MAX_SITES).astype(np.int32)
             locations = centroids[faces]
-            faced = facing(centroids, face_normals(mesh), float(np.ptp(centroids, axis=0).max()))
-            of_face = nearest(faced[faces], faced)
+            normals, side = face_normals(mesh), float(np.ptp(centroids, axis=0).max())
+            of_face = nearest_faced(locations, normals[faces], centroids, normals, side)
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
 
@@ -78,8 +79,9 @@ class Sites:
         sums = [np.bincount(self.of_point, weights=channel, minlength=count) for channel in colors.T]
         known = np.flatnonzero(hits)
         means = np.stack(sums, axis=1)[known] / hits[known, None]
-        faced = facing(self.locations, site_normals, float(np.ptp(self.locations, axis=0).max()))
-        return site_normals, means[nearest(faced[known], faced)]
+        side = float(np.ptp(self.locations, axis=0).max())
+        known_places = self.locations[known], site_normals[known]
+        return site_normals, means[nearest_faced(*known_places, self.locations, site_normals, side)]
 
 
 def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
@@ -116,7 +118,7 @@ def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
         edge_length=np.full(len(edges), float(np.sqrt(areas.mean()))),
         dihedral=np.zeros(len(edges)),
         is_link=np.zeros(len(edges), dtype=bool),
-        shells=connected_faces(count, edges),
+        shells=connected_nodes(count, edges),
         diagonal=diagonal,
     )
 
