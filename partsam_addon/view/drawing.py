@@ -28,7 +28,7 @@ TOWARDS_VIEWER = Matrix.Translation(Vector((0.0, 0.0, -1e-4)))
 LINES_TOWARDS_VIEWER = Matrix.Translation(Vector((0.0, 0.0, -3e-4)))
 """The shift for lines, which lie on the overlay."""
 
-POINT_SIZE = 5.0
+POINT_SIZE = 6.0
 """Of the points of a cloud, in pixels at scale 1."""
 
 _VERTEX = """

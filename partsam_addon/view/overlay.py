@@ -121,8 +121,12 @@ class PartsOverlay:
                 _draw_apart(obj, drawn, opacity)
             else:
                 with overlay_state():
-                    draw = draw_points if drawn.is_cloud else draw_layers
-                    draw(_layers(obj, drawn, opacity), obj.matrix_world)
+                    if drawn.is_cloud:
+                        # Below points is no surface that should shine through; in Edit mode, what is selected.
+                        opaque = opacity if obj.data.is_editmode else 1.0
+                        draw_points(_layers(obj, drawn, opaque), obj.matrix_world)
+                    else:
+                        draw_layers(_layers(obj, drawn, opacity), obj.matrix_world)
             if tinted and obj == context.object:
                 _outline_active(context, obj, drawn)
 

@@ -157,6 +157,21 @@ def test_views_are_drawn_in_every_mode(play: Play) -> None:
     assert colored_share(shots / "isolated.png") < colored_share(shots / "overlay.png")
 
 
+def test_copies_other_meshes_and_point_clouds(play: Play) -> None:
+    record = play("other_shapes")
+    assert record["busy"]
+    assert record["repeats"] == [0, 1, 1, 1, 1]
+    assert record["transferred"][1:] == ["Leg", "Leg.001", "Leg.002", "Leg.003"]
+    assert record["after_undo"] == 0
+    assert record["cloud_parts"] >= 2
+    assert record["problem"] == "None"
+    shots = ARTIFACTS / "other_shapes"
+    assert colored_share(shots / "transferred.png") > 0.05
+    for name in ("cloud", "cloud_edit"):
+        assert changed_share(shots / f"{name}.png", shots / "cloud_bare.png") > 0.03, name
+    assert colored_share(shots / "cloud_isolated.png") < colored_share(shots / "cloud.png")
+
+
 def test_first_run(play: Play) -> None:
     """Without an environment the tab and the preferences say what to do."""
     record = play("first_run", PARTSAM_BACKEND_PYTHON="")
