@@ -122,7 +122,7 @@ class PartsOverlay:
             else:
                 with overlay_state():
                     if drawn.is_cloud:
-                        # Below points is no surface that should shine through; in Edit mode, what is selected.
+                        # Below points no surface shines through; in Edit mode, what is selected does.
                         opaque = opacity if obj.data.is_editmode else 1.0
                         draw_points(_layers(obj, drawn, opaque), obj.matrix_world)
                     else:
