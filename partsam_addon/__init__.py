@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import click_tool, parts, preferences, properties, targets, ui
+from . import click_tool, parts, pick_tool, preferences, properties, targets, ui
 from .operators import (
     backend,
     parts_faces,
@@ -26,6 +26,7 @@ CLASS_MODULES = (
     properties,
     segment,
     click_tool,
+    pick_tool,
     parts_list,
     parts_faces,
     views,

@@ -167,6 +167,7 @@ FLOORS = (
     {"api", "properties"},
     {"operators"},
     {"click_tool", "targets"},
+    {"pick_tool"},
     {"ui"},
     {"preferences"},
 )

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands beside the mouse while the click tool runs: progress, number of faces, confidence."""
+"""What stands beside the mouse while a tool runs: progress, number of faces, confidence."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import blf
 import bpy
@@ -18,8 +20,9 @@ LEVELS = ("whole", "part", "sub-part")
 class CursorText:
     """Text at the mouse, drawn as a cursor is: moving the mouse does not draw the viewport again."""
 
-    def __init__(self, work: ClickWork) -> None:
-        self._work = work
+    def __init__(self, lines: Callable[[], list[str]]) -> None:
+        """lines: what to say now"""
+        self._lines = lines
         self._handle = bpy.types.WindowManager.draw_cursor_add(self._draw, (), "VIEW_3D", "WINDOW")
 
     def remove(self) -> None:
@@ -34,7 +37,7 @@ class CursorText:
         blf.enable(FONT, blf.SHADOW)
         blf.shadow(FONT, 5, 0.0, 0.0, 0.0, 1.0)
         x, y = (place + offset * scale for place, offset in zip(mouse, OFFSET_PIXELS, strict=True))
-        for line in cursor_lines(self._work):
+        for line in self._lines():
             blf.position(FONT, x, y, 0)
             blf.color(FONT, 1.0, 1.0, 1.0, 1.0)
             blf.draw(FONT, line)

@@ -38,6 +38,7 @@ class Shown:
 class Picker:
     """Answers what is under the mouse; holds no reference to Blender's data.
 
+    object_uid: session_uid of the object
     version: counts the changes of what is seen
     is_stale: set when the scene may have changed; looked after at the next use
     """
@@ -48,7 +49,7 @@ class Picker:
         self.is_stale = True
         self._surface: Surface | None = None
         self._hidden = hidden
-        self._object_uid = object_uid
+        self.object_uid = object_uid
         self._as_seen_places = as_seen_places
         self._covered: BoolArray | None = None
         self._shown: Shown | None = None
@@ -58,7 +59,7 @@ class Picker:
     def object(self) -> bpy.types.Object:
         """The object. PromptError if it is gone."""
         for obj in bpy.context.view_layer.objects:
-            if obj.session_uid == self._object_uid:
+            if obj.session_uid == self.object_uid:
                 return obj
         raise PromptError("The mesh is no longer in this view layer; press Esc")
 
@@ -185,7 +186,7 @@ class Picker:
         return any(
             _is_between(other, start, end, depsgraph)
             for other in bpy.context.view_layer.objects
-            if other.session_uid != self._object_uid
+            if other.session_uid != self.object_uid
             and other.type in OCCLUDERS
             and other.display_type in {"SOLID", "TEXTURED"}
             and other.visible_get(viewport=view.space)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import bpy
 
 from ..view import sync_display
-from .cursor import CursorText
+from .cursor import CursorText, cursor_lines
 from .picker import Picker
 from .preview import ClickPreview
 from .work import ClickWork
@@ -32,7 +33,7 @@ class Surroundings:
         draw_status: Callable[[bpy.types.Header, bpy.types.Context], None],
     ) -> None:
         self.preview = ClickPreview(work, picker)
-        self._cursor = CursorText(work)
+        self._cursor = CursorText(partial(cursor_lines, work))
         self._picker = picker
         self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
         context.workspace.status_text_set(draw_status)

@@ -9,13 +9,14 @@ from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, StringPr
 from ...backend.errors import PromptError
 from ..parts import (
     active_part,
+    check_parts,
     clear_parts,
     closest_neighbor,
     cut_labels,
     delete_part,
     drop_levels,
     get_part,
-    merge_all,
+    merge_checked,
     merge_parts,
     neighbors,
     release_edits,
@@ -167,11 +168,13 @@ class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
     )
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        active = active_part(obj.data)
-        copies = {part.part_id for part in copies_of(obj.data, active)} if active is not None else set()
-        for part in obj.data.partsam.parts:
-            part.checked = self.action == "ALL" or (self.action == "COPIES" and part.part_id in copies)
-        return say("{count} parts are checked", count=sum(part.checked for part in obj.data.partsam.parts))
+        active, chosen = active_part(obj.data), [part.part_id for part in obj.data.partsam.parts]
+        if self.action == "NONE":
+            chosen = []
+        elif self.action == "COPIES":
+            chosen = [part.part_id for part in copies_of(obj.data, active)] if active is not None else []
+        check_parts(obj.data, chosen)
+        return say("{count} parts are checked", count=len(chosen))
 
 
 class PARTSAM_OT_parts_merge_checked(PartsOperator, bpy.types.Operator):
@@ -181,17 +184,9 @@ class PARTSAM_OT_parts_merge_checked(PartsOperator, bpy.types.Operator):
     bl_label = "Merge Checked Parts"
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        mesh = obj.data
-        chosen = [part for part in mesh.partsam.parts if part.checked]
-        if len(chosen) < 2:
-            raise PromptError("Check at least two parts in the list first")
-        active = active_part(mesh)
-        into = active if active is not None and active.checked else max(chosen, key=lambda part: part.area)
-        into_id, count = into.part_id, len(chosen)
-        merge_all(mesh, [part.part_id for part in chosen], into_id)
-        merged = get_part(mesh, into_id)
-        merged.checked = False
-        return say('{count} parts are merged into "{name}"', count=count, name=merged.name)
+        count, into = merge_checked(obj.data)
+        name = get_part(obj.data, into).name
+        return say('{count} parts are merged into "{name}"', count=count, name=name)
 
 
 class PARTSAM_OT_part_delete(OnePartOperator, bpy.types.Operator):

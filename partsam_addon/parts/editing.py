@@ -25,8 +25,10 @@ from .growing import give_to_neighbors
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .polygon_graph import build_polygon_graph, part_borders
-from .revision import REVISION_ATTRIBUTE
+from .revision import REVISION_ATTRIBUTE, note_change
+from .snapshots import unnoticed
 from .table import (
+    active_part,
     forget_retired,
     free_ids,
     get_part,
@@ -58,6 +60,33 @@ def merge_all(mesh: bpy.types.Mesh, part_ids: Collection[int], into: int) -> Non
     write_part_ids(mesh, of_face)
     get_part(mesh, into).confidence = -1.0
     set_active_part(mesh, into)
+
+
+def check_parts(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:
+    """Check exactly these parts in the list. Works in every mode."""
+    wanted = {part.part_id: part.part_id in part_ids for part in mesh.partsam.parts}
+    if all(part.checked == wanted[part.part_id] for part in mesh.partsam.parts):
+        return
+    with unnoticed(mesh.partsam):
+        for part in mesh.partsam.parts:
+            part.checked = wanted[part.part_id]
+    note_change(mesh)
+
+
+def merge_checked(mesh: bpy.types.Mesh) -> tuple[int, int]:
+    """Make one part of those that are checked in the list: the active one if it is, else the largest.
+
+    Returns how many there were and the id of the one. PromptError where fewer than two are checked.
+    """
+    chosen = [part for part in mesh.partsam.parts if part.checked]
+    if len(chosen) < 2:
+        raise PromptError("Check at least two parts in the list, or pick them in the viewport")
+    active = active_part(mesh)
+    into = active if active is not None and active.checked else max(chosen, key=lambda part: part.area)
+    ids, into_id = [part.part_id for part in chosen], int(into.part_id)
+    merge_all(mesh, ids, into_id)
+    check_parts(mesh, ())
+    return len(ids), into_id
 
 
 def neighbors(mesh: bpy.types.Mesh, part_id: int) -> list[int]:

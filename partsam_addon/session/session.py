@@ -51,7 +51,7 @@ class Session:
     held: the part trees that the backend holds
     live: follows the sliders
     setup: of the backend's environment
-    clicks: of the click tool, while it runs
+    clicks: of the click tool, while it runs; picking: of the picking of parts
     waits_for: name of the foreign operator that keeps a finished piece of work from being written
     progress: of the work in progress
     """
@@ -65,6 +65,7 @@ class Session:
         self.live = LiveLabels(self)
         self.setup = Setup(self)
         self.clicks: Tool | None = None
+        self.picking: Tool | None = None
         self.waits_for = ""
         self.progress = WorkProgress()
         self._started = 0.0
@@ -169,6 +170,7 @@ class Session:
         self.live.drop()
         clicking = self.clicks is not None
         self.end_clicks()
+        self.end_picking()
         if self.run is not None:
             self.run.abandon(PartSAMError(reason))
         elif clicking:
@@ -179,6 +181,19 @@ class Session:
         work, self.clicks = self.clicks, None
         if work is not None:
             work.stop()
+            self.redraw()
+
+    def start_picking(self, picking: Tool) -> None:
+        """Parts are being picked."""
+        self.end_picking()
+        self.picking = picking
+        self.redraw()
+
+    def end_picking(self) -> None:
+        """End the picking of parts, if it runs; its operator ends when it sees that."""
+        picking, self.picking = self.picking, None
+        if picking is not None:
+            picking.stop()
             self.redraw()
 
     def report(self, error: Exception) -> None:

@@ -19,6 +19,7 @@ EDIT_PARTS = (
     ("partsam.part_assign_selected", "NONE"),
     ("partsam.part_select", "RESTRICT_SELECT_OFF"),
     (),
+    ("partsam.part_pick", "EYEDROPPER"),
     ("partsam.part_isolate", "HIDE_OFF"),
     ("partsam.explode", "FULLSCREEN_ENTER"),
     (),

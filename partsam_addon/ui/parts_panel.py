@@ -11,6 +11,7 @@ from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated
 from ..parts.repeats import copies_of
 from ..session import get_session
 from ..view import isolated_part
+from ..wording import say
 from .parts_list import confidence_text
 from .sidebar import SidebarPanel
 
@@ -111,6 +112,8 @@ def draw_part_buttons(column: bpy.types.UILayout, obj: bpy.types.Object) -> None
     column.operator(
         "partsam.part_isolate", text="", icon="HIDE_OFF" if not isolated else "HIDE_ON", depress=isolated
     )
+    picking = get_session().picking is not None
+    column.operator("partsam.part_pick", text="", icon="EYEDROPPER", depress=picking)
     column.separator()
     column.operator("partsam.part_merge", text="", icon="AUTOMERGE_ON")
     column.operator("partsam.split_part", text="", icon="MOD_EDGESPLIT")
@@ -128,9 +131,13 @@ def draw_part_details(
     if total > 0:
         facts.append(f"{part.area / total:.1%} of {'them' if cloud else 'area'}")
     facts.append("by hand" if part.by_hand else f"{confidence_text(part.confidence)} sure")
+    checked = sum(one.checked for one in mesh.partsam.parts)
     row = layout.row()
-    row.active = False
-    row.label(text=", ".join(facts))
+    facts_row = row.row()
+    facts_row.active = False
+    facts_row.label(text=", ".join(facts))
+    if checked > 1:
+        row.operator("partsam.parts_merge_checked", text=say("Merge {count}", count=checked))
 
 
 classes: tuple[type, ...] = (PARTSAM_MT_parts, PARTSAM_PT_parts)

@@ -128,7 +128,7 @@ class PartsOverlay:
                     else:
                         draw_layers(_layers(obj, drawn, opacity), obj.matrix_world)
             if tinted and obj == context.object:
-                _outline_active(context, obj, drawn)
+                _outline_chosen(context, obj, drawn)
 
     def _drawn(self, context: bpy.types.Context, obj: bpy.types.Object) -> DrawnObject | None:
         """What was uploaded of `obj`, or is now; None while its edit mesh is being changed."""
@@ -186,14 +186,15 @@ def part_matrix(obj: bpy.types.Object, drawn: DrawnObject, part_id: int) -> Matr
     return obj.matrix_world @ Matrix.Translation(moved)
 
 
-def _outline_active(context: bpy.types.Context, obj: bpy.types.Object, drawn: DrawnObject) -> None:
-    part, alone = active_part(obj.data), isolated_part(obj)
-    if part is None or alone not in (None, part.part_id) or part.part_id in hidden_parts(obj):
-        return
-    lines = drawn.outline(part.part_id)
-    if lines is not None:
-        region = context.region
-        draw_outline(lines, part_matrix(obj, drawn, part.part_id), (region.width, region.height))
+def _outline_chosen(context: bpy.types.Context, obj: bpy.types.Object, drawn: DrawnObject) -> None:
+    """Outline the active part and those that are checked in the list."""
+    active, alone, hidden = active_part(obj.data), isolated_part(obj), hidden_parts(obj)
+    chosen = {part.part_id for part in obj.data.partsam.parts if part.checked or part == active}
+    for part_id in sorted(chosen - hidden):
+        lines = drawn.outline(part_id) if alone in (None, part_id) else None
+        if lines is not None:
+            region = context.region
+            draw_outline(lines, part_matrix(obj, drawn, part_id), (region.width, region.height))
 
 
 def _mixed(color: FloatArray, opacity: float) -> Color:
