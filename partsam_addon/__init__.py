@@ -12,6 +12,7 @@ from .operators import (
     parts_list,
     repeats,
     segment,
+    swatches,
     transfer,
     views,
 )
@@ -68,6 +69,7 @@ def unregister() -> None:
     exploded.unregister()
     state.unregister()
     parts.unregister_properties()
+    swatches.unregister()
     for module in reversed(CLASS_MODULES):
         for cls in reversed(module.classes):
             bpy.utils.unregister_class(cls)

@@ -27,10 +27,11 @@ from ..parts import (
 from ..parts.repeats import copies_of
 from ..wording import say
 from .parts_operator import OnePartOperator, PartsOperator
+from .swatches import swatch
 
 NEIGHBOR = "NEIGHBOR"
 
-_enum_cache: list[tuple[str, str, str, str, int]] = []
+_enum_cache: list[tuple[str, str, str, str | int, int]] = []
 
 
 class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
@@ -105,9 +106,9 @@ def neighbors_or_none(mesh: bpy.types.Mesh, part_id: int) -> list[int]:
 
 def _merge_targets(
     operator: bpy.types.OperatorProperties, context: bpy.types.Context | None
-) -> list[tuple[str, str, str, str, int]]:
+) -> list[tuple[str, str, str, str | int, int]]:
     # Blender keeps no reference to the strings of a dynamic enum: the module does.
-    _enum_cache[:] = [(NEIGHBOR, "Neighbor", "The part with the longest common border", "NONE", 0)]
+    _enum_cache[:] = [(NEIGHBOR, "Neighbor", "The part with the longest common border", "AUTOMERGE_ON", 0)]
     obj = context.object if context is not None else None
     if obj is not None and obj.type == "MESH":
         active = active_part(obj.data)
@@ -119,8 +120,8 @@ def _merge_targets(
             (
                 str(part.part_id),
                 part.name,
-                f"Merge into {part.name}",
-                "AUTOMERGE_ON" if part.part_id in near else "NONE",
+                say("It touches the part") if part.part_id in near else say("It does not touch the part"),
+                swatch(part.color),
                 part.part_id,
             )
             for part in parts

@@ -133,11 +133,11 @@ def draw_part_details(
     facts.append("by hand" if part.by_hand else f"{confidence_text(part.confidence)} sure")
     checked = sum(one.checked for one in mesh.partsam.parts)
     row = layout.row()
-    facts_row = row.row()
-    facts_row.active = False
-    facts_row.label(text=", ".join(facts))
+    row.active = False
+    row.label(text=", ".join(facts))
     if checked > 1:
-        row.operator("partsam.parts_merge_checked", text=say("Merge {count}", count=checked))
+        text = say("Merge {count} Checked Parts", count=checked)
+        layout.operator("partsam.parts_merge_checked", text=text, icon="CHECKBOX_HLT")
 
 
 classes: tuple[type, ...] = (PARTSAM_MT_parts, PARTSAM_PT_parts)

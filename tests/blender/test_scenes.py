@@ -613,7 +613,9 @@ def test_merging_offers_neighbors_first(quarters, addon):
     class Operator:
         part = 0
 
-    assert [item[1] for item in items(Operator, bpy.context)] == ["Neighbor", "Part 3", "Part 1", "Part 2"]
+    found = items(Operator, bpy.context)
+    assert [item[1] for item in found] == ["Neighbor", "Part 3", "Part 1", "Part 2"]
+    assert [item[2].startswith("It touches") for item in found[1:]] == [True, False, False]
 
 
 def test_panels_have_edited_meshes_counted_again(quarters, parts, session):

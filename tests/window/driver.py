@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 import bpy
+import numpy as np
 from mathutils import Euler
 
 Steps = Iterator[float]
@@ -127,6 +128,12 @@ class WindowDriver:
         bpy.ops.ed.undo_push(message="imported")
         name = meshes[0].name
         return lambda: bpy.data.objects[name]
+
+    def label_by_height(self, obj: bpy.types.Object) -> None:
+        """Give a mesh four parts, one above the other."""
+        heights = np.array([polygon.center[2] for polygon in obj.data.polygons])
+        labels = np.digitize(heights, np.quantile(heights, (0.3, 0.55, 0.8)))
+        self.addon("parts").write_labels(obj.data, labels)
 
     def frame_selected(self) -> Steps:
         """Look at the selected objects from the front, a little from above and the side."""

@@ -172,6 +172,19 @@ def test_copies_other_meshes_and_point_clouds(play: Play) -> None:
     assert colored_share(shots / "cloud_isolated.png") < colored_share(shots / "cloud.png")
 
 
+def test_parts_are_picked_in_the_viewport(play: Play) -> None:
+    record = play("picking")
+    assert record["names"] == [["Part 1"], ["Part 2"], ["Part 3"], ["Part 4"]]
+    assert record["beside"] == record["covered"] == []
+    assert record["picked"] == [[4, []], [1, []], [3, [1, 3]], [2, [1, 2, 3]], [2, [1, 3]]]
+    assert record["parts"] == [3, 4]  # merged, and undone
+    assert record["still_picking"]
+    assert record["left"]
+    assert record["unchanged"]
+    assert record["edit_mode"] == ["EDIT", 3, []]
+    assert record["left_edit_mode"]
+
+
 def test_first_run(play: Play) -> None:
     """Without an environment the tab and the preferences say what to do."""
     record = play("first_run", PARTSAM_BACKEND_PYTHON="")

@@ -10,22 +10,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy
-import numpy as np
 from driver import Steps, WindowDriver, run
-
-
-def label_by_height(obj: bpy.types.Object, window: WindowDriver) -> None:
-    """Four parts, one above the other."""
-    mesh = obj.data
-    heights = np.array([polygon.center[2] for polygon in mesh.polygons])
-    labels = np.digitize(heights, np.quantile(heights, (0.3, 0.55, 0.8)))
-    window.addon("parts").write_labels(mesh, labels)
 
 
 def scenario(window: WindowDriver) -> Steps:
     obj = window.import_mesh(os.environ["PARTSAM_WINDOW_MESH"])
     yield 0.5
-    label_by_height(obj(), window)
+    window.label_by_height(obj())
     obj().data.partsam.active_index = 2
     bpy.context.window_manager.partsam.overlay_opacity = 1.0  # strong colors, which the test counts
     yield from window.frame_selected()
