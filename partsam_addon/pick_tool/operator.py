@@ -9,6 +9,7 @@ from ...backend.errors import PartSAMError, PromptError
 from ..click_tool.keys import PRESSES, KeyTable
 from ..click_tool.views import View, has_viewport, over_navigation_gizmo, view_under
 from ..mesh_exchange import check_editable, object_mode
+from ..mesh_exchange.elements import is_cloud
 from ..operators.parts_operator import parts_problem
 from ..operators.reporting import reports_errors
 from ..parts import UNASSIGNED, bring_together, get_part, merge_checked
@@ -41,6 +42,8 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
         problem = parts_problem(context.object)
         if problem is None and context.mode not in {"OBJECT", "EDIT_MESH"}:
             problem = "Go to Object or Edit mode first"
+        if problem is None and is_cloud(context.object.data):
+            problem = f'"{context.object.name}" is a point cloud; {cls.bl_label} needs faces'
         if problem is None and get_session().clicks is not None:
             problem = "Leave Part by Clicks first"
         if problem:

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from blender_window import LAUNCHER, LAUNCHER_VARIABLE, ROOT, install, play_scenario
 from PIL import Image, ImageChops
@@ -183,6 +184,13 @@ def test_parts_are_picked_in_the_viewport(play: Play) -> None:
     assert record["unchanged"]
     assert record["edit_mode"] == ["EDIT", 3, []]
     assert record["left_edit_mode"]
+    with Image.open(ARTIFACTS / "picking" / "merge.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))[
+            :, :900
+        ]  # without the sidebar, which has swatches as well
+    for color in record["offered"]:
+        same = np.abs(pixels - 255.0 * np.array(color)).max(axis=2) < 6
+        assert same.sum() > 40, color
 
 
 def test_first_run(play: Play) -> None:

@@ -132,6 +132,7 @@ def in_edit_mode(window: WindowDriver, obj: object) -> Steps:
     yield from window.move(*window.view_point(0.45, 0.3))
     yield 0.5
     window.shot("merge")
+    window.record["offered"] = [tuple(part.color) for part in obj().data.partsam.parts if part.part_id != 3]
     yield from window.key("ESC", *window.view_point(0.5, 0.5))
 
 
