@@ -7,11 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import bpy
-import numpy as np
-
-from .arrays import write_flags
-
-_FLAGS = {"poly": "FACE", "edge": "EDGE", "vert": "POINT"}
 
 
 @contextmanager
@@ -33,26 +28,3 @@ def only_object(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[N
         for name in selected:
             layer.objects[name].select_set(True)
         layer.objects.active = active
-
-
-@contextmanager
-def saved_flags(mesh: bpy.types.Mesh) -> Iterator[None]:
-    """Bring back which elements were selected and hidden."""
-    saved: dict[tuple[str, str], np.ndarray | None] = {}
-    for state in ("select", "hide"):
-        for kind in _FLAGS:
-            attribute = mesh.attributes.get(f".{state}_{kind}")
-            flags = None
-            if attribute is not None and attribute.data_type == "BOOLEAN":
-                flags = np.empty(len(attribute.data), dtype=bool)
-                attribute.data.foreach_get("value", flags)
-            saved[state, kind] = flags
-    try:
-        yield
-    finally:
-        for (state, kind), flags in saved.items():
-            name = f".{state}_{kind}"
-            if flags is not None:
-                write_flags(mesh, name, _FLAGS[kind], flags)
-            elif name in mesh.attributes:
-                mesh.attributes.remove(mesh.attributes[name])

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
-import bmesh
 import bpy
 import numpy as np
 
@@ -14,16 +16,21 @@ from ..apply.marks import mark_borders
 from ..apply.ownership import read_made, write_made
 from ..apply.vertex_groups import world_scale
 from ..mesh_exchange.arrays import (
+    BoolArray,
     FloatArray,
     IntArray,
     corner_polygons,
     corner_vertices,
+    read_polygon_integers,
     triangle_corners,
     vertex_positions,
     write_flags,
+    write_polygon_integers,
 )
-from ..mesh_exchange.selection import only_object, saved_flags
+from ..mesh_exchange.selection import only_object
 from ..parts import read_part_ids
+from ..separation.part_mesh import fill_mesh, part_template
+from ..separation.topology import PartTopology, WholeMesh, split_by_part
 from .layout import pack_rectangles
 
 Method = Literal["SMART", "ANGLE_BASED", "CONFORMAL"]
@@ -53,14 +60,8 @@ def unwrap_parts(
     """
     mesh = obj.data
     mark_borders(mesh, seam=True)
-    layer = _target_layer(mesh, new_map=new_map)
-    name = layer.name
-    with saved_flags(mesh), only_object(context, obj):
-        for kind, domain in (("poly", "FACE"), ("edge", "EDGE"), ("vert", "POINT")):
-            count = {"FACE": len(mesh.polygons), "EDGE": len(mesh.edges), "POINT": len(mesh.vertices)}[domain]
-            write_flags(mesh, f".hide_{kind}", domain, np.zeros(count, dtype=bool))
-        _unwrap_each(context, obj, method, margin)
-    uvs = _read_uvs(mesh, name)
+    name = _target_layer(mesh, new_map=new_map).name
+    uvs = _unwrap_each(context, obj, name, method, margin).astype(np.float64)
     corner_parts = read_part_ids(mesh)[corner_polygons(mesh)]
     placed = lay_out(uvs, corner_parts, _areas(obj, uvs, corner_parts), margin)
     mesh.uv_layers[name].uv.foreach_set("vector", placed.astype(np.float32).ravel())
@@ -89,10 +90,8 @@ def lay_out(uvs: FloatArray, corner_parts: IntArray, areas: FloatArray, margin: 
     return moved / side
 
 
-def check_unwrappable(context: bpy.types.Context, obj: bpy.types.Object, *, new_map: bool) -> None:
-    """Raise PromptError where `unwrap_parts` could not work on `obj`, or would find no place for the UVs."""
-    if obj.name not in context.view_layer.objects or not obj.visible_get():
-        raise PromptError(f'"{obj.name}" is hidden; show it first: unwrapping goes through Edit mode')
+def check_unwrappable(obj: bpy.types.Object, *, new_map: bool) -> None:
+    """Raise PromptError where `unwrap_parts` would find no place for the UVs."""
     layers = obj.data.uv_layers
     missing = layers.get(str(read_made(obj.data, KIND))) is None if new_map else layers.active is None
     if missing and len(layers) >= MAX_UV_MAPS:
@@ -110,45 +109,99 @@ def _target_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> bpy.types.MeshUVLoo
     return layers.active
 
 
-def _unwrap_each(context: bpy.types.Context, obj: bpy.types.Object, method: Method, margin: float) -> None:
-    """Unwrap the parts one after the other in Edit mode, each over the whole UV square."""
-    settings = context.tool_settings
+def _unwrap_each(
+    context: bpy.types.Context, obj: bpy.types.Object, name: str, method: Method, margin: float
+) -> FloatArray:
+    """UVs float32 [C, 2] of all parts, each unwrapped over the whole UV square.
+
+    One after the other as a mesh of its own: Blender looks at all faces of a mesh to unwrap some of them.
+    """
+    mesh = obj.data
+    whole, given = WholeMesh.read(mesh), _Given.read(mesh, name)
+    uvs = given.uvs.copy()
+    with _holder(context, obj) as holder, _face_selection(context.tool_settings):
+        for _, topology in split_by_part(whole, read_part_ids(mesh)):
+            fill_mesh(holder.data, whole.positions[topology.vertices], topology)
+            given.write(holder.data, topology)
+            bpy.ops.object.mode_set(mode="EDIT")
+            try:
+                if method == "SMART":
+                    bpy.ops.uv.smart_project(island_margin=margin)
+                else:
+                    bpy.ops.uv.unwrap(method=method, margin=margin)
+                    bpy.ops.uv.pack_islands(margin=margin)
+            finally:
+                bpy.ops.object.mode_set(mode="OBJECT")
+            uvs[topology.corners] = _read_uvs(holder.data, UV_MAP)
+            holder.data.clear_geometry()
+    return uvs
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What Blender looks at to unwrap: UVs float32 [C, 2], pinned ones bool [C], seams bool [E], and
+    material slots int32 [P] (their images have an aspect)."""
+
+    uvs: FloatArray
+    pins: BoolArray | None
+    seams: BoolArray
+    slots: IntArray | None
+
+    @staticmethod
+    def read(mesh: bpy.types.Mesh, name: str) -> _Given:
+        pinned, pins = mesh.attributes.get(f".pn.{name}"), None
+        if pinned is not None:
+            pins = np.zeros(len(mesh.loops), dtype=bool)
+            pinned.data.foreach_get("value", pins)
+        seams = np.zeros(len(mesh.edges), dtype=bool)
+        mesh.edges.foreach_get("use_seam", seams)
+        return _Given(_read_uvs(mesh, name), pins, seams, read_polygon_integers(mesh, "material_index"))
+
+    def write(self, part: bpy.types.Mesh, topology: PartTopology) -> None:
+        """Give it to the mesh of a part, all of it selected."""
+        part.uv_layers.new(name=UV_MAP, do_init=False)
+        if self.slots is not None:
+            write_polygon_integers(part, "material_index", self.slots[topology.polygons])
+        if self.pins is not None:
+            write_flags(part, f".pn.{UV_MAP}", "CORNER", self.pins[topology.corners])
+        for kind, domain in (("poly", "FACE"), ("edge", "EDGE"), ("vert", "POINT")):
+            elements = {"FACE": part.polygons, "EDGE": part.edges, "POINT": part.vertices}[domain]
+            write_flags(part, f".select_{kind}", domain, np.ones(len(elements), dtype=bool))
+        part.edges.foreach_set("use_seam", self.seams[topology.edges])
+        part.uv_layers[UV_MAP].uv.foreach_set("vector", self.uvs[topology.corners].ravel())
+
+
+@contextmanager
+def _holder(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[bpy.types.Object]:
+    """An object without geometry in the place of `obj`, the only selected one of the scene for the block."""
+    mesh = part_template(obj)
+    holder = bpy.data.objects.new(f"{obj.name} Part", mesh)
+    try:
+        context.scene.collection.objects.link(holder)
+        holder.matrix_world = obj.matrix_world
+        with only_object(context, holder):
+            yield holder
+    finally:
+        bpy.data.objects.remove(holder)
+        bpy.data.meshes.remove(mesh)
+        context.view_layer.update()  # else the layer lists an object that is no more
+
+
+@contextmanager
+def _face_selection(settings: bpy.types.ToolSettings) -> Iterator[None]:
+    """Have faces that are selected in the mesh count as selected in UV space."""
     sync, modes = settings.use_uv_select_sync, tuple(settings.mesh_select_mode)
     settings.use_uv_select_sync, settings.mesh_select_mode = True, (False, False, True)
-    ids = read_part_ids(obj.data)
-    order = np.argsort(ids, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
-    bpy.ops.object.mode_set(mode="EDIT")
     try:
-        selected = order
-        for faces in parts:
-            _select(obj.data, faces, instead_of=selected)
-            selected = faces
-            if method == "SMART":
-                bpy.ops.uv.smart_project(island_margin=margin)
-            else:
-                bpy.ops.uv.unwrap(method=method, margin=margin)
-                bpy.ops.uv.pack_islands(margin=margin)
+        yield
     finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
         settings.use_uv_select_sync, settings.mesh_select_mode = sync, modes
-
-
-def _select(mesh: bpy.types.Mesh, faces: IntArray, *, instead_of: IntArray) -> None:
-    """Select the faces with these numbers instead of those, in Edit mode: no other face is touched."""
-    edit_mesh = bmesh.from_edit_mesh(mesh)
-    edit_mesh.faces.ensure_lookup_table()
-    for index in instead_of.tolist():
-        edit_mesh.faces[index].select_set(False)
-    for index in faces.tolist():
-        edit_mesh.faces[index].select_set(True)
-    bmesh.update_edit_mesh(mesh, loop_triangles=False, destructive=False)
 
 
 def _read_uvs(mesh: bpy.types.Mesh, name: str) -> FloatArray:
     uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
     mesh.uv_layers[name].uv.foreach_get("vector", uvs.ravel())
-    return np.nan_to_num(uvs).astype(np.float64)
+    return np.nan_to_num(uvs)
 
 
 def _areas(obj: bpy.types.Object, uvs: FloatArray, corner_parts: IntArray) -> FloatArray:

@@ -50,7 +50,7 @@ class PARTSAM_OT_apply_unwrap(ApplyOperator, bpy.types.Operator):
 
     def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
         new_map = self.uv_map == "NEW"
-        check_unwrappable(context, obj, new_map=new_map)
+        check_unwrappable(obj, new_map=new_map)
 
         def write(warnings: list[str]) -> str:
             name = unwrap_parts(context, obj, method=self.method, margin=self.margin, new_map=new_map)

@@ -70,6 +70,33 @@ def test_parts_lie_in_disjoint_rectangles_with_equal_density(parts, method):
     assert [e.use_seam for e in obj.data.edges] == border_by_definition(obj, ids(obj, parts))
 
 
+@pytest.mark.parametrize("method", ["SMART", "ANGLE_BASED"])
+def test_parts_apart_are_unwrapped_as_within_the_whole(parts, addon, method):
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8)
+    obj = bpy.context.object
+    x = np.array([polygon.center.x for polygon in obj.data.polygons])
+    parts.write_labels(obj.data, np.digitize(x, [-0.3, 0.5]).astype(np.int32))
+    addon("apply.marks").mark_borders(obj.data, seam=True)
+    apart = addon("retexture.unwrap")._unwrap_each(bpy.context, obj, "UVMap", method, 0.01)
+    assert bpy.context.object == obj and len(bpy.data.meshes) == 1
+    whole, corners = (
+        np.empty_like(apart),
+        np.repeat(ids(obj, parts), [p.loop_total for p in obj.data.polygons]),
+    )
+    bpy.context.scene.tool_settings.use_uv_select_sync = True
+    for part in (1, 2, 3):
+        select_polygons(obj, np.flatnonzero(ids(obj, parts) == part).tolist())
+        bpy.ops.object.mode_set(mode="EDIT")
+        if method == "SMART":
+            bpy.ops.uv.smart_project(island_margin=0.01)
+        else:
+            bpy.ops.uv.unwrap(method=method, margin=0.01)
+            bpy.ops.uv.pack_islands(margin=0.01)
+        bpy.ops.object.mode_set(mode="OBJECT")
+        whole[corners == part] = uvs_of(obj, "UVMap")[corners == part]
+    np.testing.assert_allclose(apart, whole, atol=1e-4)
+
+
 def test_unwrap_into_the_active_map_from_edit_mode_is_one_undo_step(parts):
     obj = grid(6)
     parts.write_labels(obj.data, columns(6, [2]))
