@@ -7,10 +7,12 @@ would make one part of two; see `origin`.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import bpy
 from bpy.app.handlers import persistent
 
-from .attributes import mark_origin, shares_origin
+from .attributes import mark_origin
 
 _numbered: set[int] = set()
 """Meshes (session_uid) that were seen with a number of their own."""
@@ -19,25 +21,30 @@ _numbered: set[int] = set()
 def number_copies() -> None:
     """Give each mesh of this file that has the table number of another one a new number."""
     _numbered.clear()
-    for mesh in bpy.data.meshes:
-        _number(mesh)
+    _number(list(bpy.data.meshes))
 
 
-def _number(mesh: bpy.types.Mesh) -> None:
-    if mesh.partsam.origin and mesh.is_editable and shares_origin(mesh):
-        if mesh.is_editmode:
-            return  # its faces cannot be numbered now
-        mark_origin(mesh)
-    _numbered.add(mesh.session_uid)
+def _number(meshes: list[bpy.types.Mesh]) -> None:
+    """Give those of `meshes` that have the table number of another mesh a new one."""
+    owners = Counter(mesh.partsam.origin for mesh in bpy.data.meshes)
+    for mesh in meshes:
+        origin = mesh.partsam.origin
+        if origin and mesh.is_editable and owners[origin] > 1:
+            if mesh.is_editmode:
+                continue  # its faces cannot be numbered now
+            owners[origin] -= 1
+            mark_origin(mesh)
+        _numbered.add(mesh.session_uid)
 
 
 @persistent
 def _after_update(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     if not depsgraph.id_type_updated("MESH"):
         return
-    for update in depsgraph.updates:
-        if isinstance(update.id, bpy.types.Mesh) and update.id.original.session_uid not in _numbered:
-            _number(update.id.original)
+    changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mesh)]
+    fresh = [mesh for mesh in changed if mesh.session_uid not in _numbered]
+    if fresh:
+        _number(fresh)
 
 
 @persistent
