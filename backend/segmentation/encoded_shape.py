@@ -144,7 +144,8 @@ class PromptDecoder:
             return self.logits(decoding, locations, masks)
         if decoding.center_logits is None or not arithmetic_is_scarce(self.device):
             return self._logits_of_wanted(decoding, locations, masks, wanted)
-        at_once = max(1, chunk_elements(self.device) // self.network.config.mask_channels)
+        # A quarter of a chunk: what a processor keeps near is evaluated in 0.6 times the time of a whole one.
+        at_once = max(1, chunk_elements(self.device) // (4 * self.network.config.mask_channels))
         with mixed_precision(self.device, wanted=not self.plain):
             return sparse_mask_logits(
                 self.network,
