@@ -469,6 +469,14 @@ def test_parts_travel_and_copies_are_found_without_a_network(client: Client) -> 
     assert kind == "protocol" and "a label from 0 for each triangle" in reason
 
 
+def test_parts_travel_between_encoded_shapes(client: Client, ball: str) -> None:
+    labels = (BALL["vertices"][BALL["triangles"]].mean(axis=1)[:, 2] > 0).astype(np.int32) + 4
+    wanted = {"source": ball, "target": ball, "strength": 0.0}
+    found = client.result("transfer_encoded", wanted, labels=labels).arrays["labels"]
+    assert set(found) == {4, 5} and (found == labels).mean() > 0.9
+    assert client.error("transfer_encoded", {**wanted, "target": "gone"}, labels=labels)[0] == "missing"
+
+
 def test_a_cloud_gets_the_labels_of_all_granularities(client: Client) -> None:
     points = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     points[:, 0] += np.where(np.arange(500) < 250, 0, 9)

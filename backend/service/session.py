@@ -74,6 +74,7 @@ class Session:
             "refine": self._refine,
             "refine_prediction": self._refine_prediction,
             "segment_cloud": self._segment_cloud,
+            "transfer_encoded": self._transfer_encoded,
             "transfer": whole_meshes.transfer,
             "find_repeats": whole_meshes.find_repeats,
             "release": self._release,
@@ -281,6 +282,21 @@ class Session:
             make_room=lambda: self._drop_encodings(None),
         )
 
+    def _transfer_encoded(self, call: Call) -> Reply:
+        from ..transfer import face_features, match_faces
+
+        shapes = [self._shape(call.message, name) for name in ("source", "target")]
+        described: list[tuple[Mesh, NDArray]] = []
+        for shape in shapes:
+            call.progress("transfer", len(described) / 3)
+            features = self._within_memory(
+                call, shape, lambda segmenter, encoded, _: face_features(segmenter, encoded), decodes=False
+            )
+            described.append((shape.mesh, features))
+        source, target = described
+        found = match_faces(source, target)
+        return whole_meshes.transfer_reply(call, source[0], target[0], prefix="", correspondence=found)
+
     def _graph(self, shape: HeldShape) -> FaceGraph:
         from ..refinement.face_graph import build_face_graph
 
@@ -367,8 +383,8 @@ class Session:
         )
         return self._segmenter(model, "cpu")
 
-    def _shape(self, message: Message) -> HeldShape:
-        shape = self._shapes.get(fields.text(message, "shape"))
+    def _shape(self, message: Message, name: str = "shape") -> HeldShape:
+        shape = self._shapes.get(fields.text(message, name))
         if shape is None:
             raise RequestRefused("the shape is no longer held; it must be encoded again", kind="missing")
         return shape

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,17 +14,31 @@ from . import fields
 from .protocol import Message
 from .server import Call, Reply
 
+if TYPE_CHECKING:
+    from ..transfer import Correspondence
+
 
 def transfer(call: Call) -> Reply:
     """The part of each face of the target: `labels` int32 [G], in the numbers that were sent."""
+    source, target = _mesh(call.message, "source_"), _mesh(call.message, "target_")
+    return transfer_reply(call, source, target, prefix="source_")
+
+
+def transfer_reply(
+    call: Call, source: Mesh, target: Mesh, *, prefix: str, correspondence: Correspondence | None = None
+) -> Reply:
+    """`transfer` for meshes that were read or held; prefix: of the array `labels` [F] of the source."""
     from ..transfer import TransferSettings, transfer_labels
 
-    message = call.message
-    source, labels = _mesh(message, "source_"), _labels(message, "source_")
-    target = _mesh(message, "target_")
-    settings = TransferSettings(strength=fields.number(message, "strength", low=0.0, high=100.0))
+    strength = fields.number(call.message, "strength", low=0.0, high=100.0)
     found = transfer_labels(
-        source, labels, target, settings=settings, progress=call.progress, cancel=call.cancelled
+        source,
+        _labels(call.message, prefix, source),
+        target,
+        correspondence=correspondence,
+        settings=TransferSettings(strength=strength),
+        progress=call.progress,
+        cancel=call.cancelled,
     )
     return Reply(arrays={"labels": found})
 
@@ -32,7 +48,8 @@ def find_repeats(call: Call) -> Reply:
     from ..transfer import find_repeats as find
 
     message = call.message
-    mesh, labels = _mesh(message, ""), _labels(message, "")
+    mesh = _mesh(message, "")
+    labels = _labels(message, "", mesh)
 
     def progress(fraction: float) -> None:
         if call.cancelled():
@@ -60,8 +77,8 @@ def _mesh(message: Message, prefix: str) -> Mesh:
     return mesh
 
 
-def _labels(message: Message, prefix: str) -> NDArray[np.integer]:
+def _labels(message: Message, prefix: str, mesh: Mesh) -> NDArray[np.integer]:
     labels = fields.array(message, f"{prefix}labels", integers=True)
-    if len(labels) != len(message.arrays[f"{prefix}triangles"]) or labels.min(initial=0) < 0:
+    if len(labels) != mesh.face_count or labels.min(initial=0) < 0:
         raise ProtocolError(f"the {message.kind!r} request needs a label from 0 for each triangle")
     return labels

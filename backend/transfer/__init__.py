@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The parts of one mesh on another: the same shape anew, another shape of its kind, or its own copies."""
 
-from .correspondence import Correspondence, correspond
+from .correspondence import Correspondence, correspond, face_features, match_faces
 from .labels import TransferSettings, transfer_labels
 from .repeats import Repeat, find_repeats
 
@@ -10,6 +10,8 @@ __all__ = [
     "Repeat",
     "TransferSettings",
     "correspond",
+    "face_features",
     "find_repeats",
+    "match_faces",
     "transfer_labels",
 ]

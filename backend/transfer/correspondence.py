@@ -46,12 +46,21 @@ def correspond(
     place_weight: float = PLACE_WEIGHT,
 ) -> Correspondence:
     """Match every face of `target` with faces of `source`; both were encoded from meshes."""
-    if source.mesh is None or target.mesh is None:
-        raise ValueError("a correspondence is between meshes")
-    first, second = (_features(segmenter, shape) for shape in (source, target))
-    first, second = _common_components(first, second)
-    places = [_places(mesh) for mesh in (source.mesh, target.mesh)]
-    normals = [face_normals(mesh) for mesh in (source.mesh, target.mesh)]
+    described = []
+    for shape in (source, target):
+        if shape.mesh is None:
+            raise ValueError("a correspondence is between meshes")
+        described.append((shape.mesh, face_features(segmenter, shape)))
+    return match_faces(*described, place_weight=place_weight)
+
+
+def match_faces(
+    source: tuple[Mesh, FloatArray], target: tuple[Mesh, FloatArray], *, place_weight: float = PLACE_WEIGHT
+) -> Correspondence:
+    """`correspond` from each mesh and its `face_features`."""
+    first, second = _common_components(source[1], target[1])
+    places = [_places(mesh) for mesh, _ in (source, target)]
+    normals = [face_normals(mesh) for mesh, _ in (source, target)]
     rows = [
         np.column_stack([feature, place_weight * place, NORMAL_WEIGHT * normal])
         for feature, place, normal in zip((first, second), places, normals, strict=True)
@@ -63,7 +72,7 @@ def correspond(
     return Correspondence(near.astype(np.int64), np.exp(-((distance - distance[:, :1]) / spread)))
 
 
-def _features(segmenter: Segmenter, shape: EncodedShape) -> FloatArray:
+def face_features(segmenter: Segmenter, shape: EncodedShape) -> FloatArray:
     """The field at the faces' centroids, float64 [F, C], each row of length 1."""
     if shape.mesh is None:
         raise ValueError("a correspondence is between meshes")

@@ -179,6 +179,12 @@ def transfer(
     return Request("transfer", {"strength": strength}, arrays)
 
 
+def transfer_encoded(source: str, target: str, labels: NDArray, *, strength: float = 1.0) -> Request:
+    """`transfer` to another shape of the same kind, by the network's field; both are encoded shapes."""
+    fields = {"source": source, "target": target, "strength": strength}
+    return Request("transfer_encoded", fields, {"labels": np.asarray(labels, dtype=np.int32)})
+
+
 def find_repeats(mesh: Mapping[str, NDArray], labels: NDArray) -> Request:
     """Which parts of a mesh are copies of each other up to a motion or a mirror; no network.
 

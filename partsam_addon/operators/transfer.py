@@ -20,11 +20,16 @@ from .segment import poll_idle, write_in_window
 _PLACES = (
     ("WORLD", "In Place", "The objects lie upon each other"),
     ("LOCAL", "Own Space", "The objects stand apart, and have the same shape in their own space"),
+    (
+        "KIND",
+        "By Likeness",
+        "Other shapes of the kind that stand alike, matched by what the network sees",
+    ),
 )
 
 
 class PARTSAM_OT_transfer_parts(bpy.types.Operator):
-    """Give the other selected objects the parts of the active one: same shape, other faces"""
+    """Give the other selected objects the parts of the active one: same shape with other faces, or alike"""
 
     bl_idname = "partsam.transfer_parts"
     bl_label = "Transfer Parts to Selected"
@@ -73,8 +78,7 @@ class PARTSAM_OT_transfer_parts(bpy.types.Operator):
         return {"FINISHED"}
 
     def _flow(self, context: bpy.types.Context) -> Flow:
-        in_place = self.place == "WORLD"
-        original, receivers = read_transfer(context, context.object, _targets(context), in_place=in_place)
+        original, receivers = read_transfer(context, context.object, _targets(context), matching=self.place)
         return transfer(get_session(), original, receivers, strength=self.strength)
 
 

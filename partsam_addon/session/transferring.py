@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of one mesh on others that have the same shape with other faces."""
+"""The parts of one mesh on others: the same shape with other faces, or another shape of the same kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import bpy
 import numpy as np
@@ -15,16 +16,24 @@ from ...backend.geometry import Mesh
 from ..backend_process import Result, requests
 from ..mesh_exchange import (
     MeshSource,
+    ShapeData,
     check_editable,
     find_unchanged,
     labels_of_polygons,
     object_mode,
+    read_shape,
     read_surface,
 )
 from ..mesh_exchange.arrays import IntArray
 from ..parts import KEEP, UNASSIGNED, bring_together, get_part, open_faces, read_part_ids, write_labels
 from .flow import Flow
+from .segmentation import encode
 from .workplace import Workplace
+
+Matching = Literal["WORLD", "LOCAL", "KIND"]
+"""How faces find each other: they lie upon each other in the world, or in the objects' own spaces, or by what
+the network sees in them, for another shape of the same kind that stands alike.
+"""
 
 _GAP = 0.1
 """Between the boxes of two meshes, as a share of the source's diagonal, up to which they lie together."""
@@ -45,19 +54,22 @@ class Original:
     """The mesh whose parts travel.
 
     labels: int32 [T], of each triangle: 0 where it is in no part, else its place in `parts` from 1
+    shape: to be encoded; None where places are enough
     """
 
     mesh: Mesh
     labels: IntArray = field(repr=False)
     parts: tuple[Described, ...]
+    shape: ShapeData | None = None
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """A mesh that gets parts, as the backend sees it, and the way back to its polygons."""
+    """A mesh that gets parts, as the backend sees it, and the way back to its polygons. shape: as above."""
 
     mesh: Mesh
     source: MeshSource
+    shape: ShapeData | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,9 @@ def read_transfer(
     source: bpy.types.Object,
     targets: Sequence[bpy.types.Object],
     *,
-    in_place: bool,
+    matching: Matching,
 ) -> tuple[Original, list[Receiver]]:
-    """All that is needed of Blender until parts are written. Raises PartSAMError for unusable objects.
-
-    in_place: the objects lie upon each other in the world; else their own spaces do
-    """
+    """All that is needed of Blender until parts are written. Raises PartSAMError for unusable objects."""
     for obj in (source, *targets):
         check_editable(obj)
     with object_mode(context, source, *targets):
@@ -107,7 +116,8 @@ def read_transfer(
         if not parts:
             raise PromptError(f'No face of "{source.name}" is in a part; press Segment first')
         origin = source.matrix_world.translation
-        mesh, own = read_surface(source, _matrix(source, origin) if in_place else None)
+        first = _read(context, source, origin, matching)
+        mesh, own = first.mesh, first.source
         label_of = np.zeros(max(part.part_id for part in parts) + 1, dtype=np.int32)
         label_of[[part.part_id for part in parts]] = np.arange(1, len(parts) + 1)
         labels = label_of[read_part_ids(source.data)][own.triangle_polygons]
@@ -117,10 +127,20 @@ def read_transfer(
         receivers = []
         for obj in targets:
             bring_together(obj.data)
-            receiver = Receiver(*read_surface(obj, _matrix(obj, origin) if in_place else None))
-            _check_together(mesh, receiver, source.name, in_place=in_place)
+            receiver = _read(context, obj, origin, matching)
+            if matching != "KIND":
+                _check_together(mesh, receiver, source.name, in_place=matching == "WORLD")
             receivers.append(receiver)
-    return Original(mesh, labels, described), receivers
+    return Original(mesh, labels, described, first.shape), receivers
+
+
+def _read(
+    context: bpy.types.Context, obj: bpy.types.Object, origin: Sequence[float], matching: Matching
+) -> Receiver:
+    if matching == "KIND":
+        shape = read_shape(context, [obj])
+        return Receiver(shape.mesh, shape.sources[0], shape)
+    return Receiver(*read_surface(obj, _matrix(obj, origin) if matching == "WORLD" else None))
 
 
 def transfer(place: Workplace, original: Original, receivers: Sequence[Receiver], *, strength: float) -> Flow:
@@ -131,9 +151,14 @@ def transfer(place: Workplace, original: Original, receivers: Sequence[Receiver]
     changes = []
     for step, receiver in enumerate(receivers):
         place.progress.step, place.progress.steps = step, len(receivers)
-        request = requests.transfer(
-            _arrays(original.mesh), original.labels, _arrays(receiver.mesh), strength=strength
-        )
+        if original.shape is None or receiver.shape is None:
+            request = requests.transfer(
+                _arrays(original.mesh), original.labels, _arrays(receiver.mesh), strength=strength
+            )
+        else:
+            source = yield from encode(place, original.shape)
+            target = yield from encode(place, receiver.shape)
+            request = requests.transfer_encoded(source, target, original.labels, strength=strength)
         answer: Result = yield place.send(request)
         labels = labels_of_polygons(receiver.source, answer.arrays["labels"]) - 1
         # Below KEEP are polygons without a triangle.

@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, add_object, grid
-from segmenting import needs_backend, tick_until, use_real_backend
+from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, tick_until, use_real_backend
 from test_parts import columns, ids
 
 pytestmark = needs_backend
@@ -140,7 +140,7 @@ def test_the_graph_cut_draws_borders_along_the_targets_creases(addon, parts):
 def test_a_window_goes_on_meanwhile_and_writes_all_targets_in_one_step(striped, parts, session, addon):
     targets = [grid(12, name="first"), grid(18, name="second")]
     read, flow = addon("session.transferring"), addon("operators.segment")
-    original, receivers = read.read_transfer(bpy.context, striped, targets, in_place=True)
+    original, receivers = read.read_transfer(bpy.context, striped, targets, matching="WORLD")
 
     def start():
         session.start(
@@ -168,9 +168,26 @@ def test_a_window_goes_on_meanwhile_and_writes_all_targets_in_one_step(striped, 
 def test_nothing_is_written_where_one_target_was_edited_meanwhile(striped, parts, session, addon):
     targets = [grid(12, name="first"), grid(18, name="second")]
     read = addon("session.transferring")
-    original, receivers = read.read_transfer(bpy.context, striped, targets, in_place=True)
+    original, receivers = read.read_transfer(bpy.context, striped, targets, matching="WORLD")
     changes = session.run_now(read.transfer(session, original, receivers, strength=1.0))
     targets[1].data.vertices[0].co.z = 1
     with pytest.raises(addon("backend.errors").MeshError, match='"second" was edited meanwhile'):
         addon("session.writing").write_changes(bpy.context, changes)
     assert not any(parts.has_parts(obj.data) for obj in targets)
+
+
+def test_another_shape_of_the_kind_gets_the_parts_by_likeness(parts):
+    """A longer dumbbell with a smaller ball, elsewhere: nearest places alone would be refused."""
+    source, other = dumbbell(name="short"), dumbbell(name="long")
+    labels = np.full(len(source.data.polygons), 2)
+    labels[LEFT_BALL], labels[RIGHT_BALL] = 0, 1
+    parts.write_labels(source.data, labels.astype(np.int32))
+    for vertex in other.data.vertices:
+        vertex.co.x *= 1.4
+        vertex.co.yz *= 0.8 if vertex.co.x < 0 else 1
+    other.location = (0, 30, 0)
+    bpy.context.view_layer.update()
+    with pytest.raises(RuntimeError, match="do not lie upon each other"):
+        transfer(source, other)
+    assert transfer(source, other, place="KIND") == {"FINISHED"}
+    assert (ids(other, parts) == labels + 1).mean() > 0.8
