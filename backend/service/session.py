@@ -10,13 +10,13 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeshError, ProtocolError
-from ..geometry import Mesh, sample_surface, validate_mesh
+from ..errors import ProtocolError
+from ..geometry import Mesh
 from . import clouds, fields, whole_meshes
 from .cancellation import layers_check
 from .held import HeldPrediction, HeldShape, Recent, held_bytes
@@ -30,6 +30,15 @@ from .memory import (
 )
 from .protocol import PROTOCOL_VERSION, Message, content_hash
 from .server import Call, Reply, RequestRefused
+from .shapes import (
+    describe,
+    encoded_anew,
+    labels_reply,
+    model_and_device,
+    read_cut,
+    read_strength,
+    received_shape,
+)
 
 if TYPE_CHECKING:
     from ..refinement import FaceGraph
@@ -47,7 +56,6 @@ PARTS_BUDGET = 1024 * 2**20
 PREDICTIONS_BUDGET = 256 * 2**20
 KEPT_MODELS = 2
 MAX_PROMPTS = 4096
-MAX_PARTS = 4096
 MAX_JOINT_PARTS = 256
 
 
@@ -125,12 +133,12 @@ class Session:
 
     def _load_model(self, call: Call) -> Reply:
         call.progress("load model", 0.0)
-        segmenter = self._segmenter_that_fits(call, *_model_and_device(call.message))
-        return Reply(_describe(segmenter))
+        segmenter = self._segmenter_that_fits(call, *model_and_device(call.message))
+        return Reply(describe(segmenter))
 
     def _encode(self, call: Call) -> Reply:
         message = call.message
-        model, device = _model_and_device(message)
+        model, device = model_and_device(message)
         seed = fields.integer(message, "seed", low=0, high=2**31 - 1)
         content = fields.text(message, "content")
         shape_id = f"{content}:{model}:{device}:{seed}"
@@ -141,7 +149,7 @@ class Session:
                 raise RequestRefused("the shape is not held here; send its arrays", kind="need_arrays")
             if content_hash(message.arrays) != content:
                 raise ProtocolError("the arrays were changed while they were being sent; try again")
-            mesh, sample = _received_shape(message)
+            mesh, sample = received_shape(message)
             call.progress("load model", 0.0)
             segmenter = self._segmenter_that_fits(call, model, device)
             points = segmenter.config.points if sample is None else len(sample["points"])
@@ -157,7 +165,7 @@ class Session:
         shape.build_graph_soon()
         return Reply(
             {
-                **_describe(self._segmenter(model, shape.footprint.device)),
+                **describe(self._segmenter(model, shape.footprint.device)),
                 "shape": shape_id,
                 "points": len(encoded.points),
                 "faces": shape.mesh.face_count,
@@ -170,7 +178,7 @@ class Session:
         message = call.message
         shape = self._shape(message)
         prompts = fields.integer(message, "prompts", low=1, high=MAX_PROMPTS)
-        cut = _cut(message)
+        cut = read_cut(message)
 
         def segment(segmenter: Segmenter, encoded: EncodedShape, prompt_batch: int) -> Parts:
             return segmenter.segment_every_part(
@@ -184,7 +192,7 @@ class Session:
         parts = self._within_memory(call, shape, segment)
         parts_id = f"parts-{next(self._ids)}"
         self._parts.put(parts_id, parts)
-        return _labels_reply(parts, cut, parts.face_labels(**cut), parts_id=parts_id)
+        return labels_reply(parts, cut, parts.face_labels(**cut), parts_id=parts_id)
 
     def _predict(self, call: Call) -> Reply:
         message = call.message
@@ -225,7 +233,7 @@ class Session:
                 "the 'predict_parts' request needs in 'parts' the part of each point, from 0 without gaps, "
                 f"{MAX_JOINT_PARTS} parts at most"
             )
-        strength = _strength(message)
+        strength = read_strength(message)
 
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> JointPrediction:
             return segmenter.predict_parts(encoded, clicks)
@@ -237,8 +245,8 @@ class Session:
         return Reply(arrays={"labels": labels, "scores": np.asarray(prediction.scores, dtype=np.float32)})
 
     def _face_labels(self, call: Call) -> Reply:
-        parts, cut = self._held_parts(call.message), _cut(call.message)
-        return _labels_reply(parts, cut, parts.face_labels(**cut))
+        parts, cut = self._held_parts(call.message), read_cut(call.message)
+        return labels_reply(parts, cut, parts.face_labels(**cut))
 
     def _part_tree(self, call: Call) -> Reply:
         from ..segmentation.atoms import atom_tree
@@ -248,10 +256,10 @@ class Session:
         return Reply({"atom_count": tree.labels.shape[1]}, arrays)
 
     def _refine(self, call: Call) -> Reply:
-        parts, cut = self._held_parts(call.message), _cut(call.message)
+        parts, cut = self._held_parts(call.message), read_cut(call.message)
         call.progress("refine", 0.0)
-        labels = parts.refined_labels(**cut, strength=_strength(call.message), cancel=call.cancelled)
-        return _labels_reply(parts, cut, labels)
+        labels = parts.refined_labels(**cut, strength=read_strength(call.message), cancel=call.cancelled)
+        return labels_reply(parts, cut, labels)
 
     def _refine_prediction(self, call: Call) -> Reply:
         from ..refinement.mask import refine_mask
@@ -263,7 +271,7 @@ class Session:
             raise RequestRefused("the preview is no longer held; click again", kind="missing")
         last = len(held.prediction.scores) - 1
         candidate = fields.integer(call.message, "candidate", low=0, high=last)
-        strength = _strength(call.message)
+        strength = read_strength(call.message)
         call.progress("refine", 0.0)
         graph, logits = self._graph(shape), held.face_logits()[candidate]
         started = time.monotonic()
@@ -271,7 +279,7 @@ class Session:
         return Reply({"seconds": time.monotonic() - started}, {"labels": mask.astype(np.int32)})
 
     def _segment_cloud(self, call: Call) -> Reply:
-        model, device = _model_and_device(call.message)
+        model, device = model_and_device(call.message)
         call.progress("load model", 0.0)
         segmenter = self._segmenter(model, device)
         return clouds.segment_cloud(
@@ -332,7 +340,7 @@ class Session:
             if shape.encoded is None or shape.encoded_as != (footprint.points, footprint.device):
                 shape.encoded = None
                 call.progress("encode", 0.0)
-                shape.encoded = _encoded(segmenter, shape, footprint.points)
+                shape.encoded = encoded_anew(segmenter, shape, footprint.points)
                 shape.encoded_as = (footprint.points, footprint.device)
             return use(segmenter, shape.encoded, footprint.prompt_batch)
 
@@ -404,77 +412,3 @@ def _warmed_up(segmenter: Segmenter) -> None:
     except RuntimeError as error:
         logger.warning("warming up failed: %s", str(error)[:200])
         free_cached_memory()
-
-
-def _model_and_device(message: Message) -> tuple[str, str]:
-    return fields.text(message, "model"), fields.text(message, "device", "auto")
-
-
-class Cut(TypedDict, total=False):
-    """Where parts are cut: the arguments of `Parts.face_labels` and the like."""
-
-    granularity: float
-    parts: int
-
-
-def _cut(message: Message) -> Cut:
-    """Where to cut: at a granularity, or into about `count` parts if that is given."""
-    cut: Cut = {"granularity": fields.number(message, "granularity", low=0.0, high=1.0)}
-    if message.fields.get("count") is not None:
-        cut["parts"] = fields.integer(message, "count", low=1, high=MAX_PARTS)
-    return cut
-
-
-def _strength(message: Message) -> float:
-    return fields.number(message, "strength", low=0.0, high=100.0)
-
-
-def _describe(segmenter: Segmenter) -> dict[str, object]:
-    return {
-        "model": segmenter.model_name,
-        "device": segmenter.device,
-        "points": segmenter.config.points,
-    }
-
-
-def _received_shape(message: Message) -> tuple[Mesh, dict[str, NDArray] | None]:
-    """The mesh of an `encode` request and, where the caller drew one, its sample. Raises if unusable."""
-    mesh = Mesh(
-        fields.array(message, "vertices", columns=3),
-        fields.array(message, "triangles", columns=3, integers=True),
-    )
-    validate_mesh(mesh)
-    if "points" not in message.arrays:
-        return mesh, None
-    sample = {name: fields.array(message, name, columns=3) for name in ("points", "normals", "colors")}
-    sample["point_faces"] = fields.array(message, "point_faces", integers=True)
-    faces = sample["point_faces"]
-    if len({len(array) for array in sample.values()}) != 1 or not len(faces):
-        raise ProtocolError("points, normals, colors and point_faces must have the same length, not 0")
-    if faces.min() < 0 or faces.max() >= mesh.face_count:
-        raise ProtocolError(f"point_faces must lie in 0..{mesh.face_count - 1}")
-    if not all(np.isfinite(sample[name]).all() for name in ("points", "normals", "colors")):
-        raise MeshError(
-            "some sample points, normals or colours are not finite; repair the mesh and try again"
-        )
-    return mesh, sample
-
-
-def _encoded(segmenter: Segmenter, shape: HeldShape, count: int) -> EncodedShape:
-    """Encode `count` points of the shape: the first of the caller's sample, or a sample of our own."""
-    if shape.sample is None:
-        drawn = sample_surface(shape.mesh, count, seed=shape.seed)
-        points, normals, colors, faces = drawn.points, drawn.normals, drawn.colors, drawn.faces
-    else:
-        points, normals, colors, faces = (
-            shape.sample[name][:count] for name in ("points", "normals", "colors", "point_faces")
-        )
-    return segmenter.encode_points(points, normals, colors=colors, point_faces=faces, mesh=shape.mesh)
-
-
-def _labels_reply(parts: Parts, cut: Cut, labels: NDArray, *, parts_id: str | None = None) -> Reply:
-    confidence = np.asarray(parts.confidence(**cut), dtype=np.float32)
-    return Reply(
-        ({} if parts_id is None else {"parts": parts_id}) | {"part_count": len(confidence)},
-        {"labels": labels.astype(np.int32, copy=False), "confidence": confidence},
-    )
