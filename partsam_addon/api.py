@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import bpy
 import numpy as np
@@ -115,18 +116,44 @@ def cut(
     return _written(obj, session.run_now(recut(session, [wanted])))
 
 
+@overload
 def predict(
     obj: bpy.types.Object,
     points: ArrayLike,
     labels: Sequence[int],
     *,
     size: float | None = None,
+    candidates: Literal[False] = False,
     seed: int = 0,
-) -> Prediction:
+) -> Prediction: ...
+
+
+@overload
+def predict(
+    obj: bpy.types.Object,
+    points: ArrayLike,
+    labels: Sequence[int],
+    *,
+    size: float | None = None,
+    candidates: Literal[True],
+    seed: int = 0,
+) -> list[Prediction]: ...
+
+
+def predict(
+    obj: bpy.types.Object,
+    points: ArrayLike,
+    labels: Sequence[int],
+    *,
+    size: float | None = None,
+    candidates: bool = False,
+    seed: int = 0,
+) -> Prediction | list[Prediction]:
     """The part under clicks. Changes nothing.
 
     points: float [K, 3], world space; labels: K times 1 (on the part) or 0 (not on it)
     size: about which share of the surface the part takes, in (0, 1]; None: unknown
+    candidates: a list of all that may be meant instead, the largest first: three for one click
     """
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(positions) == 0 or len(positions) != len(labels):
@@ -135,9 +162,13 @@ def predict(
     answer = _ask(
         shape, lambda name: requests.predict(name, shape.from_world(positions), labels, size=size), seed
     )
-    best = int(answer.fields["best"])
-    inside = answer.arrays["face_logits"][best] > 0
-    return _predictions(shape, inside.astype(np.int32) - 1, answer.arrays["scores"][[best]])[0]
+    inside, scores = answer.arrays["face_logits"] > 0, answer.arrays["scores"]
+    wanted = [int(answer.fields["best"])]
+    if candidates:
+        areas = inside @ shape.sources[0].triangle_areas
+        wanted = np.argsort(-areas, kind="stable").tolist()
+    found = [_predictions(shape, inside[index].astype(np.int32) - 1, scores[[index]])[0] for index in wanted]
+    return found if candidates else found[0]
 
 
 def predict_parts(
