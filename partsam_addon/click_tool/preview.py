@@ -16,6 +16,7 @@ from mathutils import Matrix
 from ...backend.errors import PartSAMError
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from ..view.drawing import (
+    COVERED_SHARE,
     Layer,
     draw_layers,
     draw_outline,
@@ -96,8 +97,9 @@ class ClickPreview:
         if self._drawn_version != self._picker.version:
             self._drawn_version = self._picker.version
             self._drawn, self._positions = [], None
+        through = bpy.context.window_manager.partsam_clicks.through
         for mask, look in self._masks(shown):
-            mask.show(look, obj.matrix_world)
+            mask.show(look, obj.matrix_world, through=through)
 
     def _masks(self, shown: Shown) -> list[tuple[_DrawnMask, Look]]:
         """What is to be drawn now."""
@@ -163,15 +165,19 @@ class _DrawnMask:
         ends = contour(shown, preview.polygons)
         self._lines: GPUBatch | None = make_lines(ends) if len(ends) else None
 
-    def show(self, look: Look, matrix: Matrix) -> None:
-        """Draw it; `matrix` leads from object space to the world."""
-        if self._shades:
-            with overlay_state():
-                layers = [Layer(batch, (*look.color, look.opacity * share)) for batch, share in self._shades]
+    def show(self, look: Look, matrix: Matrix, *, through: bool) -> None:
+        """Draw it; `matrix` leads from object space to the world.
+
+        through: also what other surfaces cover, faintly
+        """
+        region = bpy.context.region
+        for covered in (True, False) if through else (False,):
+            opacity = look.opacity * (COVERED_SHARE if covered else 1.0)
+            layers = [Layer(batch, (*look.color, opacity * share)) for batch, share in self._shades]
+            with overlay_state(covered=covered):
                 draw_layers(layers, matrix)
-        if self._lines is not None:
-            region = bpy.context.region
-            draw_outline(self._lines, matrix, (region.width, region.height))
+            if self._lines is not None:
+                draw_outline(self._lines, matrix, (region.width, region.height), covered=covered)
 
 
 def mask_strength(probability: FloatArray, inside: BoolArray) -> FloatArray:

@@ -31,6 +31,9 @@ LINES_TOWARDS_VIEWER = Matrix.Translation(Vector((0.0, 0.0, -3e-4)))
 POINT_SIZE = 6.0
 """Of the points of a cloud, in pixels at scale 1."""
 
+COVERED_SHARE = 0.4
+"""Opacity of what is drawn although other surfaces cover it."""
+
 _VERTEX = """
 void main()
 {
@@ -111,24 +114,33 @@ def draw_solid(layer: Layer, matrix: Matrix) -> None:
     layer.batch.draw(shader)
 
 
-def draw_outline(lines: GPUBatch, matrix: Matrix, viewport: tuple[float, float]) -> None:
-    """Draw lines in white with a dark rim; `viewport`: width and height of the region in pixels."""
+def draw_outline(
+    lines: GPUBatch, matrix: Matrix, viewport: tuple[float, float], *, covered: bool = False
+) -> None:
+    """Draw lines in white with a dark rim; `viewport`: width and height of the region in pixels.
+
+    covered: what other surfaces cover, faintly, instead of what they do not
+    """
+    share = COVERED_SHARE if covered else 1.0
     shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
     shader.bind()
     scale = bpy.context.preferences.system.ui_scale
-    with _blended(LINES_TOWARDS_VIEWER), gpu.matrix.push_pop():
+    with _blended(LINES_TOWARDS_VIEWER, covered), gpu.matrix.push_pop():
         gpu.matrix.multiply_matrix(matrix)
         shader.uniform_float("viewportSize", viewport)
-        for width, color in ((4.0, (0.0, 0.0, 0.0, 0.55)), (2.0, (1.0, 1.0, 1.0, 0.95))):
+        for width, color in ((4.0, (0.0, 0.0, 0.0, 0.55 * share)), (2.0, (1.0, 1.0, 1.0, 0.95 * share))):
             shader.uniform_float("lineWidth", width * scale)
             shader.uniform_float("color", color)
             lines.draw(shader)
 
 
 @contextmanager
-def overlay_state() -> Iterator[None]:
-    """Blending, the depth test and the shift towards the viewer; all of it reset at the end."""
-    with _blended(TOWARDS_VIEWER):
+def overlay_state(*, covered: bool = False) -> Iterator[None]:
+    """Blending, the depth test and the shift towards the viewer; all of it reset at the end.
+
+    covered: for what other surfaces cover instead of what they do not
+    """
+    with _blended(TOWARDS_VIEWER, covered):
         yield
 
 
@@ -145,9 +157,9 @@ def solid_state() -> Iterator[None]:
 
 
 @contextmanager
-def _blended(shift: Matrix) -> Iterator[None]:
+def _blended(shift: Matrix, covered: bool = False) -> Iterator[None]:
     gpu.state.blend_set("ALPHA")
-    gpu.state.depth_test_set("LESS_EQUAL")
+    gpu.state.depth_test_set("GREATER" if covered else "LESS_EQUAL")
     try:
         with gpu.matrix.push_pop_projection():
             gpu.matrix.load_projection_matrix(shift @ gpu.matrix.get_projection_matrix())

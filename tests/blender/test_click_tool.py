@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
-from meshes import add_object, cube, grid, select_polygons
+from meshes import add_object, cube, grid
 from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
 
 
@@ -179,6 +179,19 @@ def test_the_picker_follows_deformation_explosion_and_what_is_hidden(tool, addon
     assert ends[:, :, 0] == pytest.approx(apart.positions[:, 0].max() * 0 + ends[0, 0, 0])
     picker.cover(np.array([True, False, True, False]))
     assert picker.shown().visible.tolist() == [False, False, True, True] * 2
+
+
+def test_dots_behind_the_surface_are_told_from_those_before_it(tool):
+    obj = cube(size=2)
+    obj.location.z = 5
+    bpy.context.view_layer.update()
+    picker = make_picker(tool, obj)
+    projection = looking_down(tool, obj)
+    view = SimpleNamespace(mouse=pixel(projection, (0.1, 0.3, 0)), projection=lambda _obj: projection)
+    top, bottom = picker.hits(view)
+    assert (top.place[2], bottom.place[2]) == pytest.approx((1, -1))
+    assert [picker.is_dot_covered(projection, click) for click in (top, bottom)] == [False, True]
+    assert picker.dot(projection, bottom) == pytest.approx(view.mouse, abs=0.01)
 
 
 def test_faces_hidden_in_edit_mode_are_not_clicked_and_stay_hidden(tool):
@@ -628,17 +641,20 @@ def test_an_error_while_accepting_loses_no_click(tool, clicking, addon):
 @needs_backend
 def test_started_from_edit_mode_it_stays_in_edit_mode(tool, clicking):
     obj = dumbbell()
-    select_polygons(obj, range(50, 70))
+    for polygon in obj.data.polygons[50:70]:
+        polygon.hide = True
     bpy.ops.object.mode_set(mode="EDIT")
     work, picker, session = clicking(obj)
     assert obj.mode == "EDIT"
-    assert picker.shown().visible.all()
+    shown = picker.shown()
+    assert set(shown.surface.polygons[~shown.visible].tolist()) == set(range(50, 70))
     work.add(tool("prompts").Click((-2.0, 0.0, 1.0), -1, True))
     work.accept()
     work.leave()
     tick_until(session, lambda: session.clicks is None)
     assert obj.mode == "EDIT"
     bpy.ops.object.mode_set(mode="OBJECT")
+    assert [polygon.index for polygon in obj.data.polygons if polygon.hide] == list(range(50, 70))
     assert (part_ids(obj)[LEFT_BALL] > 0).mean() > 0.8
 
 

@@ -105,6 +105,8 @@ def test_click_tool(play: Play) -> None:
     assert record["still_running"]
     assert record["problem"] == "None"
     assert record["untouched"][:4] == [True, "OBJECT", True, True]
+    assert record["layouts"] == [[True, 0], [False, 0], [False, 4], [False, 0]]
+    assert record["clicks_after_layouts"] == 1
     assert record["parts_after_leaving"] == 3
     assert record["tool_after"] == "builtin.select_box"
     assert record["ended_for_good"]
@@ -121,6 +123,8 @@ def test_click_tool_in_every_layout(play: Play) -> None:
     assert record["problem"] == "None"
     assert record["parts"] == 1
     assert record["covered"] == 0
+    here, elsewhere = record["deformed"]
+    assert here < 15 < 60 < elsewhere
     assert record["edit_mode"] == ["EDIT", "EDIT", True]
     assert record["ended_with_its_area"]
 
@@ -130,10 +134,19 @@ def test_the_other_prompts_of_the_click_tool(play: Play) -> None:
     assert record["stroke"][0] >= 3
     assert record["stroke"][1]
     assert record["B"] == record["L"] == 6
+    front, behind = record["behind"]
+    assert behind < front
     seen, all_through = record["depth"]
     assert all_through > 1.5 * seen
     assert not record["x_ray"]  # on, and off again
     assert record["round"] == [0, 1, -1, 1, 0, -1]
+    assert record["changed"] == [["ADD", True], ["TAKE", False]]
+    assert record["improved"][0] == "REPLACE"
+    assert record["improved"][1] > 0
+    assert record["mirror"] == [True, False]
+    assert record["both_arms"] > 0
+    assert record["selected"][0] > 0
+    assert record["selected"][1]
     assert record["through_accepted"]
     assert record["display_given_back"]
     assert record["problem"] == "None"

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy
+from bpy_extras.view3d_utils import location_3d_to_region_2d
 from driver import Steps, WindowDriver, run
 from mathutils import Vector
 
@@ -103,8 +104,12 @@ def toggle(window: WindowDriver, operator: object) -> None:
 
 
 def covering(window: WindowDriver, obj: object) -> Steps:
-    """A wall in front of the mesh takes the clicks, and is not selected by them."""
-    session = window.session()
+    """A wall in front of the mesh takes the clicks, and is not selected by them; with X-ray it does not.
+
+    The mesh is deformed by a shape key and a pose; the click lies where it is seen.
+    """
+    session, moved = window.session(), deform(obj())
+    yield from window.frame_selected()
     eye = window.area.spaces.active.region_3d.view_matrix.inverted()
     middle = (eye.translation + obj().matrix_world @ Vector(obj().bound_box[0])) / 2
     bpy.ops.mesh.primitive_plane_add(size=50, rotation=eye.to_euler(), location=middle)
@@ -115,10 +120,46 @@ def covering(window: WindowDriver, obj: object) -> Steps:
     yield 0.5
     yield from start(window)
     yield from window.click(*window.view_point(*BODY))
-    window.record["covered"] = len(session.clicks.clicks) + int(bpy.data.objects[wall.name].select_get())
+    work = session.clicks
+    window.record["covered"] = len(work.clicks) + int(bpy.data.objects[wall.name].select_get())
+    yield from window.key("Z", *window.view_point(*BODY), alt=True)
+    yield from window.click(*window.view_point(*BODY))
+    yield from window.wait_for(lambda: not work.is_thinking, 60, "the click through the wall was answered")
+    yield 0.5
+    window.shot("through_the_wall")
+    seen = obj().matrix_world @ (Vector(work.clicks[0].place) + Vector((0, 0, moved)))
+    region, space = window.region(), window.area.spaces.active
+    pixels = location_3d_to_region_2d(region, space.region_3d, seen)
+    asked = Vector(window.view_point(*BODY)) - Vector((region.x, region.y))
+    above = location_3d_to_region_2d(region, space.region_3d, seen + Vector((0, 0, moved)))
+    window.record["deformed"] = [(pixels - asked).length, (above - asked).length]
+    yield from window.key("Z", *window.view_point(*BODY), alt=True)
     yield from window.key("ESC", *window.view_point(*BODY))
     yield from window.wait_for(lambda: session.clicks is None, 20, "Esc ended the tool")
     bpy.data.objects.remove(bpy.data.objects[wall.name])
+
+
+def deform(obj: object) -> float:
+    """Move all of the mesh upwards by a shape key and by a bone; how far, in its own space."""
+    height = 0.2 * (max(corner[2] for corner in obj.bound_box) - min(corner[2] for corner in obj.bound_box))
+    obj.shape_key_add(name="Basis")
+    key = obj.shape_key_add(name="Higher")
+    for point in key.data:
+        point.co.z += height
+    key.value = 1.0
+    rig = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(rig)
+    rig.matrix_world = obj.matrix_world
+    bpy.context.view_layer.objects.active = rig
+    bpy.ops.object.mode_set(mode="EDIT")
+    bone = rig.data.edit_bones.new("Bone")
+    bone.head, bone.tail = (0, 0, 0), (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    rig.pose.bones["Bone"].location.y = height  # along the bone
+    obj.vertex_groups.new(name="Bone").add(range(len(obj.data.vertices)), 1.0, "REPLACE")
+    obj.modifiers.new("Armature", "ARMATURE").object = rig
+    bpy.context.view_layer.objects.active = obj
+    return 2 * height
 
 
 def edit_mode(window: WindowDriver, obj: object) -> Steps:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The click tool's other prompts: stroke, box, lasso, X-ray, from part to part, and hiding what is done."""
+"""The click tool's other prompts: stroke, box, lasso, X-ray, from part to part, existing parts, mirror,
+selection, and hiding what is done.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import bpy
 from driver import Steps, WindowDriver, run
 from mathutils import Vector
 
-HEAD, BODY = (0.47, 0.72), (0.46, 0.42)
+HEAD, BODY, ARM = (0.47, 0.72), (0.46, 0.42), (0.64, 0.49)
 
 
 def scenario(window: WindowDriver) -> Steps:
@@ -28,6 +30,9 @@ def scenario(window: WindowDriver) -> Steps:
     yield from strokes(window, work)
     yield from x_ray(window, obj, work)
     yield from parts(window, obj, work)
+    yield from existing(window, obj, work)
+    yield from symmetric(window, work)
+    yield from selected(window, obj, work)
     yield from hiding(window, obj, work)
     window.record["problem"] = str(window.session().problem)
 
@@ -73,10 +78,19 @@ def strokes(window: WindowDriver, work: object) -> Steps:
 
 
 def x_ray(window: WindowDriver, obj: object, work: object) -> Steps:
-    """A box takes what lies behind only with X-ray."""
+    """D goes behind the first surface; a box takes what lies behind only with X-ray."""
     record, body = window.record, window.view_point(*BODY)
     eye = window.area.spaces.active.region_3d.view_matrix.inverted().to_3x3().col[2]
-    record["depth"] = []
+    record["behind"], record["depth"] = [], []
+    for behind in (False, True):
+        if behind:
+            yield from window.key("D", *body)
+        yield from window.click(*body)
+        yield from settled(window, work, "the click was answered")
+        record["behind"].append((obj().matrix_world @ Vector(work.clicks[0].place)).dot(eye))
+        window.shot(f"behind_{behind}")
+        work.restart(None)
+        yield from window.move(*window.view_point(*HEAD))
     for _ in range(2):
         yield from window.key("B", *body)
         yield from box(window, *body)
@@ -95,7 +109,7 @@ def parts(window: WindowDriver, obj: object, work: object) -> Steps:
     for x, y in places:
         yield from window.click(x, y)
         yield from settled(window, work, "the click was answered")
-        yield from window.key("RET", x, y)
+        yield from press_accept(window)
         yield from settled(window, work, "the part was accepted")
     ids = [part.part_id for part in obj().data.partsam.parts]
     record["round"] = []
@@ -105,6 +119,58 @@ def parts(window: WindowDriver, obj: object, work: object) -> Steps:
         record["round"].append(-1 if work.target is None else ids.index(work.target.part_id))
         if key == "P" and work.target is not None:
             window.shot(f"part_{record['round'][-1]}")
+
+
+def press_accept(window: WindowDriver) -> Steps:
+    """The first button of the tool's settings in the header."""
+    header = window.region("TOOL_HEADER")
+    yield from window.click(header.x + 50, header.y + header.height / 2)
+
+
+def existing(window: WindowDriver, obj: object, work: object) -> Steps:
+    """Shift adds to a part, Ctrl-Shift takes out of it, R starts from it."""
+    record, arm = window.record, window.view_point(*ARM)
+    record["changed"] = []
+    for modifiers in ({"shift": True}, {"shift": True, "ctrl": True}):
+        yield from window.click(*arm, **modifiers)
+        yield from settled(window, work, "the click was answered")
+        target, polygon = work.target, work.clicks[0].polygon
+        window.shot(f"changing_{target.action}")
+        yield from window.key("RET", *arm)
+        yield from settled(window, work, "the part was changed")
+        part_ids = obj().data.attributes["partsam_part"].data
+        record["changed"].append([target.action, part_ids[polygon].value == target.part_id])
+    yield from window.key("R", *window.view_point(*HEAD))
+    yield from settled(window, work, "the part was shown")
+    record["improved"] = [work.target.action, len(work.clicks)]
+    window.shot("improved")
+    work.restart(None)
+
+
+def symmetric(window: WindowDriver, work: object) -> Steps:
+    settings, arm = bpy.context.window_manager.partsam_clicks, window.view_point(*ARM)
+    yield from window.key("X", *arm)
+    window.record["mirror"] = [settings.mirror]
+    yield from window.click(*arm)
+    yield from settled(window, work, "the clicks on both sides were answered")
+    window.record["both_arms"] = int((work.twin.polygons & ~work.preview.polygons).sum())
+    yield 0.5
+    window.shot("symmetric")
+    work.restart(None)
+    yield from window.key("X", *arm)
+    window.record["mirror"].append(settings.mirror)
+
+
+def selected(window: WindowDriver, obj: object, work: object) -> Steps:
+    """S starts from the selected faces: here those of the first part."""
+    mesh, head = obj().data, window.view_point(*HEAD)
+    first = mesh.partsam.parts[0].part_id
+    chosen = [value.value == first for value in mesh.attributes["partsam_part"].data]
+    mesh.polygons.foreach_set("select", chosen)
+    yield from window.key("S", *head)
+    yield from settled(window, work, "the selection was answered")
+    window.record["selected"] = [len(work.clicks), all(chosen[click.polygon] for click in work.clicks)]
+    work.restart(None)
 
 
 def hiding(window: WindowDriver, obj: object, work: object) -> Steps:

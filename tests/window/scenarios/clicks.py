@@ -131,8 +131,9 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
     yield from window.click(*body)
     yield from settled(window, work, "the third part was shown")
     yield from film(window)
-    # Over the sidebar, too.
-    yield from window.key("RET", *window.sidebar_point(500))
+    # Over another editor, too.
+    editor = next(area for area in bpy.context.window.screen.areas if area.type == "PROPERTIES")
+    yield from window.key("RET", editor.x + editor.width / 2, editor.y + editor.height / 3)
     yield from settled(window, work, "the third part was accepted")
     record["parts"].append(len(obj().data.partsam.parts))
     yield from window.move(*window.view_point(0.15, 0.2))
@@ -159,6 +160,7 @@ def nothing_else(window: WindowDriver, obj: object) -> Steps:
     yield from window.wait_for(lambda: window.view_matrix() != turned, 10, "the view was turned")
     yield from window.key("NUMPAD_4", *body)
     yield 0.5
+    yield from layout_keys(window, obj)
     place = list(obj().location)
     for key in ("G", "X", "X", "DEL", "A", "H", "H"):
         yield from window.key(key, *body)
@@ -171,6 +173,22 @@ def nothing_else(window: WindowDriver, obj: object) -> Steps:
         bpy.context.view_layer.objects.active == obj(),
         len(bpy.data.objects),
     ]
+
+
+def layout_keys(window: WindowDriver, obj: object) -> Steps:
+    """Maximise and quad view by their keys; the tool goes on in each layout."""
+    work, record = window.session().clicks, window.record
+    record["layouts"] = []
+    for key, held in (("SPACE", {"ctrl": True}), ("Q", {"ctrl": True, "alt": True})):
+        for _ in range(2):
+            yield from window.key(key, *window.view_point(*BODY), **held)
+            yield 1.0
+            quad = len(window.area.spaces.active.region_quadviews)
+            record["layouts"].append([bpy.context.screen.show_fullscreen, quad])
+    yield from window.click(*window.view_point(*ARM))
+    yield from settled(window, work, "a click after all layouts was answered")
+    record["clicks_after_layouts"] = len(work.clicks)
+    work.restart(None)
 
 
 def leaving(window: WindowDriver, obj: object) -> Steps:
