@@ -18,6 +18,9 @@ from .screen import Hit, Projection, ScreenIndex
 from .surface import Surface, evaluated, read_surface, topology_of
 from .views import View
 
+NEAR_SHARE = 2e-3
+"""Share of the mesh's size by which a surface may lie before a dot without covering it."""
+
 OCCLUDERS = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 
 
@@ -129,8 +132,10 @@ class Picker:
         if not found:
             return False
         start, end = projection.ray(*pixels)
-        depth = projection.depths((start + found[0].distance * (end - start))[None])
-        return bool(depth[0] < projection.depths(self.dot_place(click)[None])[0] - 1e-3)
+        way, positions = end - start, self._shown.positions
+        place = (self.dot_place(click) - start) @ way / (way @ way)
+        near = NEAR_SHARE * float(np.ptp(positions, axis=0).max()) / float(np.linalg.norm(way))
+        return bool(found[0].distance < place - near)
 
     def _refresh(self, obj: bpy.types.Object) -> None:
         mesh = None if obj.mode == "EDIT" else evaluated(bpy.context, obj).data

@@ -42,12 +42,6 @@ class Projection:
         pixels: FloatArray = (clip[:, :2] / w[:, None] * 0.5 + 0.5) * np.array(self.size)
         return pixels
 
-    def depths(self, points: FloatArray) -> FloatArray:
-        """Depth float64 [N] of object-space points [N, 3]: -1 nearest, 1 farthest that is shown."""
-        clip = points.astype(np.float64) @ self.matrix[:, :3].T + self.matrix[:, 3]
-        depths: FloatArray = clip[:, 2] / clip[:, 3]
-        return depths
-
     def ray(self, x: float, y: float) -> tuple[FloatArray, FloatArray]:
         """Two object-space points [3] under a pixel: on the near and on the far end of what is shown."""
         inverse = np.linalg.inv(self.matrix)

@@ -181,17 +181,16 @@ def test_the_picker_follows_deformation_explosion_and_what_is_hidden(tool, addon
     assert picker.shown().visible.tolist() == [False, False, True, True] * 2
 
 
-def test_dots_behind_the_surface_are_told_from_those_before_it(tool):
-    obj = cube(size=2)
-    obj.location.z = 5
-    bpy.context.view_layer.update()
+@pytest.mark.parametrize("size", [2, 0.1])
+def test_dots_behind_the_surface_are_told_from_those_before_it(tool, size):
+    obj = cube(size=size)
     picker = make_picker(tool, obj)
-    projection = looking_down(tool, obj)
-    view = SimpleNamespace(mouse=pixel(projection, (0.1, 0.3, 0)), projection=lambda _obj: projection)
-    top, bottom = picker.hits(view)
-    assert (top.place[2], bottom.place[2]) == pytest.approx((1, -1))
-    assert [picker.is_dot_covered(projection, click) for click in (top, bottom)] == [False, True]
-    assert picker.dot(projection, bottom) == pytest.approx(view.mouse, abs=0.01)
+    projection = from_the_front(tool, obj)
+    view = SimpleNamespace(mouse=(150.2, 150.3), projection=lambda _obj: projection)
+    front, back = picker.hits(view)
+    assert (front.place[1], back.place[1]) == pytest.approx((-size / 2, size / 2))
+    assert [picker.is_dot_covered(projection, click) for click in (front, back)] == [False, True]
+    assert picker.dot(projection, back) == pytest.approx(view.mouse, abs=0.01)
 
 
 def test_faces_hidden_in_edit_mode_are_not_clicked_and_stay_hidden(tool):
