@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The session object: a network on a device, and what it computes for a shape as plain values."""
+"""A network on a device, and what it computes for a shape as plain values."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from .network import (
     untrained_network,
 )
 from .network.mask_decoder import Attention
-from .scans.normals import estimate_normals
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.nearest import nearest_faced
+from .segmentation.point_normals import estimate_normals
 from .segmentation.sites import Sites
 from .segmentation.together import JointPrediction, joint_prompts
 

@@ -22,7 +22,7 @@ from backend.batches.ray_engine import RayEngine, RaySettings
 from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings
 from backend.batches.tables import RecordTables, done_ids
-from backend.training.curation import CurationSettings, curate
+from backend.curation import CurationSettings, curate
 from backend.training.fuse_job import FuseJob, fuse_shards
 
 DATA = Path(__file__).resolve().parent / "data"

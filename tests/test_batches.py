@@ -24,10 +24,10 @@ from backend.batches.records import unpacked_labels
 from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings, segment_file
 from backend.batches.tables import RecordTables, done_ids
+from backend.curation import CurationSettings, curate
 from backend.errors import DataError, MeshFileError
+from backend.labelled_meshes.shards import read_shard
 from backend.mesh_files import read_mesh_file
-from backend.training.curation import CurationSettings, curate
-from backend.training.shards import read_shard
 
 DATA = Path(__file__).parent / "data"
 SETTINGS = SegmentSettings(prompts=4, refine=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.training.clicks import ClickConfig, corrective_clicks, deep_points, first_clicks
+from backend.training.click_simulation import ClickConfig, corrective_clicks, deep_points, first_clicks
 
 EXACT = ClickConfig(candidates=64, others=4000, random=0.0, random_first=0.0)
 

@@ -13,11 +13,7 @@ import trimesh
 
 from backend import Mesh, Segmenter
 from backend.__main__ import main
-from backend.errors import DataError
-from backend.mesh_files import Looks, SourceScene, Surface, read_mesh_file
-from backend.network import PRESETS, save_network, untrained_network
-from backend.refinement import build_face_graph
-from backend.training.curation import (
+from backend.curation import (
     CurationSettings,
     Rejected,
     StageOneRules,
@@ -26,10 +22,14 @@ from backend.training.curation import (
     label_fragmented,
     label_scene,
 )
-from backend.training.curation.stage_one import Labeling, apply_limits, node_of_faces
-from backend.training.curation.stage_two import cluster_faces
-from backend.training.manifest import Manifest
-from backend.training.shards import UNLABELLED, read_shard
+from backend.curation.stage_one import Labeling, apply_limits, node_of_faces
+from backend.curation.stage_two import cluster_faces
+from backend.errors import DataError
+from backend.labelled_meshes.manifest import Manifest
+from backend.labelled_meshes.shards import UNLABELLED, read_shard
+from backend.mesh_files import Looks, SourceScene, Surface, read_mesh_file
+from backend.network import PRESETS, save_network, untrained_network
+from backend.refinement import build_face_graph
 
 FIVE_MATERIALS = Looks(materials=({},) * 5)
 

@@ -25,7 +25,7 @@ from backend.evaluation.shapes import half_of, known_shapes
 from backend.evaluation.tables import format_report
 from backend.evaluation.together import TogetherSettings
 from backend.geometry import Mesh, face_areas, face_centroids
-from backend.training.shards import LabelledShape, ShapeSet, write_shard
+from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
 from tests.evaluation_fixtures import KnowingPredictor, box_mesh, grid_mesh, joined, three_boxes
 
 NO_BASELINES = Baselines((), {}, FieldSettings())

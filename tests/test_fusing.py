@@ -13,10 +13,10 @@ from backend import Mesh
 from backend.__main__ import main
 from backend.errors import DataError
 from backend.geometry import face_centroids, face_normals
+from backend.labelled_meshes.packing import load_shapes
+from backend.labelled_meshes.shards import UNLABELLED, LabelledShape, ShapeSet, write_shard
 from backend.training.fuse_job import FuseJob, fuse_shards
 from backend.training.fusing import FuseSettings, fuse_shape, taubin_smoothing
-from backend.training.packing import load_shapes
-from backend.training.shards import UNLABELLED, LabelledShape, ShapeSet, write_shard
 
 COARSE = FuseSettings(cells=(40, 41), smoothing=0, faces=(4000, 4001))
 

@@ -16,6 +16,15 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from backend.errors import DataError
 from backend.geometry import Mesh, face_areas
+from backend.labelled_meshes.packing import load_shapes, pack_store, read_packed
+from backend.labelled_meshes.shards import (
+    LabelledShape,
+    ShapeSet,
+    dump_arrays,
+    load_arrays,
+    read_shard,
+    write_shard,
+)
 from backend.training.augmentation import AugmentationConfig
 from backend.training.batch import (
     MAX_PARTS,
@@ -25,13 +34,11 @@ from backend.training.batch import (
     labeling_weights,
     shape_weights,
 )
-from backend.training.clicks import ClickConfig, corrective_clicks, first_clicks
+from backend.training.click_simulation import ClickConfig, corrective_clicks, first_clicks
 from backend.training.interaction import alternatives, joint_prompts
 from backend.training.losses import LossConfig, mask_losses, triplet_contrast
 from backend.training.mesh_store import MeshStore
-from backend.training.packing import load_shapes, pack_store, read_packed
 from backend.training.procedural import procedural_shapes
-from backend.training.shards import LabelledShape, ShapeSet, dump_arrays, load_arrays, read_shard, write_shard
 
 STILL = AugmentationConfig(
     spin=0, axis_swap=0, any_rotation=0, stretch=0, flip=0, jitter=0, grey=0, color_gain=0,

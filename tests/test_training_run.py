@@ -26,6 +26,7 @@ from built_meshes import joined
 
 from backend import Mesh, Segmenter
 from backend.errors import DataError
+from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
 from backend.network import PartSAM, load_network
 from backend.training import benchmark_step
 from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
@@ -33,7 +34,6 @@ from backend.training.curves import draw_curves
 from backend.training.interaction import Interaction
 from backend.training.ranks import Clock
 from backend.training.shard_stream import ShardStream
-from backend.training.shards import LabelledShape, ShapeSet, write_shard
 from backend.training.step import AveragedWeights
 from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, grown_network, learning_rate
 

@@ -38,7 +38,7 @@ def _collect(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..evaluation.shapes import half_of
-    from ..training.packing import load_shapes
+    from ..labelled_meshes.packing import load_shapes
     from ..training.part_quality import CollectJob, collect_records, write_records
 
     shapes = load_shapes(args.shards)

@@ -11,7 +11,7 @@ from ..devices import DEVICES
 from .arguments import add_engine_arguments, engine_settings
 
 if TYPE_CHECKING:
-    from ..training.manifest import Entry
+    from ..labelled_meshes.manifest import Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Curate. Raises PartSAMError for what the user can fix; rejected files are no error."""
-    from ..training.curation import CurationSettings, StageOneRules, curate
+    from ..curation import CurationSettings, StageOneRules, curate
 
     settings = CurationSettings(
         source=args.source or args.folder.resolve().name,

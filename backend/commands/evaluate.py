@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.shapes import known_shapes
     from ..evaluation.sheet import write_sheet
     from ..evaluation.tables import format_report
+    from ..labelled_meshes.shards import write_atomically
     from ..segmenter import Segmenter
-    from ..training.shards import write_atomically
 
     _check_outputs(args.json, args.sheet)
     shapes = known_shapes(args.shards, limit=args.limit, half=args.half)

@@ -6,9 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from ..devices import DEVICES
 from ..errors import DataError
@@ -34,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     import torch.distributed as dist
 
     try:
-        from ..training.config import read_config
+        from ..training.config import override, read_config
         from ..training.ranks import rank
         from ..training.trainer import WEIGHTS, Trainer
     except ModuleNotFoundError as error:
@@ -59,13 +57,3 @@ def run(args: argparse.Namespace) -> int:
         minutes = progress.seconds / 60
         print(f"{progress.step} steps in {minutes:.1f} minutes; weights: {args.output / WEIGHTS}")
     return 0
-
-
-def override(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise DataError(f"--set takes NAME=VALUE, not {text!r}")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value

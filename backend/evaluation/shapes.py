@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import DataError
 from ..geometry import Mesh
 from ..geometry.mesh import IntArray
-from ..training.packing import load_shapes
-from ..training.shards import UNLABELLED as SHARD_UNLABELLED
-from ..training.shards import LabelledShape
+from ..labelled_meshes.packing import load_shapes
+from ..labelled_meshes.shards import UNLABELLED as SHARD_UNLABELLED
+from ..labelled_meshes.shards import LabelledShape
 from . import Half
 from .metrics import UNLABELLED
 

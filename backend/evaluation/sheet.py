@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..geometry.mesh import IntArray
-from ..training.shards import write_atomically
+from ..labelled_meshes.shards import write_atomically
 from .render import render_labels
 from .shapes import KnownShape
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError
+from ..whole_files import appearing_whole
 from .config import PUBLISHED, NetworkConfig
 from .model import PartSAM
 from .published_layout import is_published_layout, our_name
@@ -75,15 +75,12 @@ def save_network(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    partial = path.with_name(path.name + f".{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata={_CONFIG_KEY: network.config.to_json(), **(metadata or {})})
-        partial.replace(path)
+        with appearing_whole(path) as partial:
+            save_file(tensors, partial, metadata={_CONFIG_KEY: network.config.to_json(), **(metadata or {})})
     # The library reports a full disk as an error of its own.
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def untrained_network(config: NetworkConfig, *, seed: int = 0) -> PartSAM:

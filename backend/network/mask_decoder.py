@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
-from .normalization import LayerNorm
+from .norm_layers import LayerNorm
 from .prompts import Mlp
 
 _ATTRIBUTES = 9

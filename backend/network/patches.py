@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .normalization import LayerNorm
+from .norm_layers import LayerNorm
 
 
 @dataclass(frozen=True)

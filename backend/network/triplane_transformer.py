@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
-from .normalization import LayerNorm
+from .norm_layers import LayerNorm
 
 
 class SelfAttention(nn.Module):

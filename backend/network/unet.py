@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .normalization import GroupNorm
+from .norm_layers import GroupNorm
 
 
 def _group_norm(channels: int) -> GroupNorm:

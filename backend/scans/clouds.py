@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ..errors import MeshError
 from ..geometry.mesh import LARGEST_COORDINATE, FloatArray, IntArray
 from ..refinement import FaceGraph, dissolve_islands
-from .normals import estimate_normals
+from ..segmentation.point_normals import estimate_normals
 
 if TYPE_CHECKING:
     from ..segmentation import EncodedShape, Parts

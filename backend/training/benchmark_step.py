@@ -23,10 +23,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ..commands.train import override
 from ..devices import CUDA, DEVICES
 from ..errors import PartSAMError
-from .config import read_config
+from .config import override, read_config
 from .interaction import Interaction
 from .trainer import Trainer
 

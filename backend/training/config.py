@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..network import PRESETS, NetworkConfig
 from .augmentation import AugmentationConfig
 from .batch import BatchConfig
-from .clicks import ClickConfig
+from .click_simulation import ClickConfig
 from .interaction import Interaction
 from .losses import LossConfig
 
@@ -160,6 +160,17 @@ _SECTIONS: dict[str, type] = {
     "run": RunConfig,
     "batch.augmentation": AugmentationConfig,
 }
+
+
+def override(text: str) -> tuple[str, Any]:
+    """Name and value of a setting given as NAME=VALUE, for `read_config`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise DataError(f"--set takes NAME=VALUE, not {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
 
 
 def _build(cls: type[T], values: Any, prefix: str) -> T:

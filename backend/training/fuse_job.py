@@ -12,12 +12,12 @@ from ..batches.engines import EngineSettings, open_engine
 from ..batches.inputs import Input
 from ..batches.jobs import Row, in_order
 from ..errors import DataError
+from ..labelled_meshes.manifest import Entry, Manifest
+from ..labelled_meshes.packing import load_shapes
+from ..labelled_meshes.shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
+from ..labelled_meshes.shards import LabelledShape, ShapeSet, packed_shapes, unpacked_shapes
 from ..stage_times import StageTimes
 from .fusing import FuseSettings, fuse_shape, need_libraries
-from .manifest import Entry, Manifest
-from .packing import load_shapes
-from .shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
-from .shards import LabelledShape, ShapeSet, packed_shapes, unpacked_shapes
 
 
 @dataclass(frozen=True)

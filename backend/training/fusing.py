@@ -25,7 +25,7 @@ from scipy.spatial import cKDTree
 from ..errors import DataError
 from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
-from .shards import UNLABELLED, LabelledShape
+from ..labelled_meshes.shards import UNLABELLED, LabelledShape
 
 SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "submodel", "group", "merged")
 """Kinds of labelings whose parts are solids of their own."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..network import Encoding, Locations, PartSAM, attributes_at
 from ..network.patches import gather_rows
 from .batch import Batch
-from .clicks import ClickConfig, clicks_anywhere, corrective_clicks, first_clicks
+from .click_simulation import ClickConfig, clicks_anywhere, corrective_clicks, first_clicks
 from .device_geometry import batch_patch_geometry, batch_patch_space, interpolation_matrix
 from .losses import Alternatives, LossConfig, mask_losses, triplet_contrast
 

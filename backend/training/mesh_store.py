@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..geometry.mesh import NEUTRAL_GREY
-from .shards import POSITION_SCALE, UNKNOWN_COLOR, UNLABELLED, ShapeSet
+from ..labelled_meshes.shards import POSITION_SCALE, UNKNOWN_COLOR, UNLABELLED, ShapeSet
 
 
 @dataclass(frozen=True)

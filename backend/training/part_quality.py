@@ -23,10 +23,10 @@ from ..devices import use_gpu
 from ..errors import DataError
 from ..geometry import face_areas
 from ..geometry.mesh import FloatArray, IntArray
+from ..labelled_meshes.shards import UNLABELLED, LabelledShape, dump_arrays, load_arrays, write_atomically
 from ..segmentation.node_features import FEATURES
 from ..segmentation.part_quality import PartQuality
 from ..segmenter import Segmenter
-from .shards import UNLABELLED, LabelledShape, dump_arrays, load_arrays, write_atomically
 
 _BLOCKS_PER_WORKER = 16
 HIT = 0.5

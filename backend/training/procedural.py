@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Mesh
-from .shards import UNLABELLED, LabelledShape, ShapeSet
+from ..labelled_meshes.shards import UNLABELLED, LabelledShape, ShapeSet
 
 REPOSITORY = "procedural"
 MAX_SOLIDS = 50

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
+from ..labelled_meshes.packing import load_shapes
 from .mesh_store import MeshStore
-from .packing import load_shapes
 
 
 class ShardStream:

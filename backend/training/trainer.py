@@ -22,11 +22,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..devices import CUDA, pick_device
 from ..errors import DataError
+from ..labelled_meshes.packing import load_shapes
 from ..network import NetworkConfig, PartSAM, load_network, save_network
+from ..whole_files import appearing_whole
 from .batch import BatchSampler
 from .config import OptimizerConfig, RunConfig, TrainingConfig
 from .mesh_store import MeshStore
-from .packing import load_shapes
 from .ranks import Clock, random_states, rank, set_random_state, world_size
 from .shard_stream import ShardStream
 from .step import AveragedWeights, TrainStep
@@ -308,12 +309,10 @@ def _made(folder: Path) -> Path:
 
 def _save_whole(state: dict[str, Any], path: Path) -> None:
     """The file appears whole or the old one stays."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        torch.save(state, partial)
-        partial.replace(path)
+        with appearing_whole(path) as partial:
+            torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
         raise DataError(f"cannot write {path}: {_first_line(error)}") from error
 
 

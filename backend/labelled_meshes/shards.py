@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..geometry import Mesh
 from ..geometry.mesh import NEUTRAL_GREY
+from ..whole_files import appearing_whole
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -296,15 +297,8 @@ def parse_info(field: NDArray | None, name: str) -> tuple[dict[str, Any], ...]:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and rename, so that no half-written file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing_whole(path) as partial:
+        partial.write_bytes(data)
 
 
 def _read_bytes(path: Path) -> bytes:

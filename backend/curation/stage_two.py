@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ...errors import DataError
-from ...geometry import Mesh, face_areas, face_centroids
-from ...geometry.mesh import FloatArray, IntArray
-from ...refinement import FaceGraph, build_face_graph
-from ..shards import UNLABELLED
+from ..errors import DataError
+from ..geometry import Mesh, face_areas, face_centroids
+from ..geometry.mesh import FloatArray, IntArray
+from ..labelled_meshes.shards import UNLABELLED
+from ..refinement import FaceGraph, build_face_graph
 from .stage_one import Labeling, Rejected, StageOneRules
 
 if TYPE_CHECKING:
-    from ...segmenter import EncodedShape, Segmenter
+    from ..segmenter import EncodedShape, Segmenter
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _click_ious(
     """IoU of each mask [M, F] after the first and the last simulated click, float32 [M] each."""
     import torch
 
-    from ...evaluation.interactive import InteractiveSettings, simulate_clicks
+    from ..evaluation.interactive import InteractiveSettings, simulate_clicks
 
     assert shape.point_faces is not None  # it was encoded from a mesh
     targets = torch.as_tensor(masks.take(shape.point_faces, axis=1))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from ...geometry import Mesh, face_areas
-from ...geometry.mesh import FloatArray, IntArray
-from ...mesh_files import SourceScene
-from ...refinement import build_face_graph
-from ...refinement.welding import weld_vertices
-from ..shards import UNLABELLED
+from ..errors import DataError
+from ..geometry import Mesh, face_areas
+from ..geometry.mesh import FloatArray, IntArray
+from ..labelled_meshes.shards import UNLABELLED
+from ..mesh_files import SourceScene
+from ..refinement import build_face_graph
+from ..refinement.welding import weld_vertices
 
 MAX_VERTICES = (1 << 24) - 1
 """What packed sets count with three bytes."""

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...batches.engines import EngineSettings, open_engine
-from ...batches.inputs import Input
-from ...batches.jobs import Row, in_order
-from ...errors import DataError
-from ...mesh_files import READABLE_SUFFIXES, SourceScene, read_mesh_file
-from ...stage_times import StageTimes
-from ..manifest import Entry, Manifest
-from ..shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
-from ..shards import LabelledShape, ShapeSet
+from ..batches.engines import EngineSettings, open_engine
+from ..batches.inputs import Input
+from ..batches.jobs import Row, in_order
+from ..errors import DataError
+from ..labelled_meshes.manifest import Entry, Manifest
+from ..labelled_meshes.shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
+from ..labelled_meshes.shards import LabelledShape, ShapeSet
+from ..mesh_files import READABLE_SUFFIXES, SourceScene, read_mesh_file
+from ..stage_times import StageTimes
 from .stage_one import TOO_MANY_PARTS, Labeling, Rejected, StageOneRules, label_scene, welded
 from .stage_two import StageTwoRules, label_fragmented, need_clustering
 
 if TYPE_CHECKING:
-    from ...segmenter import Segmenter
+    from ..segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class CurateJob:
             return None
         import torch
 
-        from ...segmenter import Segmenter
+        from ..segmenter import Segmenter
 
         need_clustering()
         if self.settings.threads:
