@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
-from ...backend.errors import PromptError
+from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
 from ..mesh_exchange.elements import is_cloud
 from ..parts import PART_ATTRIBUTE, Cut, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
 from ..session import get_session
 from ..session.clouds import CloudTask, FoundCloud
+from ..session.finished import Finished, cut_found
 from ..session.reading import read_tasks
 from ..session.recutting import Target, driven_objects, recut, target
 from ..session.segmentation import Found, SegmentSettings, Task, segment
@@ -99,6 +101,12 @@ class SegmentingOperator(CutProperties):
 
     title = ""
 
+    is_found: BoolProperty(
+        name="Found",
+        description="The parts were found in the background; the redo panel cuts them anew",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
+
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         self.take_sliders(context)
         return self.execute(context) if bpy.app.background else self.begin(context)
@@ -108,19 +116,31 @@ class SegmentingOperator(CutProperties):
         """Start in the background. No undo step yet: nothing has changed."""
         session = get_session()
         flow = segment(session, self.tasks(context), self.settings(context))
-        session.start(self.title, flow, done=partial(finish_in_window, self.bl_label))
+        done = partial(finish_in_window, self.bl_label, asked=properties_of(self))
+        session.start(self.title, flow, done=done)
         session.notices += self.warnings(context)
         return {"INTERFACE"}
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         session = get_session()
-        found = session.run_now(segment(session, self.tasks(context), self.settings(context)))
-        objects = write_changes(context, new_levels(found, get_session().held))
+        if session.is_written:  # from the window: what remains is the undo step
+            return {"FINISHED"}
+        objects = write_changes(context, new_levels(self.find(context), session.held))
         session.redraw()
         warnings = self.warnings(context)
         self.report({"WARNING" if warnings else "INFO"}, "; ".join([summary(objects), *warnings]))
         return {"FINISHED"}
+
+    def find(self, context: bpy.types.Context) -> list[Found | FoundCloud]:
+        """What the network finds; where the redo panel only cuts elsewhere, what it has found."""
+        session, settings = get_session(), self.settings(context)
+        finished = session.finished
+        if self.is_found and finished is not None and finished.asked == without_cut(properties_of(self)):
+            with suppress(PartSAMError):  # a backend that was started anew has forgotten it
+                flow = cut_found(session, finished.found, settings.cut, count=settings.count)
+                return list(session.run_now(flow))
+        return list(session.run_now(segment(session, self.tasks(context), settings)))
 
     def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         raise NotImplementedError
@@ -343,9 +363,53 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return chosen
 
 
-def finish_in_window(label: str, found: list[Found | FoundCloud]) -> None:
-    """Write what a flow has found, as one undo step."""
-    write_in_window(label, new_levels(found, get_session().held))
+def finish_in_window(
+    label: str, found: list[Found | FoundCloud], *, asked: dict[str, object] | None = None
+) -> None:
+    """Write what a flow has found, as one undo step.
+
+    asked: the operator that began it and its properties, for the redo panel
+    """
+    session = get_session()
+    changes = new_levels(found, session.held)
+    if asked is None:
+        write_in_window(label, changes)
+        return
+    write_changes(bpy.context, changes)
+    session.finished = Finished(without_cut(asked), found)
+    _push_as(label, asked)
+    session.redraw()
+
+
+def _push_as(label: str, asked: dict[str, object]) -> None:
+    """Push the undo step of what was just written as the step of the operator that began it.
+
+    The redo panel would otherwise show an operator from before, and take the result back.
+    """
+    session = get_session()
+    values = {name: value for name, value in asked.items() if name != "operator"}
+    operator = getattr(bpy.ops.partsam, str(asked["operator"]).partition(".")[2])
+    if not operator.poll():
+        bpy.ops.ed.undo_push(message=label)
+        return
+    session.is_written = True
+    try:
+        operator("EXEC_DEFAULT", True, **(values | {"is_found": True}))
+    finally:
+        session.is_written = False
+
+
+def properties_of(operator: bpy.types.Operator) -> dict[str, object]:
+    """The operator's name and the values of its properties."""
+    properties = operator.properties.bl_rna.properties
+    names = [prop.identifier for prop in properties if not prop.is_readonly]
+    return {"operator": type(operator).bl_idname} | {name: getattr(operator, name) for name in names}
+
+
+def without_cut(asked: dict[str, object]) -> dict[str, object]:
+    """Of `properties_of`: all that decides on what the network finds."""
+    left_out = {*CUT_PROPERTIES, "count", "is_found"}
+    return {name: value for name, value in asked.items() if name not in left_out}
 
 
 def write_in_window(label: str, changes: list[Change]) -> None:

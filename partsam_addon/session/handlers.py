@@ -14,6 +14,7 @@ def _before_load(*_arguments: object) -> None:
     session = get_session()
     session.abandon("Another file was opened; the running work was dropped")
     session.held.clear()
+    session.finished = None
 
 
 def register() -> None:

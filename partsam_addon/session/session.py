@@ -16,6 +16,7 @@ from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job,
 from ..mesh_exchange import editable_problem
 from ..parts import bring_together
 from .choices import Choices, read_choices, working_folder
+from .finished import Finished
 from .flow import Flow, FlowRun, run_now
 from .held import HeldTrees
 from .live import LiveLabels
@@ -54,6 +55,8 @@ class Session:
     clicks: of the click tool, while it runs; picking: of the picking of parts
     waits_for: name of the foreign operator that keeps a finished piece of work from being written
     progress: of the work in progress
+    finished: what the last segmentation from the window has found
+    is_written: while the operator that began a piece of work only pushes the undo step of its result
     """
 
     def __init__(self) -> None:
@@ -66,6 +69,8 @@ class Session:
         self.setup = Setup(self)
         self.clicks: Tool | None = None
         self.picking: Tool | None = None
+        self.finished: Finished | None = None
+        self.is_written = False
         self.waits_for = ""
         self.progress = WorkProgress()
         self._started = 0.0

@@ -30,14 +30,15 @@ def segment(**settings):
     return bpy.ops.partsam.segment(**{"prompts": PROMPTS, **settings})
 
 
-def start(addon, session, **settings):
+def start(addon, session, *, asked=None, **settings):
     """What the Segment button does, up to the timer."""
     reading, steps = addon("session.reading"), addon("session.segmentation")
     tasks = reading.read_tasks(
         bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
     )
     flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
-    session.start("Segmenting", flow, done=partial(addon("operators.segment").finish_in_window, "Segment"))
+    finish = partial(addon("operators.segment").finish_in_window, "Segment", asked=asked)
+    session.start("Segmenting", flow, done=finish)
 
 
 def test_every_face_gets_a_part_and_the_list_describes_them():
@@ -243,6 +244,29 @@ def test_in_the_window_it_runs_behind_and_is_one_undo_step(addon, session):
     assert part_ids(bpy.data.objects[name]).min() >= 1
     bpy.ops.ed.undo()
     assert "partsam_part" not in bpy.data.objects[name].data.attributes
+
+
+def test_the_redo_panel_cuts_what_was_found_in_the_window(addon, session, monkeypatch):
+    dumbbell()
+    bpy.ops.ed.undo_push(message="made")
+    values = {"prompts": PROMPTS, "seed": 0, "keep_edits": True, "source": "BASE", "several": "EACH"}
+    values |= {"selected_faces_only": False}
+    start(addon, session, asked={"operator": "partsam.segment", **values})
+    tick_until(session, lambda: not session.is_busy)
+    assert session.problem is None
+    before = part_ids(bpy.context.object)
+    bpy.ops.ed.undo()
+    assert "partsam_part" not in bpy.context.object.data.attributes
+    sent, send = [], session.backend.send
+    monkeypatch.setattr(session.backend, "send", lambda request: sent.append(request.kind) or send(request))
+    for settings, kinds in (({"granularity": 0.0}, ["refine"]), ({"refine": False, "granularity": 1.0}, [])):
+        sent.clear()
+        bpy.ops.partsam.segment("EXEC_DEFAULT", True, **values, **settings, is_found=True)
+        assert sent == kinds
+        assert (part_ids(bpy.context.object) != before).any()
+        bpy.ops.ed.undo()
+    bpy.ops.partsam.segment("EXEC_DEFAULT", True, **(values | {"seed": 1}), is_found=True)
+    assert "segment_every_part" in sent  # something else was asked
 
 
 def test_renaming_meanwhile_is_no_problem(addon, session):

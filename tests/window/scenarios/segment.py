@@ -15,6 +15,9 @@ from driver import Steps, WindowDriver, run
 
 PROMPTS = 96
 
+GRANULARITY_IN_REDO = 207, -78
+"""From the mouse, where Adjust Last Operation opens, to its Granularity."""
+
 SEGMENT_BELOW_TOP = 50
 """Pixels from the sidebar's top edge to the middle of the Segment button."""
 
@@ -44,6 +47,7 @@ def scenario(window: WindowDriver) -> Steps:
     window.record["problem"] = str(session.problem)
     window.record["parts"] = len(obj().data.partsam.parts)
 
+    yield from redo_panel(window, obj)
     sliders = bpy.context.window_manager.partsam
     sliders.granularity = 0.9
     yield from window.wait_for(lambda: not session.live.is_waiting, 60, "the slider was followed")
@@ -52,7 +56,7 @@ def scenario(window: WindowDriver) -> Steps:
     window.record["problem_after_slider"] = str(session.problem)
     window.record["finer_parts"] = len(obj().data.partsam.parts)
 
-    for _ in range(2):
+    for _ in range(2):  # the slider, and Segment
         yield from window.key("Z", *window.view_point(0.3, 0.3), ctrl=True)
         yield 0.5
     window.record["parts_after_undo"] = len(obj().data.partsam.parts)
@@ -73,6 +77,24 @@ def scenario(window: WindowDriver) -> Steps:
     yield 0.5
     window.record["problem_after_kill"] = session.problem.message
     window.shot("killed")
+
+
+def redo_panel(window: WindowDriver, obj: object) -> Steps:
+    """Adjust Last Operation has Segment, and cuts what was found."""
+    window.record["last_operator"] = bpy.context.window_manager.operators[-1].bl_idname
+    x, y = window.view_point(0.2, 0.6)
+    yield from window.key("F9", x, y)
+    yield 0.7
+    window.shot("redo")
+    slider = x + GRANULARITY_IN_REDO[0], y + GRANULARITY_IN_REDO[1]
+    window.record["redone"] = []
+    for across in (70, -80):
+        yield from window.drag(slider, (slider[0] + across, slider[1]))
+        yield 1.0
+        window.record["redone"].append(len(obj().data.partsam.parts))
+    window.shot("redone")
+    yield from window.key("ESC", *window.view_point(0.2, 0.3))
+    yield 0.5
 
 
 run(scenario)
