@@ -207,6 +207,10 @@ def test_parts_are_picked_in_the_viewport(play: Play) -> None:
     for color in record["offered"]:
         same = np.abs(pixels - 255.0 * np.array(color)).max(axis=2) < 6
         assert same.sum() > 40, color
+    with Image.open(ARTIFACTS / "picking" / "error.png") as picture:
+        box = np.asarray(picture.convert("L").crop(record["error_box"]))
+    assert 0.02 < (box > 150).mean() < 0.3  # text
+    assert (box < 70).mean() > 0.5  # on a dark ground
 
 
 def test_first_run(play: Play) -> None:

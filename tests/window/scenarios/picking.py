@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -134,6 +135,19 @@ def in_edit_mode(window: WindowDriver, obj: object) -> Steps:
     window.shot("merge")
     window.record["offered"] = [tuple(part.color) for part in obj().data.partsam.parts if part.part_id != 3]
     yield from window.key("ESC", *window.view_point(0.5, 0.5))
+    yield from error_box(window)
+
+
+def error_box(window: WindowDriver) -> Steps:
+    """An error while the mouse rests in the sidebar is readable at once."""
+    yield from window.move(*window.sidebar_point(110))
+    with contextlib.suppress(RuntimeError):
+        bpy.ops.partsam.parts_merge_checked("EXEC_DEFAULT", True)
+    yield 1.0
+    window.shot("error")
+    region = window.region("UI")
+    top = bpy.context.window.height - region.y - region.height
+    window.record["error_box"] = [region.x + 30, top + 102, region.x + region.width - 60, top + 150]
 
 
 run(scenario)
