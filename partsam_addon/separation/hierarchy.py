@@ -11,7 +11,7 @@ import bpy
 from mathutils import Matrix
 
 from ..constants import GROUP_PROPERTY
-from .animation import animated_paths, copy_animation, copy_drivers
+from .animation import PartialActions, copy_animation, copy_drivers
 from .heirs import bequeath
 
 Grouping = Literal["EMPTY", "COLLECTION", "NONE"]
@@ -36,12 +36,14 @@ class Place:
 
     collections: for the parts; empty: stands for the original, if one does; tag: of the group
     left_out: what of the original's animation has no place
+    rest: what of it does not move the empty, and so goes to the parts
     """
 
     collections: list[bpy.types.Collection]
     empty: bpy.types.Object | None
     tag: str
     left_out: list[str] = field(default_factory=list)
+    rest: PartialActions = field(default_factory=lambda: PartialActions(lambda path: not _moves(path)))
 
 
 def arrange(context: bpy.types.Context, obj: bpy.types.Object, grouping: Grouping) -> Place:
@@ -61,7 +63,6 @@ def arrange(context: bpy.types.Context, obj: bpy.types.Object, grouping: Groupin
     for home in homes:
         home.objects.link(empty)
     left_out = [f'NLA strip "{name}"' for name in _take_place(obj, empty)]
-    left_out += [f'animation of "{path}"' for path in sorted(animated_paths(obj)) if not _moves(path)]
     empty[GROUP_PROPERTY] = tag
     return Place(homes, empty, tag, left_out)
 
@@ -77,7 +78,8 @@ def place_part(original: bpy.types.Object, part: bpy.types.Object, place: Place,
         return
     part.constraints.clear()
     part.animation_data_clear()
-    copy_drivers(original, part, lambda path: not _moves(path))
+    copy_drivers(original, part, place.rest.wanted)
+    copy_animation(original, part, partial=place.rest)
     part.parent = place.empty
     part.parent_type = "OBJECT"
     part.matrix_parent_inverse = Matrix()

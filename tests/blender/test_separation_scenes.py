@@ -87,12 +87,32 @@ def test_nla_tracks_of_object_and_shape_keys(split):
     assert [strips(part.data.shape_keys) for part in made()] == [expected[1]] * 2
 
 
-def test_animation_without_a_place_is_named(split, addon):
-    split.keyframe_insert("location", frame=1)
-    split.keyframe_insert("hide_render", frame=1)
+@pytest.mark.parametrize("in_nla", [False, True])
+def test_animation_that_does_not_move_goes_to_the_parts(split, addon, in_nla):
+    """Beside the empty, which moves: what hides, or drives a modifier, is about each part."""
+    wave = split.modifiers.new("Wave", "WAVE")
+    split["glow"] = 0.0
+    for frame, hidden, height in ((1, False, 0.0), (5, True, 2.0)):
+        split.location.x, split.hide_render, wave.height, split["glow"] = frame, hidden, height, height
+        for path in ("location", "hide_render", 'modifiers["Wave"].height', '["glow"]'):
+            split.keyframe_insert(path, frame=frame)
+    action = split.animation_data.action
+    if in_nla:
+        track = split.animation_data.nla_tracks.new()
+        strip = track.strips.new("strip", 1, action)
+        if hasattr(strip, "action_slot"):
+            strip.action_slot = split.animation_data.action_slot
+        split.animation_data.action = None
     result = addon("separation.separation").separate_parts(bpy.context, split)
-    assert result.dropped == ['animation of "hide_render"']
-    assert bpy.data.objects["grid Parts"].animation_data.action == split.animation_data.action
+    assert result.dropped == []
+    rest = {"hide_render", 'modifiers["Wave"].height', '["glow"]'}
+    assert [addon("separation.animation").animated_paths(part) for part in result.objects] == [rest] * 2
+    assert len(bpy.data.actions) == 2  # the parts share one
+    for frame, hidden, height in ((1, False, 0.0), (5, True, 2.0)):
+        bpy.context.scene.frame_set(frame)
+        assert bpy.data.objects["grid Parts"].matrix_world.translation.x == pytest.approx(frame)
+        for part in result.objects:
+            assert (part.hide_render, part.modifiers["Wave"].height, part["glow"]) == (hidden, height, height)
 
 
 def test_pointers_to_a_removed_original_go_to_its_heirs(split):
