@@ -14,6 +14,7 @@ PACKAGES = {
     "lib3mf": "lib3mf==2.5.0",
     "pxr": "usd-core==26.11",
     "cascadio": "cascadio==0.1.1",
+    "pyFM": "pyfmaps==1.3.1",
     "pyarrow": "pyarrow==26.0.1",
     "ray": "ray[data]==2.60.0",
 }

@@ -26,7 +26,8 @@ NO_PART = -1
 
 _CHUNK = 1 << 20
 """Points whose nearest sample is looked up at once."""
-_POINTS_FOR_NORMALS = 200_000
+_POINTS_FOR_PLANES = 200_000
+_POINTS_FOR_SIDES = 60_000
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,12 @@ def encode_cloud(
     if len(finite) < 4:
         raise MeshError(f"the cloud has {len(finite)} finite points; at least 4 are needed")
     if normals is None:
-        # Planes need more neighbours than the network's points: a larger sample carries them.
-        dense = random.permutation(finite)[:_POINTS_FOR_NORMALS]
-        normals_of = estimate_normals(points[dense])
+        # Planes need more neighbours than the network's points, and so do thin walls, whose sides differ.
+        dense = random.permutation(finite)[:_POINTS_FOR_PLANES]
         chosen = even_sample(points[dense], count, random)
-        sample, sample_normals = dense[chosen], normals_of[chosen]
+        others = np.setdiff1d(np.arange(len(dense))[:_POINTS_FOR_SIDES], chosen)
+        normals_of = estimate_normals(points[dense], at=np.concatenate([chosen, others]))
+        sample, sample_normals = dense[chosen], normals_of[: len(chosen)]
     else:
         sample = finite[even_sample(points[finite], count, random)]
         sample_normals = np.asarray(normals)[sample]

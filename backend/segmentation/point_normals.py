@@ -14,31 +14,53 @@ from scipy.spatial import cKDTree
 
 from ..geometry.mesh import FloatArray, IntArray
 
+_NEIGHBORS = 16
+_WIDTHS = (16, 40, 100, 250)
+"""Neighbours through which a plane is laid."""
+_CLEARLY = 0.8
+_CHUNK = 1 << 13
 _LEAST_WEIGHT = 1e-6
 """Of an edge of the spanning tree: scipy takes 0 for no edge."""
 
 
-def estimate_normals(points: FloatArray, *, neighbors: int = 16) -> FloatArray:
-    """Unit normals float32 [N, 3] of points [N, 3] on a surface; memory grows with N * neighbors.
+def estimate_normals(points: FloatArray, *, at: IntArray | None = None) -> FloatArray:
+    """Unit normals float32 [N, 3] of points [N, 3] on a surface, or only of the points `at` [M].
 
-    Each connected piece of the neighbour graph is turned by itself, so that the points farthest from its
-    middle look away from it. Points without extent get (0, 0, 1).
+    Each plane is as wide as makes it flattest for its width: narrow where points are exact, wider in noise.
+    Each connected piece of the neighbour graph of these points is turned by itself, so that the points
+    farthest from its middle look away from it. Points without extent get any.
     """
     points = np.asarray(points, dtype=np.float64)
-    count = min(neighbors + 1, len(points))
-    near = cKDTree(points).query(points, k=count, workers=-1)[1].reshape(len(points), count)
-    normals = _plane_normals(points, near)
-    return _agreeing(points, normals, near).astype(np.float32)
+    chosen = points if at is None else points[at]
+    normals = _plane_normals(cKDTree(points), points, chosen)
+    count = min(_NEIGHBORS + 1, len(chosen))
+    near = cKDTree(chosen).query(chosen, k=count, workers=-1)[1].reshape(len(chosen), count)
+    return _agreeing(chosen, normals, near).astype(np.float32)
 
 
-def _plane_normals(points: FloatArray, near: IntArray) -> FloatArray:
-    """The direction in which each point's neighbours [N, k] extend least, float64 [N, 3], either sign."""
-    normals = np.empty_like(points)
-    for start in range(0, len(points), 1 << 16):
-        rows = slice(start, start + (1 << 16))
-        offsets = points[near[rows]]
-        offsets = offsets - offsets.mean(axis=1, keepdims=True)
-        normals[rows] = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))[1][:, :, 0]
+def _plane_normals(tree: cKDTree, points: FloatArray, chosen: FloatArray) -> FloatArray:
+    """The direction in which the neighbours of each of `chosen` [M, 3] extend least, float64 [M, 3].
+
+    Of several numbers of neighbours each takes the one with the least share of the variance along the normal
+    (M. Pauly et al., "Efficient Simplification of Point-Sampled Surfaces", Visualization 2002), more of them
+    only where they make it clearly less.
+    """
+    normals = np.tile([0.0, 0.0, 1.0], (len(chosen), 1))
+    for start in range(0, len(chosen), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(chosen)))
+        least = np.full(len(rows), np.inf)
+        for neighbors in _WIDTHS:
+            count = min(neighbors + 1, len(points))
+            near = tree.query(chosen[rows], k=count, workers=-1)[1].reshape(len(rows), count)
+            offsets = points[near]
+            offsets = offsets - offsets.mean(axis=1, keepdims=True)
+            variances, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))
+            share = variances[:, 0] / np.maximum(variances.sum(axis=1), 1e-300)
+            better = share < _CLEARLY * least
+            rows, least = rows[better], share[better]
+            normals[rows] = axes[better, :, 0]
+            if not len(rows) or count == len(points):
+                break
     return normals
 
 

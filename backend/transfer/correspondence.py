@@ -58,7 +58,7 @@ def match_faces(
     source: tuple[Mesh, FloatArray], target: tuple[Mesh, FloatArray], *, place_weight: float = PLACE_WEIGHT
 ) -> Correspondence:
     """`correspond` from each mesh and its `face_features`."""
-    first, second = _common_components(source[1], target[1])
+    first, second = common_components(source[1], target[1])
     places = [_places(mesh) for mesh, _ in (source, target)]
     normals = [face_normals(mesh) for mesh, _ in (source, target)]
     rows = [
@@ -83,7 +83,7 @@ def face_features(segmenter: Segmenter, shape: EncodedShape) -> FloatArray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 
-def _common_components(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+def common_components(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Both in the main directions of their union: fewer numbers, and a search that trees are good at."""
     both = np.concatenate([first - first.mean(axis=0), second - second.mean(axis=0)])
     _, axes = np.linalg.eigh(both.T @ both)
