@@ -17,8 +17,9 @@ from backend.errors import MeshError
 from backend.evaluation.metrics import mean_best_iou
 from backend.geometry import Mesh, face_areas
 from backend.mesh_files import read_mesh_file
-from backend.transfer import correspond, find_repeats, transfer_labels
+from backend.transfer import correspond, find_repeats, match_by_maps, transfer_labels
 
+CUBE = trimesh.creation.box()
 KNIGHT = Path(__file__).parent / "data" / "knight.glb"
 
 
@@ -64,6 +65,26 @@ def test_a_shape_corresponds_to_itself_elsewhere() -> None:
     shapes = [segmenter.encode(shape) for shape in (mesh, moved)]
     found = correspond(segmenter, *shapes)
     assert (labels[found.faces[:, 0]] == labels).mean() > 0.98
+
+
+def test_functional_maps_follow_a_bent_surface() -> None:
+    """A tapered bar, and the same bent round three quarters of a circle: other places, one surface."""
+    bar = trimesh.creation.cylinder(1, 8, sections=24).subdivide_to_size(0.9)
+    points, part = bar.vertices, (np.digitize(bar.triangles_center[:, 2], [-2, 0.5, 3])).astype(int)
+    width = 0.4 + 0.08 * (points[:, 2:] + 4)
+    straight = np.column_stack([points[:, :2] * width, points[:, 2]])
+    angle, radius = (points[:, 2] + 4) / 8 * 1.5 * np.pi, 2.0 + straight[:, 0]
+    bent = np.column_stack([radius * np.cos(angle), straight[:, 1], radius * np.sin(angle)])
+    meshes = [Mesh(vertices, bar.faces) for vertices in (straight, bent)]
+    along, around = np.arange(1, 6) * np.pi / 8 * bar.triangles_center[:, 2:], bar.triangles_center[:, :2]
+    features = np.column_stack([np.sin(along), np.cos(along), around])
+    found = match_by_maps((meshes[0], features), (meshes[1], features))
+    labels = transfer_labels(meshes[0], part, meshes[1], correspondence=found)
+    areas = face_areas(meshes[1])
+    assert mean_best_iou(part, labels, areas) > 0.9
+    assert mean_best_iou(part, transfer_labels(meshes[0], part, meshes[1]), areas) < 0.6
+    with pytest.raises(MeshError, match="--method field"):
+        match_by_maps((Mesh(CUBE.vertices, CUBE.faces), np.ones((12, 2))), (meshes[0], features))
 
 
 def test_commands_write_labels_and_maps(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ all of it. Needs no like pose, but surfaces that bend into each other.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -20,7 +21,13 @@ from ..errors import MeshError
 from ..geometry import Mesh, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
 from ..mesh_files.optional import optional_module
-from .correspondence import Correspondence, common_components
+from .correspondence import Correspondence, common_components, face_features, match_faces
+
+if TYPE_CHECKING:
+    from ..segmentation import EncodedShape
+    from ..segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
 
 _MOST_VERTICES = 6000
 """Of the meshes that are matched; finer ones are made coarser, for what is sought is smooth."""
@@ -32,9 +39,26 @@ _FINEST = 1e-6
 """Share of the diagonal within which vertices are one."""
 
 
-def has_functional_maps() -> bool:
-    """Whether pyfmaps is installed."""
-    return find_spec("pyFM") is not None
+def correspond_by(
+    segmenter: Segmenter, source: EncodedShape, target: EncodedShape, *, method: str = "auto"
+) -> tuple[Correspondence, str]:
+    """`correspond`, by "maps", by "field", or "auto": maps where pyfmaps is installed and finds one.
+
+    Returns the correspondence and by what it was found. Raises MeshFileError where pyfmaps is missing and
+    wanted, MeshError where it finds no map.
+    """
+    if source.mesh is None or target.mesh is None:
+        raise ValueError("a correspondence is between meshes")
+    first = source.mesh, face_features(segmenter, source)
+    second = target.mesh, face_features(segmenter, target)
+    if method == "maps" or (method == "auto" and find_spec("pyFM") is not None):
+        try:
+            return match_by_maps(first, second), "maps"
+        except MeshError as error:
+            if method == "maps":
+                raise
+            logger.info("%s", error)
+    return match_faces(first, second), "field"
 
 
 @dataclass(frozen=True)
