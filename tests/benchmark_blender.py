@@ -50,7 +50,7 @@ FALLOFF_SHARE = 0.01
 """Half width of the blend of weights, relative to the mesh's size."""
 
 SLOW_FACES = 200_000
-"""Size from which unwrapping and many objects are left out: that is Blender's own work."""
+"""Size from which many objects are left out: they are Blender's own work."""
 
 TICK_SECONDS = 0.05
 
@@ -292,8 +292,6 @@ def target_stages(watch: Stopwatch, obj: bpy.types.Object) -> None:
     watch.run("materials", lambda: materials.assign_materials(obj))
     id_map = addon("retexture.id_map")
     watch.run("ID map, 2048 pixels", lambda: id_map.bake_id_map(obj, size=2048))
-    if len(mesh.polygons) <= SLOW_FACES:
-        watch.run("unwrap", lambda: addon("retexture.unwrap").unwrap_parts(bpy.context, obj))
     watch.run("interior faces", lambda: addon("repair.interior").interior_faces(mesh))
 
 
@@ -314,22 +312,32 @@ def view_stages(watch: Stopwatch, obj: bpy.types.Object) -> None:
     watch.run("draw the list of parts", lambda: places(obj.data.partsam.parts, "SIZE"))
 
 
-def separation_stages(watch: Stopwatch, faces: int) -> None:
-    """Parts as objects, after vertex groups were made of them; 20 parts, and many."""
-    separation, parts = addon("separation.separation"), addon("parts")
+def many_parts_stages(watch: Stopwatch, faces: int) -> None:
+    """What could grow with parts times faces: unwrapping, and separating after vertex groups were made."""
+    unwrap, separation, parts = addon("retexture.unwrap"), addon("separation.separation"), addon("parts")
     vertex_groups = addon("apply.vertex_groups")
-    for count in (PARTS, 500, 1000):
-        name = f"separate {count} parts with vertex groups"
-        if count > PARTS and faces > SLOW_FACES:
-            continue
+    for count in (PARTS, 200, 1000):
 
         def prepare(count: int = count) -> None:
             _empty_file()
             obj, labels = torus(faces, count)
             parts.write_labels(obj.data, labels)
-            vertex_groups.make_vertex_groups(obj)
 
-        watch.run(name, lambda: separation.separate_parts(bpy.context, bpy.context.object), before=prepare)
+        def prepare_groups(count: int = count) -> None:
+            prepare(count)
+            vertex_groups.make_vertex_groups(bpy.context.object)
+
+        watch.run(
+            f"unwrap {count} parts",
+            lambda: unwrap.unwrap_parts(bpy.context, bpy.context.object),
+            before=prepare,
+        )
+        if count == PARTS or faces <= SLOW_FACES:
+            watch.run(
+                f"separate {count} parts with vertex groups",
+                lambda: separation.separate_parts(bpy.context, bpy.context.object),
+                before=prepare_groups,
+            )
 
 
 def segment_stage(measured: Measured, obj: bpy.types.Object) -> None:
@@ -390,7 +398,7 @@ def measure(faces: int, options: argparse.Namespace) -> Measured:
     label_stages(watch, obj, labels)
     for stages in (edit_stages, view_stages, target_stages):
         stages(watch, obj)
-    separation_stages(watch, faces)
+    many_parts_stages(watch, faces)
     _empty_file()
     color_stages(watch, faces)
     if options.segment:
