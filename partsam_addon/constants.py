@@ -20,6 +20,9 @@ PYTHON_VARIABLE = "PARTSAM_BACKEND_PYTHON"
 MODEL_VARIABLE = "PARTSAM_MODEL"
 """Environment variable that names the model (or a weights file); it wins over the preferences."""
 
+WAITED_FACES = 20_000
+"""Up to this many faces the calculations of an operator are waited for; above, they run in the background."""
+
 LIVE_REFINE_FACES = 100_000
 """Up to this many faces the refinement follows its slider; above, it runs when asked for."""
 

@@ -22,6 +22,7 @@ from .shape import (
     read_shape,
     read_surface,
     sample_shape,
+    unread_source,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "read_surface",
     "sample_shape",
     "sharing_notice",
+    "unread_source",
 ]

@@ -171,6 +171,13 @@ class MeshRecord(Protocol):
     def polygon_count(self) -> int: ...
 
 
+def unread_source(obj: bpy.types.Object) -> MeshSource:
+    """How to know the mesh of `obj` again, without its triangles. Not in Edit mode."""
+    nothing = np.zeros(0)
+    count, read = len(obj.data.polygons), mesh_hash(obj.data)
+    return MeshSource(obj.name, obj.session_uid, read, count, nothing.astype(np.int32), nothing)
+
+
 def find_unchanged(source: MeshRecord) -> bpy.types.Object:
     """The object of `source`, if it is still there with the mesh that was read; else MeshError."""
     return find_object(source.object_uid, name=source.object_name, unchanged_since=source)

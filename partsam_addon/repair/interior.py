@@ -7,6 +7,8 @@ A face counts as visible if rays from it, towards all sides and from both its si
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import bmesh
 import bpy
 import numpy as np
@@ -38,35 +40,80 @@ _SMALL_REGION = 1e-3
 _CHUNK = 1 << 16
 """Normals that are compared with all directions at a time; bounds memory."""
 
+_PORTION = 50_000
+"""Rays that are cast before others may look at what was found, or stop."""
+
 _LIFT = 1e-5
 """How far from the face a ray starts, relative to the mesh's diagonal."""
 
 
-def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> BoolArray:
-    """The polygons that are not visible from outside, bool [P]. Not in Edit mode.
+class InteriorSearch:
+    """The search for the polygons of a mesh that are not visible from outside. Not in Edit mode.
 
+    Blender's data is read here; all else may run in another thread.
     rays: directions tried from each triangle of a face (from four points of it, if it is large)
     openness: up to this share of rays may get out, through a small hole in the outer shell
+    Raises MeshError for vertices that are not finite.
     """
-    if not np.isfinite(vertex_positions(mesh)).all():
-        raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
-    tree = _surface_tree(mesh)
-    points, owners = _ray_starts(mesh)
-    totals = np.bincount(owners, minlength=len(mesh.polygons)) * rays
-    allowed = np.floor(totals * openness).astype(np.int64)
-    escaped = np.zeros(len(mesh.polygons), dtype=np.int64)
-    directions = sphere_directions(rays)
-    lift = _LIFT * _diagonal(points)
-    # Most faces are settled by the ray along their normal; only the doubtful ones go on.
-    along = _along_normals(mesh, directions)[owners]
-    doubtful = np.arange(len(points))
-    for step in range(-1, rays):
-        starts = doubtful if step < 0 else doubtful[along[doubtful] != step]
-        chosen = along[starts] if step < 0 else np.full(len(starts), step)
-        free = _get_out(tree, points[starts] + lift * directions[chosen], directions, chosen)
-        np.add.at(escaped, owners[starts[free]], 1)
-        doubtful = doubtful[escaped[owners[doubtful]] <= allowed[owners[doubtful]]]
-    return _without_crevices(mesh, escaped <= allowed)
+
+    def __init__(self, mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> None:
+        if not np.isfinite(vertex_positions(mesh)).all():
+            raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
+        self._tree = _surface_tree(mesh)
+        self._points, self._owners = _ray_starts(mesh)
+        self._directions = sphere_directions(rays)
+        self._along = _along_normals(mesh, self._directions)[self._owners]
+        self._pairs = build_polygon_graph(mesh).pairs
+        self._areas = polygon_areas(mesh).astype(np.float64)
+        totals = np.bincount(self._owners, minlength=len(mesh.polygons)) * rays
+        self._allowed = np.floor(totals * openness).astype(np.int64)
+        self._escaped = np.zeros(len(mesh.polygons), dtype=np.int64)
+
+    def cast(self) -> Iterator[float]:
+        """Cast all rays, a portion at a time; yields the share of the points that is settled."""
+        lift = _LIFT * _diagonal(self._points)
+        doubtful = np.arange(len(self._points))
+        # Most faces are settled by the ray along their normal; only the doubtful ones go on.
+        for step in range(-1, len(self._directions)):
+            starts = doubtful if step < 0 else doubtful[self._along[doubtful] != step]
+            for begin in range(0, len(starts), _PORTION):
+                here = starts[begin : begin + _PORTION]
+                chosen = self._along[here] if step < 0 else np.full(len(here), step)
+                origins = self._points[here] + lift * self._directions[chosen]
+                free = _get_out(self._tree, origins, self._directions, chosen)
+                np.add.at(self._escaped, self._owners[here[free]], 1)
+                left = len(doubtful) - (begin if step < 0 else 0)
+                yield 1 - left / len(self._points)
+            owners = self._owners[doubtful]
+            doubtful = doubtful[self._escaped[owners] <= self._allowed[owners]]
+
+    def hidden(self) -> BoolArray:
+        """The polygons that are not visible, bool [P], once all rays were cast."""
+        return _without_crevices(self._escaped <= self._allowed, self._pairs, self._areas)
+
+
+def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> BoolArray:
+    """The polygons that are not visible from outside, bool [P]. See `InteriorSearch`."""
+    search = InteriorSearch(mesh, rays=rays, openness=openness)
+    for _ in search.cast():
+        pass
+    return search.hidden()
+
+
+def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
+    """Delete polygons [P] with the edges and vertices that only they use; all layers stay."""
+    edit_mesh = bmesh.new()
+    try:
+        edit_mesh.from_mesh(mesh)
+        edit_mesh.faces.ensure_lookup_table()
+        faces = [edit_mesh.faces[index] for index in np.flatnonzero(doomed).tolist()]
+        bmesh.ops.delete(edit_mesh, geom=faces, context="FACES")
+        edit_mesh.to_mesh(mesh)
+    finally:
+        edit_mesh.free()
+    mesh.update()
+    if has_parts(mesh):
+        sync_table(mesh)
 
 
 def _surface_tree(mesh: bpy.types.Mesh) -> BVHTree:
@@ -95,22 +142,6 @@ def _get_out(tree: BVHTree, starts: FloatArray, directions: FloatArray, chosen: 
     cast = tree.ray_cast
     rays = zip(*(axis.tolist() for axis in starts.T), chosen.tolist(), strict=True)
     return np.array([cast((x, y, z), vectors[k])[0] is None for x, y, z, k in rays], dtype=bool)
-
-
-def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
-    """Delete polygons [P] with the edges and vertices that only they use; all layers stay."""
-    edit_mesh = bmesh.new()
-    try:
-        edit_mesh.from_mesh(mesh)
-        edit_mesh.faces.ensure_lookup_table()
-        faces = [edit_mesh.faces[index] for index in np.flatnonzero(doomed).tolist()]
-        bmesh.ops.delete(edit_mesh, geom=faces, context="FACES")
-        edit_mesh.to_mesh(mesh)
-    finally:
-        edit_mesh.free()
-    mesh.update()
-    if has_parts(mesh):
-        sync_table(mesh)
 
 
 def sphere_directions(count: int) -> FloatArray:
@@ -143,16 +174,15 @@ def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, IntArray]:
     return points, np.concatenate([polygons, np.repeat(polygons[large], len(_WEIGHTS))])
 
 
-def _without_crevices(mesh: bpy.types.Mesh, hidden: BoolArray) -> BoolArray:
-    """`hidden` without the small regions that border on visible faces: crevices of the outer surface.
+def _without_crevices(hidden: BoolArray, pairs: IntArray, areas: FloatArray) -> BoolArray:
+    """`hidden` [P] without the small regions that border on visible faces: crevices of the outer surface.
 
     To take those away would tear holes that the next look shows.
+    pairs: int [K, 2], polygons that touch; areas: float64 [P]
     """
-    pairs = build_polygon_graph(mesh).pairs
     inner = hidden[pairs].all(axis=1)
     rim = pairs[hidden[pairs[:, 0]] != hidden[pairs[:, 1]]]
     regions = _regions(pairs[inner], len(hidden))
-    areas = polygon_areas(mesh).astype(np.float64)
     size = np.bincount(regions[hidden], weights=areas[hidden], minlength=len(hidden))
     touching = np.zeros(len(hidden), dtype=bool)
     touching[regions[rim[hidden[rim]]]] = True

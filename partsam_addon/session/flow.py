@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...backend.errors import Cancelled
+
 if TYPE_CHECKING:
     from ..backend_process import BackendProcess, Job
 
@@ -25,9 +27,10 @@ class Calculation:
     It must not touch Blender's data.
     """
 
-    def __init__(self, stage: str, calculate: Callable[[], Any]) -> None:
-        """stage: what it is called on screen"""
-        self.stage, self.fraction = stage, 0.0
+    def __init__(self, stage: str, calculate: Callable[[], Any], *, fraction: float = 0.0) -> None:
+        """stage: what it is called on screen; fraction: of the stage that is done when it begins"""
+        self.stage, self.fraction = stage, fraction
+        self._cancelled = False
         self._calculate = calculate
         self._value: Any = None
         self._error: Exception | None = None
@@ -39,14 +42,17 @@ class Calculation:
         return not self._thread.is_alive()
 
     def result(self) -> Any:
-        """The value; waits for it. Raises what the calculation has raised."""
+        """The value; waits for it. Raises what the calculation has raised, or Cancelled."""
         self._thread.join()
+        if self._cancelled:
+            raise Cancelled
         if self._error is not None:
             raise self._error
         return self._value
 
     def cancel(self) -> None:
-        """Does nothing: it ends soon, and what waits for it looks after cancelling by itself."""
+        """Its value is not wanted any more; it ends soon by itself."""
+        self._cancelled = True
 
     def _run(self) -> None:
         try:

@@ -15,6 +15,7 @@ _SPANS = {
     "transfer": (0.1, 0.5),
     "copies": (0.1, 1.0),
     "refine": (0.9, 1.0),
+    "interior": (0.0, 1.0),
 }
 """Share of the work of one shape at which each stage begins and ends, as measured on the CPU, roughly."""
 

@@ -150,13 +150,22 @@ class Session:
         self.live.drop()
         return run_now(flow, backend)
 
-    def start(self, title: str, flow: Flow, *, done: Callable[[Any], None] | None = None) -> None:
+    def start(
+        self,
+        title: str,
+        flow: Flow,
+        *,
+        done: Callable[[Any], None] | None = None,
+        needs_backend: bool = True,
+    ) -> None:
         """Start `flow` and return at once; the timer moves it on, and `done(value)` is called at its end.
 
+        needs_backend: the flow sends requests, and does not only calculate
         Raises PartSAMError where the backend cannot run or other work is in progress.
         """
         self._refuse_second()
-        self.open_backend()
+        if needs_backend:
+            self.open_backend()
         self.problem, self.notices = None, ()
         self.live.drop()
         self.progress = WorkProgress()

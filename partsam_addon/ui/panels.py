@@ -30,6 +30,7 @@ STAGES = {
     "refine": "Refining borders",
     "transfer": "Matching surfaces",
     "copies": "Comparing parts",
+    "interior": "Casting rays",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
 
@@ -41,7 +42,7 @@ class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         session = get_session()
         layout = self.layout
-        if chosen_python() is None:
+        if chosen_python() is None and session.run is None:
             draw_first_run(layout, session)
         elif session.clicks is not None:
             draw_click_panel(context, layout)

@@ -127,3 +127,43 @@ def test_directions_cover_the_sphere(addon):
     assert np.abs(directions.mean(axis=0)).max() < 0.02
     nearest = np.sort(directions @ directions.T, axis=1)[:, -2]
     assert nearest.max() < np.cos(0.2)
+
+
+def test_a_large_mesh_is_looked_at_in_the_background(addon, monkeypatch):
+    session, target = addon("session").get_session(), addon("targets.remove_interior")
+    interior, exchange = addon("repair.interior"), addon("mesh_exchange")
+    monkeypatch.delattr(type(session), "open_backend")  # no network is needed
+
+    def start(action):
+        obj = boxes(1.0, 2.0)
+        bpy.ops.ed.undo_push(message="boxes")
+        target.look_in_background(interior.InteriorSearch(obj.data), exchange.unread_source(obj), action)
+        assert session.is_busy
+        return obj
+
+    def tick_until_done():
+        while session.is_busy:
+            session.tick()
+
+    obj = start("DELETE")
+    tick_until_done()
+    assert session.problem is None and session.notices == ("6 interior faces are removed",)
+    assert len(obj.data.polygons) == 6
+    bpy.ops.ed.undo()
+    assert len(bpy.context.object.data.polygons) == 12
+    obj = start("DELETE")
+    session.cancel()
+    tick_until_done()
+    assert session.problem is None and session.notices == ("Cancelled; nothing was changed",)
+    assert len(obj.data.polygons) == 12
+    obj = start("SELECT")
+    obj.data.vertices[0].co.x += 0.5
+    tick_until_done()
+    assert "edited meanwhile" in session.problem.message
+    session.problem = None
+
+
+def test_not_every_face_is_deleted(addon):
+    found = addon("targets.remove_interior").Found(np.ones(6, dtype=bool), "DELETE")
+    with pytest.raises(addon("backend.errors").MeshError, match="Every face"):
+        found.check()
