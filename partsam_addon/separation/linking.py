@@ -59,7 +59,7 @@ def link_copies(
 
 def _link(first: BuiltPart, other: BuiltPart, guess: FloatArray, whole: WholeMesh, layers: MeshLayers) -> str:
     """Give `other` the mesh of `first`, or say why that cannot be."""
-    match = match_parts(whole.positions, first.topology, other.topology, guess)
+    match = match_parts(whole, first.topology, other.topology, guess)
     if match is None:
         return "its faces are not the same"
     differs = _difference(first.topology, other.topology, match, layers)
@@ -79,8 +79,15 @@ def _link(first: BuiltPart, other: BuiltPart, guess: FloatArray, whole: WholeMes
 def _difference(first: PartTopology, second: PartTopology, match: Match, layers: MeshLayers) -> str:
     """What the second part carries that the first does not; empty if nothing."""
     domains = {
-        "POINT": (first.vertices, second.vertices[match.vertices]),
-        "EDGE": (first.edges, second.edges[match.edges]),
+        # Vertices and edges as those of corners: one may be doubled here and not there, without a need.
+        "POINT": (
+            first.vertices[first.corner_vertices],
+            second.vertices[second.corner_vertices[match.corners]],
+        ),
+        "EDGE": (
+            first.edges[first.corner_edges],
+            second.edges[second.corner_edges[match.edge_corners]],
+        ),
         "FACE": (first.polygons, second.polygons[match.polygons]),
         "CORNER": (first.corners, second.corners[match.corners]),
     }

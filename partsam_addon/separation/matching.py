@@ -11,7 +11,7 @@ from mathutils import Vector
 from mathutils.kdtree import KDTree
 
 from ..mesh_exchange.arrays import FloatArray, IntArray
-from .topology import PartTopology
+from .topology import PartTopology, WholeMesh
 
 TOLERANCE = 1e-3
 """Share of a part's diagonal by which vertices of a copy may be off."""
@@ -25,45 +25,44 @@ class Match:
 
     motion: float64 [4, 4], from the first to the second in the space of the whole mesh, with a reflection
         where the second is mirrored
-    vertices, edges, corners, polygons: for each element of the first part the one of the second, as positions
-        in the arrays of `PartTopology`
+    corners, polygons: for each of the first part the one of the second, as positions in the arrays of
+        `PartTopology`
+    edge_corners: for each corner of the first part that of the second whose edge is the same
     """
 
     motion: FloatArray
-    vertices: IntArray
-    edges: IntArray
     corners: IntArray
     polygons: IntArray
+    edge_corners: IntArray
 
 
 def match_parts(
-    positions: FloatArray, first: PartTopology, second: PartTopology, guess: FloatArray
+    whole: WholeMesh, first: PartTopology, second: PartTopology, guess: FloatArray
 ) -> Match | None:
-    """The match of two parts of a mesh with these vertex positions [V, 3]; None if they are no exact copies.
+    """The match of two parts of a mesh; None if they are no exact copies.
 
     guess: about the motion between them, [4, 4]
     """
-    shapes = [
-        (len(part.vertices), len(part.edges), len(part.corners), len(part.polygons))
-        for part in (first, second)
-    ]
-    if shapes[0] != shapes[1] or not len(first.polygons):
+    if len(first.corners) != len(second.corners) or not len(first.polygons):
         return None
-    here, there = (positions[part.vertices].astype(np.float64) for part in (first, second))
-    if not (np.isfinite(here).all() and np.isfinite(there).all()):
+    # Vertices are doubled at UV seams and sharp edges, in any order: what is laid on each other are places.
+    here, there = (np.unique(whole.places[part.vertices], return_inverse=True) for part in (first, second))
+    points = [whole.positions[places].astype(np.float64) for places in (here[0], there[0])]
+    if len(points[0]) != len(points[1]) or not all(np.isfinite(p).all() for p in points):
         return None
-    tolerance = TOLERANCE * float(np.linalg.norm(np.ptp(here, axis=0)))
-    for vertices, motion in _alignments(here, there, guess, tolerance):
-        found = _elements(first, second, vertices, mirrored=bool(np.linalg.det(motion[:3, :3]) < 0))
+    tolerance = TOLERANCE * float(np.linalg.norm(np.ptp(points[0], axis=0)))
+    for places, motion in _alignments(points[0], points[1], guess, tolerance):
+        mirrored = bool(np.linalg.det(motion[:3, :3]) < 0)
+        found = _elements(first, second, places[here[1].ravel()], there[1].ravel(), mirrored=mirrored)
         if found is not None:
-            return Match(motion, vertices, *found)
+            return Match(motion, *found)
     return None
 
 
 def _alignments(
     here: FloatArray, there: FloatArray, guess: FloatArray, tolerance: float
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Pairings of all vertices, and motions that lay the first ones on the second within the tolerance."""
+    """Pairings of all places, and motions that lay the first ones on the second within the tolerance."""
     in_order = np.arange(len(here))
     for mirrored in (False, True):
         motion = _fit(here, there, mirrored=mirrored)
@@ -74,15 +73,13 @@ def _alignments(
         tree.insert(Vector(point), index)
     tree.balance()
     for start in _starts(here, there, guess):
-        motion, vertices = start, in_order
+        motion, places = start, in_order
         for _ in range(_ROUNDS):
             moved = here @ motion[:3, :3].T + motion[:3, 3]
-            vertices = np.array([tree.find(Vector(point))[1] for point in moved.tolist()])
-            motion = _fit(here, there[vertices], mirrored=bool(np.linalg.det(start[:3, :3]) < 0))
-        if len(np.unique(vertices)) == len(vertices) and (
-            _distance(here, there[vertices], motion) <= tolerance
-        ):
-            yield vertices, motion
+            places = np.array([tree.find(Vector(point))[1] for point in moved.tolist()])
+            motion = _fit(here, there[places], mirrored=bool(np.linalg.det(start[:3, :3]) < 0))
+        if len(np.unique(places)) == len(places) and _distance(here, there[places], motion) <= tolerance:
+            yield places, motion
 
 
 def _starts(here: FloatArray, there: FloatArray, guess: FloatArray) -> Iterator[FloatArray]:
@@ -116,36 +113,38 @@ def _distance(here: FloatArray, there: FloatArray, motion: FloatArray) -> float:
 
 
 def _elements(
-    first: PartTopology, second: PartTopology, vertices: IntArray, *, mirrored: bool
+    first: PartTopology, second: PartTopology, here: IntArray, there: IntArray, *, mirrored: bool
 ) -> tuple[IntArray, IntArray, IntArray] | None:
-    """Edges, corners and polygons of `second` for those of `first`; None where they hang together otherwise,
-    or the faces look to the other side.
+    """Corners, polygons and corners of the edges (see `Match`); None where the faces are others, or look to
+    the other side.
+
+    here, there: the place of each vertex of the first part and of the second, in the same numbers
     """
-    # Sums of random numbers tell sets of vertices apart, whatever their order.
-    keys = np.random.default_rng(0).integers(2**63, size=len(vertices), dtype=np.uint64)
-    own = [keys[vertices], keys]
-    edges = _pairing(
-        *(k[part.edge_vertices].sum(axis=1) for k, part in zip(own, (first, second), strict=True))
-    )
-    polygons = _pairing(*(_polygon_keys(part, k) for k, part in zip(own, (first, second), strict=True)))
-    if edges is None or polygons is None:
+    parts = list(zip((first, second), (here, there), strict=True))
+    # Sums of random numbers tell sets of places apart, whatever their order.
+    count = int(here.max()) + 1
+    keys = np.random.default_rng(0).integers(2**63, size=count, dtype=np.uint64)
+    polygons = _pairing(*(_polygon_keys(part, keys[places]) for part, places in parts))
+    if polygons is None:
         return None
-    count = np.int64(len(vertices))
-    of_corner = [np.repeat(np.arange(len(p.polygon_sizes)), p.polygon_sizes) for p in (first, second)]
+    of_corner = [np.repeat(np.arange(len(part.polygon_sizes)), part.polygon_sizes) for part, _ in parts]
     corners = _pairing(
-        polygons[of_corner[0]] * count + vertices[first.corner_vertices],
-        of_corner[1] * count + second.corner_vertices,
+        polygons[of_corner[0]] * count + here[first.corner_vertices],
+        of_corner[1] * count + there[second.corner_vertices],
     )
     if corners is None:
         return None
-    after, before = _next_corners(first), _next_corners(second)
+    after, around = _next_corners(first), _next_corners(second)
     if mirrored:
-        before = np.argsort(before)
-    same_side = np.array_equal(corners[after], before[corners])
-    return (edges, corners, polygons) if same_side else None
+        around = np.argsort(around)
+    if not np.array_equal(corners[after], around[corners]):
+        return None
+    # An edge belongs to the corner at its beginning, which is its end on the mirrored side.
+    return corners, polygons, corners[after] if mirrored else corners
 
 
 def _polygon_keys(part: PartTopology, keys: np.ndarray) -> np.ndarray:
+    """A number for the vertices of each polygon, given one for each vertex."""
     starts = np.cumsum(part.polygon_sizes) - part.polygon_sizes
     return np.add.reduceat(keys[part.corner_vertices], starts)
 
