@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From event to drawing: how quick the click tool is in a real window, by size of the mesh.
 
-    python dev.py build --plain && python tests/window/benchmark_clicks.py [--cuts 0 3 10]
+    python dev.py build --plain && python tests/window/benchmark_clicks.py [--cuts 0 1 3 10]
 
-`cuts` subdivide each edge of one mesh of 5,988 faces: 0, 3 and 10 give 6,000, 96,000 and 725,000.
+`cuts` subdivide each edge of one mesh of 5,988 faces: 0, 1, 3 and 10 give 6,000, 24,000, 96,000 and 725,000.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cuts", type=int, nargs="+", default=[0, 3, 10])
+    parser.add_argument("--cuts", type=int, nargs="+", default=[0, 1, 3, 10])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         profile, output = Path(folder, "profile"), Path(folder, "output")
