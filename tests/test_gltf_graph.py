@@ -144,3 +144,17 @@ def test_a_mirrored_moving_node_keeps_its_winding(tmp_path: Path) -> None:
     again = read_mesh_file(tmp_path / "out.glb")
     np.testing.assert_allclose(again.mesh.corners(), scene.mesh.corners())
     assert at_the_end(tmp_path / "out.glb", tmp_path)[0, 1] == pytest.approx(5 + 1 / 3, abs=1e-4)
+
+
+def test_faces_without_joints_under_a_skinned_node_stay(tmp_path: Path) -> None:
+    """The specification forbids it, and files have it: the node moves them then."""
+    tree = glb_tree(RIGGED)
+    node = next(node for node in tree["nodes"] if node["name"] == "Column")
+    attributes = tree["meshes"][node["mesh"]]["primitives"][0]["attributes"]
+    del attributes["JOINTS_0"]
+    upper = next(node for node in tree["nodes"] if node["name"] == "upper")
+    rig = next(node for node in tree["nodes"] if node["name"] == "Rig")
+    upper["children"].append(rig["children"].pop(0))
+    scene = read_mesh_file(with_tree(RIGGED, tree, tmp_path / "in.glb"))
+    write_parts(tmp_path / "out.glb", scene, cuts(scene)["objects"])
+    np.testing.assert_allclose(middles(read_mesh_file(tmp_path / "out.glb")), middles(scene), atol=1e-4)

@@ -140,8 +140,10 @@ class GraphReader:
             return True
         if "mesh" not in node:
             return "extras" in node
-        morphs = any("targets" in p for p in self.document.items("meshes")[node["mesh"]]["primitives"])
-        return self.is_kept(number) and (morphs or self.moves(number)) and "skin" not in node
+        primitives = self.document.items("meshes")[node["mesh"]]["primitives"]
+        morphs = any("targets" in primitive for primitive in primitives)
+        skinned = "skin" in node and all("JOINTS_0" in primitive["attributes"] for primitive in primitives)
+        return self.is_kept(number) and (morphs or self.moves(number)) and not skinned
 
     def _notes(self) -> Iterator[str]:
         for animation, source in zip(self._animations, self.document.items("animations"), strict=True):
