@@ -30,6 +30,15 @@ _BYTES_PER_ELEMENT = 64
 _SMALLEST_CHUNK = 1 << 18
 
 
+_UNASKED = 1 << 23
+
+
+def unasked_elements(device: str) -> int:
+    """So many elements are computed without asking what is free: a click takes less, and a driver may need
+    longer for the answer (9 ms on an H200 in a virtual machine) than the click does."""
+    return min(_UNASKED, _CHUNK_ELEMENTS[device])
+
+
 def chunk_elements(device: str) -> int:
     """How many elements of [prompts, points, channels] to compute at once: what there is memory for."""
     most = _CHUNK_ELEMENTS[device]
@@ -173,7 +182,10 @@ def mixed_precision(
 GRAPHS_VARIABLE = "PARTSAM_CUDA_GRAPHS"
 """Environment variable: 1 records computations on a graphics card, 0 does not."""
 
-_RECORDS_BY_DEFAULT = "0"
+_RECORDS_BY_DEFAULT = "1"
+
+_FREE_TO_RECORD = 2 << 30
+"""Bytes: a recording keeps what it computes with."""
 
 
 def graph_recorder(device: str) -> Record | None:
@@ -185,6 +197,8 @@ def graph_recorder(device: str) -> Record | None:
     pool = torch.cuda.graph_pool_handle()
 
     def record(compute: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        if (_free_bytes(device) or 0) < _FREE_TO_RECORD:
+            raise RuntimeError("little of the graphics card's memory is free")
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

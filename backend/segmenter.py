@@ -292,7 +292,7 @@ class Segmenter:
         masks = _offered(points)
         decoder = PromptDecoder(self._on_device, shape)
         at_points, at_faces, scores = [], [], []
-        step = decoder.prompts_at_once()
+        step = decoder.prompts_at_once(len(points))
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             decoding = decoder.decode(points[chunk], labels[chunk], previous, _rows(sizes, chunk))
@@ -346,7 +346,7 @@ class Segmenter:
         masks = _offered(points)
         decoder = PromptDecoder(self._on_device, shape)
         logits, scores = [], []
-        step = decoder.prompts_at_once()
+        step = decoder.prompts_at_once(len(points))
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             prior = _rows(previous, chunk)

@@ -397,7 +397,8 @@ def test_many_prompts_at_once_are_answered_as_one_by_one(
 ) -> None:
     clicks = torch.from_numpy(shape.points[:7].copy())[:, None]
     few = 3 * TINY.points * TINY.mask_channels
-    monkeypatch.setattr("backend.segmentation.encoded_shape.chunk_elements", lambda device: few)
+    for name in ("chunk_elements", "unasked_elements"):
+        monkeypatch.setattr(f"backend.segmentation.encoded_shape.{name}", lambda device: few)
     logits, scores = segmenter.predict_batch(shape, clicks, torch.ones(7, 1))
     at_faces = segmenter.face_logits_batch(shape, clicks, torch.ones(7, 1))
     assert logits.shape == (7, 3, TINY.points)

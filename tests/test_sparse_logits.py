@@ -141,3 +141,27 @@ def test_tiles_come_from_what_is_free(
     monkeypatch.setattr(MaskDecoder, "point_hidden", on_a_small_card)
     tiled = decoder.estimated_logits(decoding, shape.point_locations, MASKS)
     assert torch.equal(tiled > 0, everywhere > 0)
+
+
+@torch.inference_mode()
+def test_a_card_is_asked_once_for_its_memory_and_never_for_a_click(
+    decoder: PromptDecoder, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def free(device: str) -> int:
+        asked.append(device)
+        return 2**30
+
+    monkeypatch.setattr(devices, "_free_bytes", free)
+    monkeypatch.setattr(encoded_shape, "arithmetic_is_scarce", lambda device: False)
+    fresh = PromptDecoder(decoder.on_device, shape)
+    assert fresh.prompts_at_once(1) >= 1
+    one = fresh.decode(clicked(shape, 1)[:, None])
+    fresh.estimated_logits(one, shape.point_locations, MASKS)
+    assert not asked
+    assert fresh.prompts_at_once(64) >= 1
+    many = fresh.decode(clicked(shape, 16)[:, None])
+    for _ in range(2):
+        fresh.estimated_logits(many, shape.coarse_locations(4096), MASKS)
+    assert asked == ["cpu"]

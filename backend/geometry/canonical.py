@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating]
+from .rows import FloatArray, bounds
+
 IntArray = NDArray[np.integer]
 
 _GRID_BITS = 30
@@ -67,7 +68,7 @@ def _along_curve(places: IntArray) -> NDArray[np.int32]:
 
 def _rounded(values: FloatArray) -> IntArray:
     """Values [N, D] on a grid from the lowest of each column, of one step for all: int64 [N, D]."""
-    heights = values - values.min(axis=0)
+    heights = values - bounds(values)[0]
     highest = float(heights.max())
     if highest <= 0:
         return np.zeros(values.shape, dtype=np.int64)
@@ -80,7 +81,7 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray,
     places: float64 [F, 3] of the faces
     """
     columns = places.T.copy()
-    low, high = columns.min(axis=1), columns.max(axis=1)
+    low, high = bounds(places)
     middle = (low + high) / 2
     extent = high - low
     largest = max(float(extent.max()), 1e-100)

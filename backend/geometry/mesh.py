@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshError
 from .canonical import CanonicalOrder, canonical_order
+from .rows import bounds, lengths
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -80,7 +81,7 @@ class Mesh:
     @cached_property
     def areas(self) -> FloatArray:
         """Areas of the faces, float64 [F], in squared mesh units."""
-        return _read_only(0.5 * np.sqrt(sum(axis**2 for axis in self.area_vectors.T)))
+        return _read_only(0.5 * lengths(self.area_vectors))
 
     @cached_property
     def order(self) -> CanonicalOrder:
@@ -107,7 +108,7 @@ def _problem(mesh: Mesh) -> str | None:
     if not np.isfinite(used).all():
         broken = int((~np.isfinite(used)).any(axis=1).sum())
         return f"{broken} vertices are not finite (NaN or infinite); repair the mesh and try again"
-    low, high = used.min(axis=0), used.max(axis=0)
+    low, high = bounds(used)
     if max(-low.min(), high.max()) > LARGEST_COORDINATE:
         return f"the mesh has coordinates beyond {LARGEST_COORDINATE:g}; move it or scale it down"
     extent = float((high - low).max())
@@ -126,7 +127,7 @@ def used_vertices(mesh: Mesh) -> NDArray[np.bool_]:
 def face_normals(mesh: Mesh, faces: IntArray | None = None) -> FloatArray:
     """Unit normals of all faces, or of `faces` [n], float64 [n, 3]; degenerate faces get (0, 0, 0)."""
     vectors = mesh.area_vectors if faces is None else mesh.area_vectors[faces]
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    length = lengths(vectors)[:, None]
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..geometry import Mesh, face_centroids, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray, used_vertices
+from ..geometry.rows import extents
+from ..geometry.rows import lengths as row_lengths
 from .components import connected_nodes
 from .shell_links import link_near_shells, no_links
 from .welding import weld_vertices
@@ -73,10 +75,10 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     shared = _shared_edges(vertex_group.astype(np.int32)[mesh.triangles])
     directions = places.take(shared.ends[:, 1], axis=0)
     directions -= places.take(shared.ends[:, 0], axis=0)
-    lengths = np.sqrt(sum(axis**2 for axis in directions.T))
+    lengths = row_lengths(directions)
     dihedral = _dihedrals(mesh, shared, directions, lengths)
 
-    diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
+    diagonal = float(np.linalg.norm(extents(mesh.vertices)))
     shells = connected_nodes(mesh.face_count, shared.pairs)
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.rows import bounds
 from .components import connected_nodes
 
 _SMALLEST_TOLERANCE = 2.0**-22
@@ -29,8 +30,8 @@ def weld_vertices(vertices: FloatArray, *, tolerance: float) -> tuple[IntArray, 
     vertices into cells. Each axis separates two near vertices in at most one of the four, so that at
     least one grid holds both in one cell.
     """
-    low = vertices.min(axis=0)
-    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    low, high = bounds(vertices)
+    diagonal = float(np.linalg.norm(high - low))
     if tolerance < _SMALLEST_TOLERANCE or diagonal == 0:
         group_of = _group_equal_rows(vertices)
     else:

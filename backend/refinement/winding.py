@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.rows import lengths
 from .components import connected_nodes
 
 _CLEAR_VOLUME = 1e-3
@@ -36,14 +37,15 @@ def outward_signs(
     """
     count = len(centroids)
     component, flipped = _consistent_flips(pairs, agrees, count)
-    areas = np.linalg.norm(area_vectors, axis=1)
+    areas = lengths(area_vectors)
     sizes = np.bincount(component, areas)
     signs = np.where(flipped, -1.0, 1.0)
     balance = np.bincount(component, areas * signs)
 
     safe = np.where(sizes > 0, sizes, 1.0)
     centers = np.stack([np.bincount(component, areas * axis) for axis in centroids.T], axis=1) / safe[:, None]
-    heights = ((centroids - centers[component]) * area_vectors).sum(axis=1)
+    x, y, z = ((centroids - centers.take(component, axis=0)) * area_vectors).T
+    heights = x + y + z
     volume = np.bincount(component, signs * heights) / 3
     leftover = np.stack([np.bincount(component, signs * axis) for axis in area_vectors.T], axis=1)
     closed = np.linalg.norm(leftover, axis=1) < _NEARLY_CLOSED * sizes
@@ -81,7 +83,7 @@ def trusted_normals(area_vectors: FloatArray, longest: FloatArray) -> FloatArray
 
     area_vectors: float64 [F, 3], normal x area; longest: float64 [F], square of each face's longest side
     """
-    doubled = 2 * np.linalg.norm(area_vectors, axis=1)
+    doubled = 2 * lengths(area_vectors)
     trusted = (doubled > _SLIVER_HEIGHT * longest) & (doubled > 0)
     factor = np.divide(2.0, doubled, out=np.zeros_like(doubled), where=trusted)
     return area_vectors * factor[:, None]
@@ -114,7 +116,8 @@ def borrow_normals(
 
 
 def _without_direction(normals: FloatArray) -> np.ndarray:
-    return np.asarray((normals == 0).all(axis=1))
+    x, y, z = normals.T
+    return np.asarray((x == 0) & (y == 0) & (z == 0))
 
 
 def signed_dihedrals(
@@ -135,10 +138,10 @@ def signed_dihedrals(
         first, second = normals.take(pairs[rows].T, axis=0).transpose(0, 2, 1)
         second = second * turned[rows]
         along = directions[rows].T
-        lengths = np.sqrt((along**2).sum(axis=0))
+        long = lengths(directions[rows])
         x, y, z = (_cross(first, second, axis) * along[axis] for axis in range(3))
         sine = x + y + z
-        sine = np.divide(sine, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        sine = np.divide(sine, long, out=np.zeros_like(long), where=long > 0)
         angles[rows] = np.arctan2(sine, (first * second).sum(axis=0))
     return angles
 

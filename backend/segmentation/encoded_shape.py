@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..devices import arithmetic_is_scarce, chunk_elements, mixed_precision
+from ..devices import arithmetic_is_scarce, chunk_elements, mixed_precision, unasked_elements
 from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
@@ -18,6 +19,8 @@ from ..network import Decoding, DeviceNetwork, Encoding, Locations, PartSAM, Pat
 from ..network.sparse_logits import CLEARLY_OUTSIDE, centers_around
 from ..refinement.face_graph import FaceGraph, build_face_graph
 from .sites import Sites
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,20 @@ class EncodedShape:
 
     @cached_property
     def _site_of_face(self) -> Tensor | None:
-        """int32 [F] beside the encoding; None where every face is a site of its own, in order."""
+        """int64 [F] beside the encoding; None where every face is a site of its own, in order."""
         of_face = self.sites.of_face
         if of_face is None or len(of_face) == len(self.sites.locations):
             return None
-        return torch.as_tensor(of_face, device=self.encoding.centers.device)
+        return torch.as_tensor(of_face, device=self.encoding.centers.device).long()
 
     def at_faces(self, at_sites: Tensor) -> Tensor:
         """Values [..., S] at the sites of a mesh as values [..., F] at its faces."""
         index = self._site_of_face
-        return at_sites if index is None else at_sites.index_select(-1, index)
+        if index is None:
+            return at_sites
+        return at_sites.gather(
+            -1, index.expand(*at_sites.shape[:-1], -1)
+        )  # selecting takes ten times as long
 
     def coarse_locations(self, count: int) -> Locations:
         """The first points, which are as random as all of them."""
@@ -124,14 +131,31 @@ class PromptDecoder:
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N], computed tile by tile."""
         count = locations.points.shape[1]
-        per_location = decoding.iou.shape[1] * self.network.config.mask_channels
-        tile = max(1, chunk_elements(self.device) // max(per_location, 1))
+        per_location = max(1, decoding.iou.shape[1] * self.network.config.mask_channels)
+        try:
+            return self._tiled(decoding, locations, masks, self._chunk(count * per_location) // per_location)
+        except torch.OutOfMemoryError:
+            logger.warning("less of the device's memory is free than there was; smaller tiles")
+        return self._tiled(decoding, locations, masks, chunk_elements(self.device) // per_location)
+
+    def _tiled(self, decoding: Decoding, locations: Locations, masks: slice, tile: int) -> Tensor:
+        count, tile = locations.points.shape[1], max(1, tile)
         with mixed_precision(self.device, wanted=not self.plain):
             tiles = [
                 self.network.mask_logits(decoding, locations.part(start, start + tile), masks)[0].float()
                 for start in range(0, count, tile)
             ]
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=2)
+
+    def _chunk(self, wanted: int) -> int:
+        """How many elements of [prompts, points, channels] to compute at once, where so many are wanted."""
+        unasked = unasked_elements(self.device)
+        return unasked if wanted <= unasked else self._free_chunk
+
+    @cached_property
+    def _free_chunk(self) -> int:
+        """What was free when it was first asked: a graphics card is slow to answer."""
+        return chunk_elements(self.device)
 
     def estimated_logits(
         self, decoding: Decoding, locations: Locations, masks: slice, *, wanted: Tensor | None = None
@@ -169,7 +193,7 @@ class PromptDecoder:
         logits = found.new_full((len(wanted), *wanted.shape[1:], found.shape[2]), CLEARLY_OUTSIDE)
         return logits.index_copy_(0, sets, found)
 
-    def prompts_at_once(self) -> int:
-        """How many prompts to decode at once: so many that their patches fill a quarter of a chunk."""
-        config = self.network.config
-        return max(1, chunk_elements(self.device) // (4 * config.patches * config.mask_channels))
+    def prompts_at_once(self, wanted: int) -> int:
+        """How many of so many prompts to decode at once: their patches fill a quarter of a chunk."""
+        elements = 4 * self.network.config.patches * self.network.config.mask_channels
+        return max(1, self._chunk(wanted * elements) // elements)

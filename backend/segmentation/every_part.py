@@ -137,7 +137,7 @@ def find_parts_as_published(
 ) -> Parts:
     """The published procedure: every mask at every point, then a fixed threshold."""
     masks, scores = [], []
-    step = min(prompt_batch, decoder.prompts_at_once())
+    step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
@@ -160,7 +160,7 @@ def _propose(
     """All masks of all clicks that pass the score and stability filters."""
     coarse = decoder.shape.coarse_locations(settings.coarse_points)
     batches: list[_Candidates] = []
-    step = min(prompt_batch, decoder.prompts_at_once())
+    step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
@@ -194,7 +194,7 @@ def _decode_at_sites(
     sites = len(decoder.shape.sites.locations)
     logits = np.empty((len(found.clicks), sites), dtype=np.float16)
     asked, click_of = found.clicks.unique(return_inverse=True)
-    step = min(prompt_batch, decoder.prompts_at_once())
+    step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(asked), step):
         _check(cancel)
         report("faces", start / len(asked))

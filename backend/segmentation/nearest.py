@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..threads import search_threads
 
 _NORMAL_SHARE = 0.08
 """Two places whose normals differ by 1 count as far apart as this share of the shape's longest side: about
@@ -17,7 +18,7 @@ _AT_ONCE = 1 << 18
 
 def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
     """Index int32 [Q] of the nearest of locations [S, D] to each of queries [Q, D]."""
-    return cKDTree(locations).query(queries, workers=-1)[1].astype(np.int32)
+    return cKDTree(locations).query(queries, workers=search_threads(len(queries)))[1].astype(np.int32)
 
 
 def nearest_faced(
@@ -31,7 +32,8 @@ def nearest_faced(
     found = np.empty(len(queries), dtype=np.int32)
     for start in range(0, len(queries), _AT_ONCE):  # little memory, however many there are
         rows = slice(start, start + _AT_ONCE)
-        found[rows] = tree.query(facing(queries[rows], query_normals[rows], side), workers=-1)[1]
+        asked = facing(queries[rows], query_normals[rows], side)
+        found[rows] = tree.query(asked, workers=search_threads(len(asked)))[1]
     return found
 
 

@@ -10,8 +10,10 @@ from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.rows import extents
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
+from ..threads import search_threads
 from .nearest import nearest_faced
 
 MAX_SITES = 50_000
@@ -56,7 +58,7 @@ class Sites:
         if mesh.face_count > MAX_SITES:
             faces = _spread_over_area(mesh, MAX_SITES).astype(np.int32)
             locations = centroids[faces]
-            normals, side = face_normals(mesh), float(np.ptp(centroids, axis=0).max())
+            normals, side = face_normals(mesh), float(extents(centroids).max())
             of_face = nearest_faced(locations, normals[faces], centroids, normals, side)
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
@@ -75,11 +77,13 @@ class Sites:
         if mesh.face_colors is not None:
             return site_normals, mesh.face_colors[self.faces]
         count = len(self.locations)
+        if (colors == colors[0]).all():  # nothing is known, or nothing differs
+            return site_normals, np.broadcast_to(colors[0], (count, 3))
         hits = np.bincount(self.of_point, minlength=count)
         sums = [np.bincount(self.of_point, weights=channel, minlength=count) for channel in colors.T]
         known = np.flatnonzero(hits)
         means = np.stack(sums, axis=1)[known] / hits[known, None]
-        side = float(np.ptp(self.locations, axis=0).max())
+        side = float(extents(self.locations).max())
         known_places = self.locations[known], site_normals[known]
         return site_normals, means[nearest_faced(*known_places, self.locations, site_normals, side)]
 
@@ -107,7 +111,9 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
 def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
     """A graph for a point cloud: each site and its nearest ones, borders a site wide, nothing sharp."""
     count = len(sites.locations)
-    near = cKDTree(sites.locations).query(sites.locations, k=min(neighbors + 1, count), workers=-1)[1]
+    near = cKDTree(sites.locations).query(
+        sites.locations, k=min(neighbors + 1, count), workers=search_threads(count)
+    )[1]
     pairs = np.stack([np.repeat(np.arange(count), near.shape[1]), near.reshape(-1)], axis=1)
     edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0).astype(np.int32)
     diagonal = float(np.linalg.norm(np.ptp(sites.locations, axis=0)))
