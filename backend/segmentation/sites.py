@@ -134,4 +134,6 @@ def _spread_over_area(mesh: Mesh, count: int) -> IntArray:
     order = mesh.order.faces
     cumulative = np.cumsum(face_areas(mesh)[order])
     steps = (np.arange(count) + 0.5) / count * cumulative[-1]
-    return np.unique(order[np.minimum(np.searchsorted(cumulative, steps), len(order) - 1)])
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order[np.minimum(np.searchsorted(cumulative, steps), len(order) - 1)]] = True
+    return np.flatnonzero(chosen)
