@@ -19,6 +19,8 @@ def labels_of_polygons(source: MeshSource, triangle_labels: IntArray) -> IntArra
     triangle_labels: int [T], the run of `source` (see ShapeData.split). Polygons without a triangle
     (not selected, or removed by a modifier) get UNLABELED.
     """
+    if np.array_equal(source.triangle_polygons, np.arange(source.polygon_count)):
+        return np.array(triangle_labels, dtype=np.int32)  # every polygon is a triangle
     known = source.triangle_polygons >= 0
     polygons, labels = source.triangle_polygons[known], np.asarray(triangle_labels)[known]
     areas = source.triangle_areas[known].astype(np.float64)

@@ -118,7 +118,8 @@ def _leaked(
     if len(present) == 0:
         return set()
     count = int(labels.max(initial=0)) + 1
-    whole = np.bincount(labels[labels >= 0], weights=areas[labels >= 0], minlength=count)[present]
+    labeled = labels >= 0
+    whole = np.bincount(labels[labeled], weights=areas[labeled], minlength=count)[present]
     open_area = np.bincount(groups, weights=areas[writable], minlength=len(present))
     return set(np.flatnonzero(open_area < LEAK_SHARE * whole).tolist()) - set(inherited)
 

@@ -166,7 +166,10 @@ def test_exploded_and_separated(play: Play) -> None:
 
 
 def test_views_are_drawn_in_every_mode(play: Play) -> None:
-    assert play("views")["modifiers"] == 0
+    record = play("views")
+    assert record["modifiers"] == 0
+    assert record["looks_beside_blender"] and record["brought_back"]
+    assert record["interior"] == [6, "None"]
     shots = ARTIFACTS / "views"
     bare = colored_share(shots / "exploded_clay.png")
     for name in ("overlay", "exploded", "isolated", "isolated_edit", "edit", "sculpt"):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Overlay, outline, exploded view and isolation as they look in each mode; needs no backend."""
+"""Overlay, outline, exploded view and isolation as they look in each mode, and
+work that is done beside Blender; needs no backend."""
 
 from __future__ import annotations
 
@@ -46,6 +47,25 @@ def scenario(window: WindowDriver) -> Steps:
         yield 0.7
         window.shot(mode.lower())
         bpy.ops.object.mode_set(mode="OBJECT")
+    yield from interior_faces(window)
+
+
+def interior_faces(window: WindowDriver) -> Steps:
+    """A cube in a sphere that is large enough to be looked at in the background."""
+    record, session = window.record, window.session()
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=256, ring_count=128)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.primitive_cube_add(size=0.5)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.ed.undo_push(message="Sphere")
+    before = len(bpy.context.object.data.polygons)
+    bpy.ops.partsam.remove_interior("INVOKE_DEFAULT")
+    record["looks_beside_blender"] = session.is_busy
+    yield from window.wait_for(lambda: not session.is_busy, 100, "the faces were looked at")
+    record["interior"] = [before - len(bpy.context.object.data.polygons), str(session.problem)]
+    bpy.ops.ed.undo()
+    record["brought_back"] = len(bpy.context.object.data.polygons) == before
+    yield 0.3
 
 
 run(scenario)
