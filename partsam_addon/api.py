@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend.errors import PartSAMError, PromptError
 from .backend_process import Result, requests
+from .backend_process.prompts import Points, Size
 from .mesh_exchange import ReadSettings, ShapeData, labels_of_polygons, object_mode
 from .parts import Cut, active_part, read_part_ids
 from .session import get_session
@@ -159,9 +160,8 @@ def predict(
     if len(positions) == 0 or len(positions) != len(labels):
         raise PromptError(f"{len(positions)} points and {len(labels)} labels; give one label for each point")
     shape = read_objects(bpy.context, [obj], ReadSettings())
-    answer = _ask(
-        shape, lambda name: requests.predict(name, shape.from_world(positions), labels, size=size), seed
-    )
+    said = Points(shape.from_world(positions), labels), Size(size)
+    answer = _ask(shape, lambda name: requests.predict(name, *said), seed)
     inside, scores = answer.arrays["face_logits"] > 0, answer.arrays["scores"]
     wanted = [int(answer.fields["best"])]
     if candidates:

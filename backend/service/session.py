@@ -28,6 +28,7 @@ from .memory import (
     is_out_of_memory,
     within_memory,
 )
+from .prompts import arguments_of, read_prompts
 from .protocol import PROTOCOL_VERSION, Message, content_hash
 from .server import Call, Reply, RequestRefused
 from .shapes import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from ..refinement import FaceGraph
     from ..segmentation.parts import Parts
     from ..segmentation.together import JointPrediction
-    from ..segmenter import EncodedShape, Segmenter
+    from ..segmenter import EncodedShape, MaskPrediction, Segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -197,17 +198,14 @@ class Session:
     def _predict(self, call: Call) -> Reply:
         message = call.message
         shape = self._shape(message)
-        points = fields.array(message, "points", columns=3)
-        labels = fields.array(message, "labels", integers=True)
-        previous_id = fields.optional_text(message, "previous")
-        previous = None if previous_id is None else self._predictions.get(previous_id)
-        size = fields.optional_number(message, "size", low=0.0, high=1.0) or None
+        prompts = read_prompts(message)
 
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
-            prior = None if previous is None else previous.usable_for(shape, encoded)
-            return HeldPrediction(
-                shape.id, segmenter.predict(encoded, points, labels, previous=prior, size=size)
-            )
+            def earlier(name: str) -> MaskPrediction | None:
+                held = self._predictions.get(name)
+                return None if held is None else held.usable_for(shape, encoded)
+
+            return HeldPrediction(shape.id, segmenter.predict(encoded, **arguments_of(prompts, earlier)))
 
         held = self._within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"

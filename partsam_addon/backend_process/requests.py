@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...backend.service.protocol import content_hash
+from .prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -72,27 +73,18 @@ def segment_every_part(
     return Request("segment_every_part", fields)
 
 
-def predict(
-    shape: str,
-    points: ArrayLike,
-    labels: ArrayLike,
-    *,
-    previous: str | None = None,
-    size: float | None = None,
-) -> Request:
-    """Predict the part under the clicks.
+def predict(shape: str, *prompts: Prompt) -> Request:
+    """Predict the part that the prompts describe: `Points` at least, one of each kind at most.
 
-    points: float [K, 3], in the units of the encoded arrays; labels: int [K], 1 part of it, 0 not
-    previous: the `prediction` of the reply before, which this one refines
-    size: about which share of the surface the part takes, in (0, 1]; None: unknown
     Result fields: prediction (id), best (index into C); arrays: scores float32 [C] (predicted IoU),
     face_logits float32 [C, F] (> 0: inside the part).
     """
-    arrays: dict[str, NDArray] = {
-        "points": np.asarray(points, dtype=np.float64).reshape(-1, 3),
-        "labels": np.asarray(labels, dtype=np.int32).reshape(-1),
-    }
-    return Request("predict", {"shape": shape, "previous": previous, "size": size}, arrays)
+    fields: dict[str, Any] = {"shape": shape}
+    arrays: dict[str, NDArray] = {}
+    for prompt in prompts:
+        fields |= prompt.fields()
+        arrays |= prompt.arrays()
+    return Request("predict", fields, arrays)
 
 
 def predict_parts(shape: str, points: ArrayLike, parts: ArrayLike, *, strength: float = 1.0) -> Request:

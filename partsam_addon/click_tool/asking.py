@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from ..backend_process import Result, requests
+from ..backend_process.prompts import EarlierMask, Points, Size
 from ..mesh_exchange import ShapeData, labels_of_polygons
 from ..mesh_exchange.arrays import FloatArray
 from ..session.flow import Flow
@@ -64,7 +65,8 @@ def predict_request(known: EncodedObject, asked: Asked, previous: Preview | None
     prior = previous.answer.prediction if previous is not None and extends and new else None
     points = known.points(np.array([click.place for click in clicks]))
     labels = [int(click.positive) for click in clicks]
-    return requests.predict(known.shape_id, points, labels, previous=prior, size=asked.size)
+    said = Points(points, labels), Size(asked.size), EarlierMask(prior)
+    return requests.predict(known.shape_id, *said)
 
 
 def accept_part(

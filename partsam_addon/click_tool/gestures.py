@@ -17,7 +17,7 @@ from .accepting import Target
 from .masks import Choice
 from .picker import Picker
 from .preview import DOT_PIXELS, ClickPreview
-from .prompts import Click, pixels_inside, polygon_clicks, rectangle, spread
+from .prompts import Click, Faces, Outline
 from .views import View, view_under
 from .work import ClickWork
 
@@ -26,7 +26,6 @@ DRAG_PIXELS = 4
 STROKE_PIXELS = 30
 """Between two clicks of a stroke."""
 STROKE_CLICKS = 10
-REGION_CLICKS = 6
 
 
 @dataclass
@@ -45,6 +44,12 @@ class Drag:
     dot: int = -1
     moved: bool = False
     clicks: int = 1
+
+    def outline(self) -> Outline:
+        """What was drawn so far, by BOX or LASSO."""
+        if self.kind == "BOX":
+            return Outline.box(self.path[0], self.path[-1], positive=self.positive)
+        return Outline(tuple(self.path), self.positive)
 
 
 class Gestures:
@@ -207,15 +212,15 @@ class Gestures:
 
     def _draw_outline(self, view: View, drag: Drag) -> None:
         drag.path.append(view.mouse)
-        outline = rectangle(drag.path[0], drag.path[-1]) if drag.kind == "BOX" else drag.path
-        self._preview.outline = (drag.region, list(outline))
+        self._preview.outline = (drag.region, list(drag.outline().corners))
         view.area.tag_redraw()
 
     def _take_outline(self, view: View, drag: Drag) -> None:
         """Click all over what lies inside an outline: what is seen there, or with X-ray all of it."""
-        outline = rectangle(drag.path[0], view.mouse) if drag.kind == "BOX" else drag.path
+        drag.path.append(view.mouse)
+        outline = drag.outline()
         view.area.tag_redraw()
-        pixels = pixels_inside(outline)
+        pixels = outline.pixels()
         if _settings().through:
             found = [
                 click for pixel in pixels.tolist() for click in self._picker.hits(view, mouse=tuple(pixel))
@@ -225,8 +230,7 @@ class Gestures:
             found = [click for click in picked if click is not None]
         if not found:
             raise PromptError("There is nothing of the mesh inside; draw around a part")
-        chosen = spread(np.array([click.place for click in found]), REGION_CLICKS)
-        self._work.add(*(replace(found[index], positive=drag.positive) for index in chosen.tolist()))
+        self._work.add(*outline.clicks(found))
 
     def _aim(self, click: Click, action: str) -> None:
         """Change an existing part: the one that was clicked, else the active one."""
@@ -262,7 +266,7 @@ class Gestures:
     def _clicks_of(self, chosen: BoolArray) -> tuple[Click, ...]:
         obj = self._picker.object()
         with object_mode(bpy.context, obj):
-            return polygon_clicks(polygon_centers(obj.data), polygon_areas(obj.data), chosen)
+            return Faces(chosen).clicks(polygon_centers(obj.data), polygon_areas(obj.data))
 
     def _go(self, step: int) -> None:
         """To the next or previous part; behind the last comes a new one."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clicks, and the other prompts as clicks: strokes, boxes, lassos, selections and existing parts."""
+"""What the user can say about a part, as values: clicks, outlines and faces.
+
+The network knows clicks; each other kind says which clicks stand for it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 
 REGION_CLICKS = 8
 """Clicks that stand for a region: what the network was trained with at most."""
+
+OUTLINE_CLICKS = 6
+"""Clicks that stand for an outline on the screen."""
 
 GRID_STEPS = 12
 """Places along each side of a box at which the surface is looked up."""
@@ -55,31 +61,53 @@ def spread(points: FloatArray, count: int, weights: FloatArray | None = None) ->
     return np.array(chosen)
 
 
-def polygon_clicks(
-    centers: FloatArray, areas: FloatArray, chosen: BoolArray, *, positive: bool = True
-) -> tuple[Click, ...]:
-    """Clicks that stand for the chosen polygons.
+@dataclass(frozen=True)
+class Faces:
+    """Faces of the mesh that are the part, or not: a selection, or an existing part. chosen: bool [P]"""
 
-    centers: float [P, 3], of the polygons, object space; areas: float [P]; chosen: bool [P]
-    """
-    polygons = np.flatnonzero(chosen)
-    if len(polygons) == 0:
-        return ()
-    weights = np.nan_to_num(areas[polygons]) + 1e-12
-    order = spread(centers[polygons], REGION_CLICKS, weights)
-    return tuple(
-        Click(tuple(centers[polygon].tolist()), polygon, positive) for polygon in polygons[order].tolist()
-    )
+    chosen: BoolArray
+    positive: bool = True
+
+    def clicks(self, centers: FloatArray, areas: FloatArray) -> tuple[Click, ...]:
+        """Clicks that stand for them. centers: float [P, 3], object space; areas: float [P], of all faces"""
+        polygons = np.flatnonzero(self.chosen)
+        if len(polygons) == 0:
+            return ()
+        weights = np.nan_to_num(areas[polygons]) + 1e-12
+        order = spread(centers[polygons], REGION_CLICKS, weights)
+        return tuple(
+            Click(tuple(centers[polygon].tolist()), polygon, self.positive)
+            for polygon in polygons[order].tolist()
+        )
 
 
-def pixels_inside(outline: Sequence[tuple[float, float]]) -> FloatArray:
-    """Pixels float [N, 2] on a grid inside a closed outline, border included roughly."""
-    corners = np.asarray(outline, dtype=np.float64)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    steps = (np.arange(GRID_STEPS) + 0.5) / GRID_STEPS
-    x, y = np.meshgrid(*(low[axis] + steps * (high[axis] - low[axis]) for axis in (0, 1)))
-    points = np.stack([x.ravel(), y.ravel()], axis=1)
-    return points[inside_outline(points, corners)]
+@dataclass(frozen=True)
+class Outline:
+    """A closed line on the screen around the part, or around what is not. corners: in pixels"""
+
+    corners: tuple[tuple[float, float], ...]
+    positive: bool = True
+
+    @classmethod
+    def box(cls, start: tuple[float, float], stop: tuple[float, float], *, positive: bool = True) -> Outline:
+        """Between two opposite corners."""
+        return cls((start, (stop[0], start[1]), stop, (start[0], stop[1])), positive)
+
+    def pixels(self) -> FloatArray:
+        """Pixels float [N, 2] on a grid inside, border included roughly."""
+        corners = np.asarray(self.corners, dtype=np.float64)
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        steps = (np.arange(GRID_STEPS) + 0.5) / GRID_STEPS
+        x, y = np.meshgrid(*(low[axis] + steps * (high[axis] - low[axis]) for axis in (0, 1)))
+        points = np.stack([x.ravel(), y.ravel()], axis=1)
+        return points[inside_outline(points, corners)]
+
+    def clicks(self, seen: Sequence[Click]) -> tuple[Click, ...]:
+        """Clicks that stand for it, of those that were found under its pixels."""
+        if not seen:
+            return ()
+        chosen = spread(np.array([click.place for click in seen]), OUTLINE_CLICKS)
+        return tuple(replace(seen[index], positive=self.positive) for index in chosen.tolist())
 
 
 def inside_outline(points: FloatArray, outline: FloatArray) -> BoolArray:
@@ -92,8 +120,3 @@ def inside_outline(points: FloatArray, outline: FloatArray) -> BoolArray:
         crosses = (ay > y) != (by > y)
         inside ^= crosses & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
     return inside
-
-
-def rectangle(start: tuple[float, float], stop: tuple[float, float]) -> list[tuple[float, float]]:
-    """The outline of a box between two opposite corners."""
-    return [start, (stop[0], start[1]), stop, (start[0], stop[1])]

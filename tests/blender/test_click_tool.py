@@ -305,11 +305,21 @@ def test_keys_are_the_users_to_change(tool):
 
 def test_outlines_and_spread_points(tool):
     prompts = tool("prompts")
-    pixels = prompts.pixels_inside(prompts.rectangle((10, 50), (30, 10)))
+    pixels = prompts.Outline.box((10, 50), (30, 10)).pixels()
     assert len(pixels) == 144
     assert pixels.min(axis=0).tolist() > [10, 10]
-    triangle = prompts.pixels_inside([(0, 0), (100, 0), (0, 100)])
-    assert (triangle.sum(axis=1) <= 100).all()
+    lasso = prompts.Outline(((0, 0), (100, 0), (0, 100)), positive=False)
+    assert (lasso.pixels().sum(axis=1) <= 100).all()
+    seen = [prompts.Click((float(x), 0.0, 0.0), x, True) for x in range(50)]
+    found = lasso.clicks(seen)
+    assert len(found) == 6 and not any(click.positive for click in found)
+    assert {found[1].polygon, found[2].polygon} == {0, 49}  # far from each other
+    assert (
+        lasso.clicks([]) == prompts.Faces(np.zeros(4, dtype=bool)).clicks(np.zeros((4, 3)), np.ones(4)) == ()
+    )
+    centers, chosen = np.eye(4, 3), np.array([True, False, True, False])
+    faces = prompts.Faces(chosen).clicks(centers, np.ones(4))
+    assert [(click.polygon, click.positive) for click in faces] == [(0, True), (2, True)]
     line = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1)
     assert sorted(prompts.spread(line, 3).tolist()) == [0, 50, 100]
 
