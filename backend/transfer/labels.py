@@ -72,8 +72,10 @@ def transfer_labels(
     else:
         of_target, weights = correspondence.faces, correspondence.weights
     votes = compact.reshape(-1)[of_target]
-    evidence = np.full((target.face_count, len(names)), _LEAST_EVIDENCE)
-    np.add.at(evidence, (np.arange(target.face_count)[:, None], votes), weights)
+    # 32 bits: for a million faces and a hundred parts this is the largest array of all.
+    evidence = np.full((target.face_count, len(names)), _LEAST_EVIDENCE, dtype=np.float32)
+    for column, weight in zip(votes.T, weights.T, strict=True):
+        evidence[np.arange(target.face_count), column] += weight
     evidence /= evidence.sum(axis=1, keepdims=True)
     found = evidence.argmax(axis=1).astype(np.int32)
     if settings.strength > 0 and len(names) > 1:

@@ -32,7 +32,7 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
         if count:
             cut = replace(cut, granularity=one.tree.granularity_for(count))
         if isinstance(one, FoundCloud):
-            result.append(replace(one, cut=cut))
+            result.append(replace(one, cut=replace(cut, strength=None)))
             continue
         request = refinement_request(one.held.parts_id, cut)
         if request is None:

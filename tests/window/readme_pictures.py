@@ -19,6 +19,8 @@ CROPS = {
     "segment.png": ("gallery/parts.png", VIEWPORT),
     "running.png": ("gallery/running.png", (1030, 82, 1322, 260)),
     "exploded.png": ("gallery/exploded.png", VIEWPORT),
+    "copies.png": ("other_shapes/copies.png", (80, 82, 1322, 860)),
+    "cloud.png": ("other_shapes/cloud.png", (380, 82, 1322, 860)),
     "first_run.png": ("first_run/tab.png", (1030, 82, 1322, 300)),
     "crash_report.png": ("segment/killed.png", (1030, 82, 1322, 420)),
 }
