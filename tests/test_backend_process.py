@@ -19,7 +19,7 @@ import trimesh
 from plain_addon import ROOT, load
 
 backend_process = load("backend_process")
-requests = backend_process.requests
+requests, prompts = backend_process.requests, load("backend_process.prompts")
 BackendProcess = backend_process.BackendProcess
 JobState = backend_process.JobState
 
@@ -106,7 +106,7 @@ def test_requests_with_the_real_model(settings, make_backend) -> None:
 
     # Two at once: both are answered, in order.
     order = []
-    click = requests.predict(shape, [[0, 0, 1]], [1])
+    click = requests.predict(shape, prompts.Points([[0, 0, 1]], [1]))
     jobs = [backend.send(click, on_done=order.append) for _ in range(2)]
     pump_until_final(backend, *jobs)
     assert order == jobs
