@@ -195,11 +195,11 @@ def plane(points, polygons):
     ("points", "polygons", "message"),
     [
         ([], [], "nothing"),
-        ([(0, 0, 0), (1, 0, 0)], [], "loose"),
+        ([(0, 0, 0), (1, 0, 0)], [], "only 2 points"),
         ([(0, 0, 0), (1, 0, 0), (0, 1, float("nan"))], [(0, 1, 2)], "finite"),
         ([(0, 0, 0), (1, 0, 0), (2, 0, 0)], [(0, 1, 2)], "area"),
     ],
-    ids=["empty", "loose", "nan", "zero area"],
+    ids=["empty", "two points", "nan", "zero area"],
 )
 def test_meshes_that_cannot_be_segmented_are_refused(points, polygons, message):
     obj = plane(points, polygons)
