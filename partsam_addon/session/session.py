@@ -236,8 +236,8 @@ class Session:
 
     def tick(self) -> bool:
         """Move everything on; False when there is nothing more to wait for."""
-        if self.backend is not None and self.backend.pump():
-            self.redraw(viewport=False)
+        if self.backend is not None and self.backend.pump() and self.clicks is None:
+            self.redraw(viewport=False)  # the click tool answers the mouse, which panels do not show
         if self.run is not None:
             # What a flow does after its last answer is writing into the scene.
             self.waits_for = foreign_modal() if self.run.may_write else ""
@@ -281,8 +281,9 @@ class Session:
 
     def redraw(self, *, viewport: bool = True, panels: bool = True) -> None:
         """Ask for a redraw of what shows PartSAM's state: the viewports, and the sidebars and preferences."""
-        wanted = {"WINDOW"} if viewport else set()
-        wanted |= {"UI", "HEADER", "TOOL_HEADER"} if panels else set()
+        wanted = ({"WINDOW"} if viewport else set()) | ({"UI"} if panels else set())
+        if viewport and panels:
+            wanted |= {"HEADER", "TOOL_HEADER"}
         manager = bpy.context.window_manager
         for window in manager.windows if manager is not None else ():
             for area in window.screen.areas:
