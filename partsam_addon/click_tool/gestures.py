@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import bpy
@@ -65,7 +66,7 @@ class Gestures:
         self._depth = 0
         self._mouse: tuple[int, int] | None = None
         self._hovered: object = None
-        self._last: tuple[int, int] | None = None
+        self._last: tuple[int, tuple[int, int]] | None = None
 
     @property
     def is_dragging(self) -> bool:
@@ -90,9 +91,9 @@ class Gestures:
         self._work.add(replace(click, positive=action != "EXCLUDE"))
         self._drag = Drag("STROKE", region, [view.mouse], positive=action != "EXCLUDE")
 
-    def move(self, view: View | None, place: tuple[int, int]) -> None:
-        """The mouse has moved to `place`, in pixels of the window."""
-        drag, self._last = self._drag, place
+    def move(self, view: View | None, window: int, place: tuple[int, int]) -> None:
+        """The mouse has moved to `place`, in pixels of the window with that address."""
+        drag, self._last = self._drag, (window, place)
         if view is not None:
             if self._mouse is None or np.hypot(*np.subtract(view.mouse, self._mouse)) > DRAG_PIXELS:
                 self._depth = 0
@@ -120,8 +121,8 @@ class Gestures:
         elif drag.kind in {"BOX", "LASSO"} and view is not None and drag.moved:
             self._take_outline(view, drag)
 
-    def hover(self, window: bpy.types.Window) -> None:
-        """Look up what the mouse rests on, where that may have changed."""
+    def hover(self, windows: Sequence[bpy.types.Window]) -> None:
+        """Look up what the mouse rests on in one of `windows`, where that may have changed."""
         work = self._work
         self._hide_accepted()
         before = self._picker.version
@@ -132,7 +133,9 @@ class Gestures:
             work.hover_over(None)
             self._hovered = None
             return
-        view = view_under(window, *self._last)
+        address, place = self._last
+        window = next((each for each in windows if each.as_pointer() == address), None)
+        view = None if window is None else view_under(window, *place)
         key = None if view is None else (view.mouse, view.view.view_matrix.copy(), self._picker.version)
         if key == self._hovered:
             return

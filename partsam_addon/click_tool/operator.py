@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import bpy
 import numpy as np
@@ -30,6 +31,21 @@ MOUSE_BUTTONS = {"LEFTMOUSE", "MIDDLEMOUSE", "RIGHTMOUSE"}
 TYPING_EDITORS = {"TEXT_EDITOR", "CONSOLE"}
 
 
+@dataclass
+class ClickRun:
+    """One run of the tool: what all windows that listen to the mouse for it share.
+
+    in_toolbar: whether the toolbar shows it
+    windows: addresses of the windows that listen
+    """
+
+    work: ClickWork
+    gestures: Gestures
+    keys: KeyTable
+    in_toolbar: bool
+    windows: set[int] = field(default_factory=set)
+
+
 class PARTSAM_OT_click_part(bpy.types.Operator):
     """Click on a part of the active mesh to select all of it, accept it, and go on with the next"""
 
@@ -47,7 +63,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         session = get_session()
         problem = editable_problem(context.object)
-        if session.is_busy or session.clicks is not None:
+        if session.is_busy or (session.clicks is not None and run_to_join(context) is None):
             problem = "PartSAM is still working; wait for it or press Cancel"
         elif context.mode not in {"OBJECT", "EDIT_MESH"}:
             problem = "Go to Object or Edit mode first"
@@ -59,7 +75,9 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if context.window is None or not has_viewport(context.window):
             self.report({"ERROR"}, "Open a 3D viewport first")
             return {"CANCELLED"}
-        result = self.begin(context)
+        other = run_to_join(context)
+        self._joins = other is not None
+        result = self.begin(context) if other is None else self._listen(context, other)
         if self.from_tool and result == {"CANCELLED"}:
             leave_tool("")  # else each movement of the mouse fails again
         elif self.from_tool and event.type not in MOVES:
@@ -72,19 +90,25 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         session, obj = get_session(), context.object
         work, picker = begin_work(context, obj, undo_message="Part by Clicks")
         before = activate_tool(context)
-        self._keys = KeyTable.of_user(context.window_manager)
-        surroundings = Surroundings(context, work, picker, draw_status=status_drawer(self._keys))
-        self._work, self._picker = work, picker
-        self._gestures = Gestures(work, picker, surroundings.preview)
-        self._in_toolbar = active_tool(context) == TOOL
+        keys = KeyTable.of_user(context.window_manager)
+        surroundings = Surroundings(context, work, picker, draw_status=status_drawer(keys))
+        gestures = Gestures(work, picker, surroundings.preview)
 
         def end() -> None:
             surroundings.remove()
             leave_tool(before)
 
         work.at_end = end
+        work.host = run = ClickRun(work, gestures, keys, active_tool(context) == TOOL)
         work.prepare(seed=context.scene.partsam.seed)
         session.watch(work.poll)
+        return self._listen(context, run)
+
+    def _listen(self, context: bpy.types.Context, run: ClickRun) -> set[str]:
+        """Have the events of this window: a modal operator gets those of no other."""
+        self._run, self._work, self._gestures, self._keys = run, run.work, run.gestures, run.keys
+        self._window = context.window.as_pointer()
+        run.windows.add(self._window)
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
@@ -100,7 +124,9 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
 
     def cancel(self, _context: bpy.types.Context) -> None:
         """Blender ends the tool (a window is closed, a file is loaded, Blender quits)."""
-        get_session().end_clicks()
+        self._run.windows.discard(self._window)
+        if not self._joins:
+            get_session().end_clicks()
 
     def _handle(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self._work.phase is Phase.ENDED:
@@ -111,7 +137,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             return {"PASS_THROUGH"}
         view = view_under(context.window, event.mouse_x, event.mouse_y)
         if event.type in MOVES:
-            self._gestures.move(view, (event.mouse_x, event.mouse_y))
+            self._gestures.move(view, self._window, (event.mouse_x, event.mouse_y))
             return {"RUNNING_MODAL"} if self._gestures.is_dragging else {"PASS_THROUGH"}
         action = self._keys.action(event)
         if view is None and action not in EVERYWHERE:
@@ -154,11 +180,12 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
 
     def _tick(self, context: bpy.types.Context) -> set[str]:
         """Ask for what the mouse rests on; end where there is nothing left to click in."""
-        lost = not has_viewport(context.window) or (self._in_toolbar and active_tool(context) != TOOL)
+        windows = listening(self._run)
+        lost = not any(map(has_viewport, windows)) or (self._run.in_toolbar and active_tool(context) != TOOL)
         if lost or context.mode not in {"OBJECT", "EDIT_MESH"}:
             self._work.leave()
         try:
-            self._gestures.hover(context.window)
+            self._gestures.hover(windows)
         except PromptError:  # the object is gone
             self._work.leave()
         self._advance()
@@ -170,6 +197,21 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if session.backend is not None:
             session.backend.pump()
         self._work.poll()
+
+
+def run_to_join(context: bpy.types.Context) -> ClickRun | None:
+    """The run of the tool, if there is one that does not listen to this window yet."""
+    work, window = get_session().clicks, context.window
+    run = work.host if isinstance(work, ClickWork) else None
+    if not isinstance(run, ClickRun) or window is None or window.as_pointer() in run.windows:
+        return None
+    return run
+
+
+def listening(run: ClickRun) -> list[bpy.types.Window]:
+    """The windows that listen to the mouse for a run."""
+    windows = bpy.context.window_manager.windows
+    return [window for window in windows if window.as_pointer() in run.windows]
 
 
 def begin_work(

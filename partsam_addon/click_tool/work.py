@@ -51,6 +51,7 @@ class ClickWork:
     error: what went wrong last
     version: counts the changes of what is shown
     known: how the backend knows the mesh
+    host: who listens to the mouse for it
     at_end: called when the work stops
     """
 
@@ -69,6 +70,7 @@ class ClickWork:
         self.error: Exception | None = None
         self.version = 0
         self.settings = ClickSettings()
+        self.host: object = None
         self.at_end: Callable[[], None] | None = None
         self.map = PolygonMap(shape.sources[0])
         self.known = EncodedObject(shape, "", matrix)

@@ -469,17 +469,17 @@ def test_accepted_parts_are_hidden_on_the_screen_until_the_tool_ends(tool, click
     gestures = tool("gestures").Gestures(work, picker, None)
     settings.is_running = settings.hide_accepted = True
     try:
-        gestures.hover(None)
+        gestures.hover(())
         assert state.hidden_parts(obj) == frozenset()
         work.add(click_on(tool, obj, 60))
         work.accept()
         tick_until(session, lambda: len(work.accepted) == 1)
-        gestures.hover(None)
+        gestures.hover(())
         assert state.hidden_parts(obj) == {work.accepted[0].part_id}
         assert (state.is_drawn_by_overlay(obj), obj.display_type) == (True, "BOUNDS")
         bpy.ops.ed.undo_push(message="something else")  # it keeps the stand-in
         settings.hide_accepted = False
-        gestures.hover(None)
+        gestures.hover(())
         assert (state.is_drawn_by_overlay(obj), obj.display_type) == (False, "TEXTURED")
         settings.is_running, settings.hidden = False, ""  # as the tool leaves them
         name = obj.name

@@ -84,12 +84,23 @@ def layouts(window: WindowDriver, obj: object) -> Steps:
     bpy.ops.wm.window_new()
     yield 1.0
     other = next(each for each in bpy.context.window_manager.windows if each != first)
+    area = next(area for area in other.screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    x, y = region.x + region.width // 2, region.y + region.height // 2
+    with bpy.context.temp_override(window=other, area=area, region=region):
+        bpy.ops.view3d.view_selected()
+    yield 1.0
+    for kind, value in (("MOUSEMOVE", "NOTHING"),) * 3 + (("LEFTMOUSE", "PRESS"), ("LEFTMOUSE", "RELEASE")):
+        other.event_simulate(type=kind, value=value, x=x, y=y)
+        yield 0.5
+    clicks["the other window"] = len(work.clicks)
+    window.shot("two_windows")
     with bpy.context.temp_override(window=other):
         bpy.ops.wm.window_close()
     yield 1.0
     x, y = window.view_point(*HEAD)
     yield from window.click(x + 25, y)
-    clicks["two windows"] = len(work.clicks)
+    clicks["the first window"] = len(work.clicks)
     yield from window.key("RET", x, y)
     yield from window.wait_for(lambda: len(work.accepted) == 1, 100, "the part was accepted")
     record["problem"] = str(session.problem)
