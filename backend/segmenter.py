@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import mixed_precision, pick_device, works_by_itself
+from .devices import pick_device, works_by_itself
+from .encoding import ShapeEncoder
 from .errors import CheckpointError, MeshError, PromptError
 from .geometry import (
     NEUTRAL_GREY,
     Mesh,
-    Normalization,
     face_centroids,
     face_normals,
     sample_surface,
@@ -27,27 +27,22 @@ from .geometry.mesh import FloatArray, IntArray
 from .network import (
     PRESETS,
     DeviceNetwork,
-    Encoding,
     Locations,
     NetworkConfig,
     PartSAM,
-    attributes_at,
     farthest_point_sampling,
-    interpolation_weights,
     load_network,
-    patch_geometry,
-    patch_space,
     untrained_network,
 )
 from .network.mask_decoder import Attention
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
+from .segmentation.close_up import CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.nearest import nearest_faced
 from .segmentation.point_normals import estimate_normals
-from .segmentation.sites import Sites
 from .segmentation.together import JointPrediction, joint_prompts
 
-__all__ = ["EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
+__all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
@@ -190,39 +185,23 @@ class Segmenter:
         if mesh is not None:
             validate_mesh(mesh)
             point_faces = _faces_of_points(mesh, points, normals, point_faces)
-        normalization = Normalization.of_points(points)
-        cube = normalization.apply(points)
-        normals, colors = np.nan_to_num(normals), np.nan_to_num(colors)
-        space = patch_space(cube, normals, self.config)
-        geometry = patch_geometry(space, self.config, device=self.device)
-        centers = space[geometry.center_index[0].cpu().numpy()]
-        geometry = geometry.to(self.device)
-        with torch.inference_mode():
-            encoding = self._on_device.encode(
-                self._tensor(cube)[None], self._tensor(normals)[None], self._tensor(colors)[None], geometry
-            )
-            point_locations = self._locate(encoding, centers, cube, normals, colors)
-            if mesh is None or point_faces is None:
-                sites, site_locations = Sites.of_points(points), point_locations
-            else:  # a graphics card encodes while the CPU sees to the sites
-                sites = Sites.of_mesh(mesh, point_faces)
-                site_locations = self._locate(
-                    encoding,
-                    centers,
-                    normalization.apply(sites.locations),
-                    *sites.attributes(mesh, normals, colors),
-                )
-        return EncodedShape(
-            points=cube,
-            normalization=normalization,
-            mesh=mesh,
-            point_faces=point_faces,
-            geometry=geometry,
-            encoding=encoding,
-            point_locations=point_locations,
-            sites=sites,
-            site_locations=site_locations,
+        return self._encoder.whole(
+            points, np.nan_to_num(normals), np.nan_to_num(colors), mesh=mesh, point_faces=point_faces
         )
+
+    def close_up(
+        self, shape: EncodedShape, points: FloatArray, size: float, *, seed: int = 0
+    ) -> CloseUp | None:
+        """Encode the surroundings of clicks [P, 3] into a part of about that share of the surface, anew and
+        with all points. Costs as much as `encode`; `predict` then finds small parts much better.
+
+        None where that would not help: parts of 2 % or more, clicks far apart, point clouds.
+        """
+        return self._encoder.close_up(shape, _checked_clicks(points), size, seed=seed)
+
+    @property
+    def _encoder(self) -> ShapeEncoder:
+        return ShapeEncoder(self._on_device)
 
     def predict(
         self,
@@ -232,11 +211,14 @@ class Segmenter:
         *,
         previous: MaskPrediction | None = None,
         size: float | None = None,
+        zoom: CloseUp | None = None,
     ) -> MaskPrediction:
         """Masks for clicks: points [P, 3] in the caller's units, labels [P] 1 (inside) or 0 (outside).
 
         previous: the last prediction for these clicks, refined by the new one
         size: about which share of the surface the part takes, in (0, 1]; None: unknown
+        zoom: where to look closely, too, a `close_up` of the shape around the clicks inside; the answer with
+            the higher predicted IoU counts
         """
         clicks = _checked_clicks(points)
         signs = np.asarray(labels).reshape(-1)
@@ -254,11 +236,46 @@ class Segmenter:
         at_points, at_faces, scores = self._answers(
             shape, cube, self._tensor(signs)[None].long(), prior, sizes
         )
-        best = int(scores[0].argmax())
-        if size is not None and not self.takes_size:
-            share = (at_points[0] > 0).mean(axis=1).clip(min=1e-6)
-            best = int(np.abs(np.log(share / size)).argmin())
-        return MaskPrediction(at_points[0], None if at_faces is None else at_faces[0], scores[0], best)
+        faces = None if at_faces is None else at_faces[0]
+        answer = MaskPrediction(at_points[0], faces, scores[0], self._meant(at_points[0], scores[0], size))
+        if zoom is None:
+            return answer
+        closer = self._predict_closely(shape, zoom, clicks, signs, previous, size)
+        return closer if closer.scores[closer.best] >= answer.scores[answer.best] else answer
+
+    def _meant(self, at_points: FloatArray, scores: FloatArray, size: float | None) -> int:
+        """Which of the masks [C, N] with predicted IoUs [C] is meant, if the part is of that size."""
+        if size is None or self.takes_size:
+            return int(scores.argmax())
+        share = (at_points > 0).mean(axis=1).clip(min=1e-6)
+        return int(np.abs(np.log(share / size)).argmin())
+
+    @torch.inference_mode()
+    def _predict_closely(
+        self,
+        shape: EncodedShape,
+        zoom: CloseUp,
+        clicks: FloatArray,
+        signs: IntArray,
+        previous: MaskPrediction | None,
+        size: float | None,
+    ) -> MaskPrediction:
+        seen = (signs == 1) | zoom.ball.reaches(clicks)  # nothing outside of the ball can be in the mask
+        crop = zoom.encoded
+        cube = self._tensor(crop.normalization.apply(clicks[seen]).clip(-1, 1))[None]
+        prior = None
+        if previous is not None and previous.face_logits is not None:
+            prior = torch.as_tensor(zoom.own_logits(previous.face_logits[[previous.best]]))
+        sizes = None if size is None else torch.tensor([min(size / zoom.ball.share, 1.0)])
+        masks = _offered(cube)
+        decoder = PromptDecoder(self._on_device, crop)
+        decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes)
+        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0]
+        at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0]
+        scores = decoding.iou[0, 0, masks].float().cpu().numpy()
+        point_logits = zoom.on_whole(at_points, shape).cpu().numpy()
+        face_logits = zoom.at_faces(at_sites, shape).cpu().numpy()
+        return MaskPrediction(point_logits, face_logits, scores, self._meant(point_logits, scores, size))
 
     def predict_parts(self, shape: EncodedShape, clicks: Sequence[FloatArray]) -> JointPrediction:
         """Several parts at once: each one's clicks are positive for it and negative for its neighbours.
@@ -398,25 +415,6 @@ class Segmenter:
             report=report,
             cancel=cancel,
         )
-
-    def _locate(
-        self,
-        encoding: Encoding,
-        centers: FloatArray,
-        cube: FloatArray,
-        normals: FloatArray,
-        colors: FloatArray,
-    ) -> Locations:
-        """Locations in the cube, [K, 3] each; centers: the patches' places in the `patch_space`."""
-        index, weight = interpolation_weights(
-            centers, patch_space(cube, normals, self.config), device=self.device
-        )
-        points = self._tensor(cube)[None]
-        attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
-        with mixed_precision(self.device, wanted=not self._on_device.plain):
-            return self.network.locate(
-                encoding, points, attributes, index.to(self.device), weight.to(self.device)
-            )
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

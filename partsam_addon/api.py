@@ -153,14 +153,15 @@ def predict(
     """The part under clicks. Changes nothing.
 
     points: float [K, 3], world space; labels: K times 1 (on the part) or 0 (not on it)
-    size: about which share of the surface the part takes, in (0, 1]; None: unknown
+    size: about which share of the surface the part takes, in (0, 1]; None: unknown. Below 0.02 its
+        surroundings are looked at closely, which takes as long as looking at the whole shape
     candidates: a list of all that may be meant instead, the largest first: three for one click
     """
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(positions) == 0 or len(positions) != len(labels):
         raise PromptError(f"{len(positions)} points and {len(labels)} labels; give one label for each point")
     shape = read_objects(bpy.context, [obj], ReadSettings())
-    said = Points(shape.from_world(positions), labels), Size(size)
+    said = Points(shape.from_world(positions), labels), Size(size, zoom=True)
     answer = _ask(shape, lambda name: requests.predict(name, *said), seed)
     inside, scores = answer.arrays["face_logits"] > 0, answer.arrays["scores"]
     wanted = [int(answer.fields["best"])]

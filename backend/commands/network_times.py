@@ -104,7 +104,7 @@ def _answers(segmenter: Segmenter, mesh: Mesh, prompts: int, repeat: int) -> _An
 
     encode_ms, shape = _median_ms(segmenter, encode, repeat)
     every_part_ms, parts = _median_ms(segmenter, every_part, repeat)
-    places = shape.points[:_CLICKS] / shape.normalization.scale + shape.normalization.center
+    places = shape.normalization.invert(shape.points[:_CLICKS])
     click_ms, _ = _median_ms(segmenter, lambda: click(places[0]), max(repeat, _CLICKS))
     return _Answers(AnswerTimes(encode_ms, every_part_ms, click_ms), parts, list(map(click, places)))
 

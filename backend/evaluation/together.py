@@ -126,7 +126,7 @@ def _places(
 
 def _in_mesh_units(shape: Any, rows: IntArray) -> FloatArray:
     cube = np.asarray(shape.points)[rows].astype(np.float64)
-    return cube / shape.normalization.scale + shape.normalization.center
+    return shape.normalization.invert(cube)
 
 
 def _own_ious(true: IntArray, found: IntArray, parts: IntArray, areas: FloatArray) -> FloatArray:

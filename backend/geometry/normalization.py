@@ -41,3 +41,7 @@ class Normalization:
     def apply(self, points: FloatArray) -> FloatArray:
         """Points [..., 3] of the caller in the network's cube, float32."""
         return ((np.asarray(points, dtype=np.float64) - self.center) * self.scale).astype(np.float32)
+
+    def invert(self, cube: FloatArray) -> FloatArray:
+        """Places [..., 3] of the cube in the caller's units, float64."""
+        return np.asarray(cube, dtype=np.float64) / self.scale + self.center

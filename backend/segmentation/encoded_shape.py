@@ -27,12 +27,14 @@ logger = logging.getLogger(__name__)
 class EncodedShape:
     """Everything that any number of prompts on one shape shares. A value: hold it, pass it back.
 
-    points: float32 [N, 3], in the network's cube
+    points: float32 [N, 3], in the network's cube; normals (unit), colors (RGB in [0, 1]): [N, 3]
     normalization: from the caller's units into that cube
     sites: where faces (or, without a mesh, points) are labelled
     """
 
     points: FloatArray
+    normals: FloatArray
+    colors: FloatArray
     normalization: Normalization
     mesh: Mesh | None
     point_faces: IntArray | None
@@ -47,6 +49,11 @@ class EncodedShape:
     def centers_around(self) -> Tensor:
         """Which patch centres are near which: what `sparse_mask_logits` takes."""
         return centers_around(self.encoding.centers[0])
+
+    @cached_property
+    def world_points(self) -> FloatArray:
+        """The points in the caller's units, float64 [N, 3]."""
+        return self.normalization.invert(self.points)
 
     @property
     def face_graph(self) -> FaceGraph:

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -18,13 +18,15 @@ from .memory import Footprint
 
 if TYPE_CHECKING:
     from ..refinement import FaceGraph
-    from ..segmenter import EncodedShape, MaskPrediction
+    from ..segmenter import CloseUp, EncodedShape, MaskPrediction, Segmenter
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 GRAPH_THREAD = "face graph"
+KEPT_CLOSE_UPS = 3
+"""Of each shape; one is about as large as the shape's own encoding."""
 
 
 class Recent(Generic[Value]):
@@ -91,7 +93,7 @@ class HeldShape:
 
     sample: the caller's points, normals, colors, point_faces; None where the backend draws its own
     asked, footprint: what was asked for, and what memory allowed so far
-    encoded_as: number of points and device of `encoded`
+    encoded_as: number of points and device of `encoded`; close_ups: of `encoded`, the newest last
     """
 
     id: str
@@ -104,6 +106,23 @@ class HeldShape:
     encoded: EncodedShape | None = None
     encoded_as: tuple[int, str] | None = None
     graph: FaceGraph | None = None
+    close_ups: list[CloseUp] = field(default_factory=list)
+
+    def forget_encoding(self) -> None:
+        """Give up what can be made again from what was sent."""
+        self.encoded = None
+        self.close_ups.clear()
+
+    def close_up(self, segmenter: Segmenter, inside: NDArray[np.floating], size: float) -> CloseUp | None:
+        """Of clicks [K, 3] into a part of that size, made only if none that is held serves."""
+        assert self.encoded is not None
+        for held in self.close_ups:
+            if held.serves(inside, size):
+                return held
+        made = segmenter.close_up(self.encoded, inside, size, seed=self.seed)
+        if made is not None:
+            self.close_ups[:] = [*self.close_ups[1 - KEPT_CLOSE_UPS :], made]
+        return made
 
     def build_graph_soon(self) -> None:
         """Make the face graph in a thread of its own, so that the first border to refine need not wait."""

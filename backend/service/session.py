@@ -102,7 +102,7 @@ class Session:
             return
         self._segmenters.clear()
         for shape in self._shapes:
-            shape.encoded = None
+            shape.forget_encoding()
         free_cached_memory()
         logger.info("released memory")
 
@@ -198,14 +198,18 @@ class Session:
     def _predict(self, call: Call) -> Reply:
         message = call.message
         shape = self._shape(message)
-        prompts = read_prompts(message)
+        prompts, zooms = read_prompts(message), fields.flag(message, "zoom")
 
         def predict(segmenter: Segmenter, encoded: EncodedShape, _: int) -> HeldPrediction:
             def earlier(name: str) -> MaskPrediction | None:
                 held = self._predictions.get(name)
                 return None if held is None else held.usable_for(shape, encoded)
 
-            return HeldPrediction(shape.id, segmenter.predict(encoded, **arguments_of(prompts, earlier)))
+            said = arguments_of(prompts, earlier)
+            if zooms and said["size"] is not None:
+                inside = said["points"][said["labels"] == 1]
+                said["zoom"] = shape.close_up(segmenter, inside, said["size"])
+            return HeldPrediction(shape.id, segmenter.predict(encoded, **said))
 
         held = self._within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"
@@ -336,7 +340,7 @@ class Session:
         def compute(footprint: Footprint) -> Value:
             segmenter = self._segmenter(shape.model, footprint.device)
             if shape.encoded is None or shape.encoded_as != (footprint.points, footprint.device):
-                shape.encoded = None
+                shape.forget_encoding()
                 call.progress("encode", 0.0)
                 shape.encoded = encoded_anew(segmenter, shape, footprint.points)
                 shape.encoded_as = (footprint.points, footprint.device)
@@ -359,7 +363,7 @@ class Session:
         """Drop the encodings of all shapes but one, and what is recorded; whether there was anything."""
         others = [shape for shape in self._shapes if shape is not keep and shape.encoded is not None]
         for shape in others:
-            shape.encoded = None
+            shape.forget_encoding()
         released = [segmenter.release_recordings() for segmenter in self._segmenters]
         return bool(others) or any(released)
 

@@ -44,12 +44,18 @@ class Points:
 
 @dataclass(frozen=True)
 class Size:
-    """About which share of the surface the part takes, in (0, 1]; None: unknown."""
+    """How large the part is.
+
+    share: about which one of the surface it takes, in (0, 1]; None: unknown
+    zoom: encode the surroundings of the points anew, for a part below 2 % of the surface: takes as long as
+        `requests.encode` and finds small parts better
+    """
 
     share: float | None
+    zoom: bool = False
 
     def fields(self) -> Mapping[str, Any]:
-        return {"size": self.share}
+        return {"size": self.share, "zoom": self.zoom}
 
     def arrays(self) -> Mapping[str, NDArray]:
         return {}

@@ -129,7 +129,7 @@ def click_part(
         work.prepare(seed=context.scene.partsam.seed)
         work.choose(Choice(size=size))
         work.add(*scripted_clicks(work, picker, inside, outside))
-        work.accept()
+        work.accept(patient=True)
         work.leave()
         while work.poll():
             assert session.backend is not None

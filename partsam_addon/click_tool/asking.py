@@ -33,10 +33,15 @@ class ClickSettings:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request was about. clicks: of the part; size: share of the area that was asked for"""
+    """What a request was about.
+
+    clicks: of the part; size: share of the area that was asked for
+    zoom: whether the backend looks closely
+    """
 
     clicks: tuple[Click, ...] = ()
     size: float | None = None
+    zoom: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def predict_request(known: EncodedObject, asked: Asked, previous: Preview | None
     prior = previous.answer.prediction if previous is not None and extends and new else None
     points = known.points(np.array([click.place for click in clicks]))
     labels = [int(click.positive) for click in clicks]
-    said = Points(points, labels), Size(asked.size), EarlierMask(prior)
+    said = Points(points, labels), Size(asked.size, zoom=asked.zoom), EarlierMask(prior)
     return requests.predict(known.shape_id, *said)
 
 

@@ -12,6 +12,8 @@ from ..mesh_exchange import MeshSource
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from .prompts import Click
 
+FINE_SIZE = 0.02
+"""The backend looks closely at parts that are meant to take less than this share of the surface."""
 SIZE_STEP = 1.5
 """By what a notch of the wheel multiplies the area that is meant."""
 
@@ -47,6 +49,7 @@ class Answer:
     clicks: what it was asked; size: share of the area that was asked for
     logits: float32 [C, T] at the triangles; scores: float [C], predicted IoU; shares: float [C] of the area
     best: the candidate that the backend means
+    zoomed: whether the backend looked closely
     """
 
     prediction: str
@@ -56,6 +59,12 @@ class Answer:
     scores: FloatArray
     shares: FloatArray
     best: int
+    zoomed: bool = False
+
+    @property
+    def wants_zoom(self) -> bool:
+        """Whether a part is meant that is so small that looking closely helps, and it was not done yet."""
+        return self.size is not None and self.size < FINE_SIZE and not self.zoomed
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class ClickWork:
         self._draw_at = 0.0
         self._hover_click: Click | None = None
         self._accept_wanted = False
+        self._patient = False
         self._leaving = False
         self._queue: deque[Accepted] = deque()
         self._flow: FlowRun | None = None
@@ -139,6 +140,8 @@ class ClickWork:
     def choose(self, choice: Choice) -> None:
         """Take another of the candidates."""
         self.choice = choice
+        if self._job is not None and self._asked.zoom:
+            self._job.cancel()
         for name in ("preview", "twin", "hover"):
             shown = getattr(self, name)
             if shown is not None:
@@ -156,11 +159,14 @@ class ClickWork:
         """From whole to part to sub-part and round."""
         self.choose(Choice(level=0 if self.choice.level is None else (self.choice.level + 1) % 3))
 
-    def accept(self) -> None:
-        """Make a part of the preview, as soon as it shows all clicks. PromptError without a click."""
+    def accept(self, *, patient: bool = False) -> None:
+        """Make a part of the preview, as soon as it shows all clicks. PromptError without a click.
+
+        patient: wait, too, until the network has looked closely at a small part
+        """
         if not self.clicks:
             raise PromptError("Click on a part first")
-        self._accept_wanted = True
+        self._accept_wanted, self._patient = True, patient
 
     def leave(self) -> None:
         """End with what was accepted; what is being written is finished first."""
@@ -260,7 +266,8 @@ class ClickWork:
             self.preview = self.twin = None
         elif hover is not None and hover.clicks == self.clicks:
             self.preview = hover  # what is clicked was asked for while the mouse was over it
-        stale = self._cutting is not None or len(self._asked.clicks) == 1  # most likely the mouse has left it
+        hovered = len(self._asked.clicks) == 1  # most likely the mouse has left it
+        stale = self._cutting is not None or self._asked.zoom or hovered
         if self.clicks and self._job is not None and self._asked.clicks != self.clicks and stale:
             self._job.cancel()
         self._changed(soon=bool(self.clicks))
@@ -271,7 +278,8 @@ class ClickWork:
         """Start what can be started."""
         if self.phase is not Phase.CLICKING:
             return
-        if self._accept_wanted and not self._is_behind and self._cutting is None:
+        waits = self._is_behind or (self._patient and self._to_zoom() is not None)
+        if self._accept_wanted and not waits and self._cutting is None:
             self._enqueue()
         if self._flow is None and self._queue:
             self._start_accepting()
@@ -286,6 +294,8 @@ class ClickWork:
             self._predict(self.clicks, self.preview)
         elif self.clicks and self._lacks_twin:
             self._predict(mirrored(self.clicks), self.twin)
+        elif (small := self._to_zoom()) is not None:
+            self._predict(small.clicks, None, zoom=True)
         elif (rough := self._to_snap()) is not None:
             assert self.settings.strength is not None
             self._cutting = rough
@@ -293,13 +303,17 @@ class ClickWork:
         elif hover is not None and not self._leaving and not self._answers(self.hover, (hover,)):
             self._predict((hover,), None)
 
-    def _predict(self, clicks: tuple[Click, ...], previous: Preview | None) -> None:
-        self._asked = Asked(clicks, self.choice.size)
+    def _predict(self, clicks: tuple[Click, ...], previous: Preview | None, *, zoom: bool = False) -> None:
+        self._asked = Asked(clicks, self.choice.size, zoom)
         self._job = self._session.send(predict_request(self.known, self._asked, previous))
 
     def _answers(self, preview: Preview | None, clicks: tuple[Click, ...]) -> bool:
         """Whether `preview` is what the network says to these clicks and to the size that is meant."""
         return preview is not None and preview.clicks == clicks and preview.answer.size == self.choice.size
+
+    def _to_zoom(self) -> Preview | None:
+        """The preview of a small part at which the network has not looked closely yet: that takes seconds."""
+        return next((each for each in self.previews if each.answer.wants_zoom), None)
 
     def _to_snap(self) -> Preview | None:
         """The preview whose border is to be cut next."""
@@ -330,6 +344,7 @@ class ClickWork:
             prediction=str(answer.fields["prediction"]),
             clicks=asked.clicks,
             size=asked.size,
+            zoomed=asked.zoom,
             logits=logits,
             # The network predicts an IoU by regression, which may step over its ends.
             scores=np.clip(answer.arrays["scores"], 0.0, 1.0),

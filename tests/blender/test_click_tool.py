@@ -583,6 +583,12 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     answered(session, work)
     assert work.preview.answer.size == tool("work").SMALLEST_SIZE
     assert work.preview.share < large
+    tick_until(session, lambda: work.preview.answer.zoomed)  # by itself: so small a part is looked at closely
+    work.choose(tool("masks").Choice(size=0.0002))
+    work.accept(patient=True)  # waits for a closer look at that size, too
+    tick_until(session, lambda: len(work.accepted) == 1)
+    assert work.accepted[0].preview.answer.zoomed
+    work.add(here)
     work.add(click_on(tool, obj, 70, positive=False))
     work.remove(0)  # only the excluding one is left, which means nothing alone
     assert (work.clicks, work.preview) == ((), None)

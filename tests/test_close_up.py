@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking closely at where a small part was clicked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from backend.geometry import Mesh, face_centroids, sample_surface
+from backend.segmentation.close_up import ball_around, sample_ball
+from backend.segmenter import EncodedShape, Segmenter
+from tests.built_meshes import joined, plate
+from tests.tiny_network import tiny_segmenter
+
+FINE = 0.004
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.set_num_threads(1)
+    return tiny_segmenter()
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    """A ball of small faces on a plate of few large ones, each face of its own colour."""
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=0.2)
+    both = joined(plate(2, 2, size=2.0), Mesh(ball.vertices + np.array([0.3, 0.4, 0.2]), ball.faces))
+    return Mesh(both.vertices, both.triangles, np.random.default_rng(0).random((both.face_count, 3)))
+
+
+@pytest.fixture(scope="module")
+def shape(segmenter: Segmenter, mesh: Mesh) -> EncodedShape:
+    return segmenter.encode(mesh)
+
+
+def test_a_ball_is_sampled_as_densely_as_the_whole(mesh: Mesh, shape: EncodedShape) -> None:
+    click = face_centroids(mesh)[[200]]
+    ball = ball_around(shape, click, FINE)
+    assert ball is not None
+    assert 0.03 < ball.share < 0.06
+    drawn = sample_ball(shape, ball, 500)
+    assert len(np.unique(drawn.points, axis=0)) == 500
+    assert ball.reaches(drawn.points).all()
+    corners = mesh.corners()[drawn.faces]
+    np.testing.assert_allclose((corners * drawn.barycentric[:, :, None]).sum(axis=1), drawn.points, atol=1e-6)
+    np.testing.assert_array_equal(drawn.colors, mesh.face_colors[drawn.faces])  # type: ignore[index]
+    # As evenly as the whole: of a sample of the whole the same share lies in the ball's inner half.
+    everywhere = sample_surface(mesh, 200_000, seed=5).points
+    inner = ball.reaches(everywhere, 0.5).sum() / ball.reaches(everywhere).sum()
+    assert ball.reaches(drawn.points, 0.5).mean() == pytest.approx(inner, abs=0.05)
+
+
+def test_colours_that_only_the_sample_has_are_taken_from_it(segmenter: Segmenter, mesh: Mesh) -> None:
+    plain = Mesh(mesh.vertices, mesh.triangles)
+    sample = sample_surface(plain, 400)
+    colors = np.where(sample.points[:, 2:] > 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
+    shape = segmenter.encode_points(
+        sample.points, sample.normals, colors, point_faces=sample.faces, mesh=plain
+    )
+    ball = ball_around(shape, face_centroids(mesh)[[200]], 0.015)
+    assert ball is not None
+    drawn = sample_ball(shape, ball, 300)
+    assert (drawn.colors[drawn.points[:, 2] > 0.1] == [1.0, 0, 0]).all()
+
+
+def test_it_is_left_out_where_it_is_no_help(segmenter: Segmenter, mesh: Mesh, shape: EncodedShape) -> None:
+    click = face_centroids(mesh)[[200]]
+    near, far = click + 0.02, face_centroids(mesh)[[7]]
+    assert segmenter.close_up(shape, click, 0.05) is None
+    assert segmenter.close_up(shape, np.concatenate([click, far]), FINE) is None
+    assert segmenter.close_up(segmenter.encode_points(shape.world_points), click, FINE) is None
+    zoom = segmenter.close_up(shape, click, FINE)
+    assert zoom is not None
+    assert zoom.serves(near, FINE)
+    assert not zoom.serves(far, FINE)
+    assert not zoom.serves(near, 0.1)
+
+
+def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    closer = 0
+    for face in (60, 200, 400, 600, 900, 1100):
+        click = face_centroids(mesh)[[face]]
+        zoom = segmenter.close_up(shape, click, FINE)
+        assert zoom is not None
+        plain = segmenter.predict(shape, click, [1], size=FINE)
+        answer = segmenter.predict(shape, click, [1], size=FINE, zoom=zoom)
+        assert answer.scores[answer.best] >= plain.scores[plain.best]
+        assert answer.point_logits.shape == plain.point_logits.shape
+        assert answer.face_logits is not None
+        if (answer.point_logits == plain.point_logits).all():
+            continue
+        closer += 1
+        assert (answer.point_logits[:, ~zoom.ball.reaches(shape.world_points)] < 0).all()
+        assert (answer.face_logits[:, ~zoom.ball.reaches(face_centroids(mesh))] < 0).all()
+        again = segmenter.predict(
+            shape, np.concatenate([click, click + 0.01]), [1, 0], previous=answer, size=FINE, zoom=zoom
+        )
+        assert again.point_logits.shape == (1, len(shape.points))
+    assert closer, "none of the close-ups promised more"
