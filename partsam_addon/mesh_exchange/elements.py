@@ -7,6 +7,8 @@ number of elements.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import bmesh
 import bpy
 import numpy as np
@@ -41,6 +43,13 @@ def element_count(mesh: bpy.types.Mesh) -> int:
 def edit_elements(edit_mesh: bmesh.types.BMesh) -> bmesh.types.BMFaceSeq | bmesh.types.BMVertSeq:
     """The elements of a mesh in Edit mode."""
     return edit_mesh.faces if len(edit_mesh.faces) else edit_mesh.verts
+
+
+def read_edit_integers(edit_mesh: bmesh.types.BMesh, name: str) -> IntArray | None:
+    """The integer layer `name` of a mesh in Edit mode, int32 [N]; None if it has none."""
+    elements = edit_elements(edit_mesh)
+    layer = elements.layers.int.get(name)
+    return None if layer is None else np.fromiter(map(itemgetter(layer), elements), np.int32, len(elements))
 
 
 def element_sizes(mesh: bpy.types.Mesh) -> FloatArray:

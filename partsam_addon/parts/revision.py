@@ -14,6 +14,7 @@ import numpy as np
 from ..mesh_exchange.elements import (
     edit_elements,
     element_count,
+    read_edit_integers,
     read_element_integers,
     write_element_integers,
 )
@@ -24,10 +25,9 @@ REVISION_ATTRIBUTE = ".partsam_revision"
 def revision_of_faces(mesh: bpy.types.Mesh) -> int:
     """The number of the table's state that goes with the faces; 0 if there was none."""
     if mesh.is_editmode:
-        elements = edit_elements(bmesh.from_edit_mesh(mesh))
-        layer = elements.layers.int.get(REVISION_ATTRIBUTE)
-        return 0 if layer is None else max((element[layer] for element in elements), default=0)
-    values = read_element_integers(mesh, REVISION_ATTRIBUTE)
+        values = read_edit_integers(bmesh.from_edit_mesh(mesh), REVISION_ATTRIBUTE)
+    else:
+        values = read_element_integers(mesh, REVISION_ATTRIBUTE)
     return 0 if values is None else int(values.max(initial=0))  # new faces may have an older one
 
 

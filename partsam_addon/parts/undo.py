@@ -15,7 +15,7 @@ from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import FloatArray
-from ..mesh_exchange.elements import edit_elements
+from ..mesh_exchange.elements import edit_elements, read_edit_integers
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .palette import UNASSIGNED
 from .snapshots import get_snapshots
@@ -72,12 +72,11 @@ def _knows_parts(mesh: bpy.types.Mesh) -> bool:
 
 def _read_faces(mesh: bpy.types.Mesh) -> Faces:
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    elements = edit_elements(edit_mesh)
-    values = np.zeros((3, len(elements)), dtype=np.int32)
+    values = np.zeros((3, len(edit_elements(edit_mesh))), dtype=np.int32)
     for row, name in zip(values, (PART_ATTRIBUTE, EDIT_ATTRIBUTE, TREE_ATTRIBUTE), strict=True):
-        layer = elements.layers.int.get(name)
-        if layer is not None:
-            row[:] = [element[layer] for element in elements]
+        found = read_edit_integers(edit_mesh, name)
+        if found is not None:
+            row[:] = found
     return Faces(np.maximum(values[0], UNASSIGNED), values[1], values[2])
 
 

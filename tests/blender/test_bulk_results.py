@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Callable
 from types import ModuleType
 
+import bmesh
 import bpy
 import numpy as np
 import pytest
@@ -262,3 +263,14 @@ def test_measures_of_a_part_are_those_of_points_on_it(addon: Addon) -> None:
     np.testing.assert_allclose((shape.axes.T * shape.spread**2) @ shape.axes, moment, atol=1e-12)
     used = points[np.unique(triangles)]
     assert (shape.low == used.min(axis=0)).all() and (shape.high == used.max(axis=0)).all()
+
+
+def test_layers_of_a_mesh_in_edit_mode(addon: Addon) -> None:
+    elements, mesh = addon("mesh_exchange.elements"), grid(3).data
+    addon("parts").write_labels(mesh, np.arange(9))
+    bpy.ops.object.mode_set(mode="EDIT")
+    edit_mesh = bmesh.from_edit_mesh(mesh)
+    layer = edit_mesh.faces.layers.int["partsam_part"]
+    found = elements.read_edit_integers(edit_mesh, "partsam_part")
+    assert found.tolist() == [face[layer] for face in edit_mesh.faces] == list(range(1, 10))
+    assert elements.read_edit_integers(edit_mesh, "none of these") is None
