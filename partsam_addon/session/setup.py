@@ -67,7 +67,18 @@ class Setup:
             )
         folder, online = environment_folder(), bpy.app.online_access
         settings = InstallSettings(uv, plan, packages=packages)
-        self._start("Setting up", lambda progress: install(folder, settings, progress, online_access=online))
+        self._start(
+            "Setting up",
+            lambda progress: install(folder, settings, progress, online_access=online),
+            done=self.use_environment,
+        )
+
+    def use_environment(self) -> None:
+        """Use what was set up, also where another Python was chosen before."""
+        chosen = preferences()
+        if chosen.python_path:
+            self._place.notices += (f"PartSAM uses what was set up now, no longer {chosen.python_path}",)
+            chosen.python_path = ""
 
     def start_check(self) -> None:
         """Look into the chosen Python, with the chosen model. Raises PartSAMError where none is chosen."""

@@ -606,6 +606,24 @@ def test_the_list_is_sorted_by_size_at_first(quarters, parts, addon):
     assert [text(value) for value in (0.0, -1.0, 0.5)] == ["–", "–", "50%"]
 
 
+def test_numbers_that_are_told_are_those_of_the_list(quarters, parts, addon):
+    inside = np.where(np.arange(64) % 8 < 2, 0, -1)
+    obj = grid(8, name="partly")
+    parts.write_labels(obj.data, inside.astype(np.int32))
+    part = obj.data.partsam.parts[0]
+    assert part.area / obj.data.partsam.area == pytest.approx(0.25)
+    summary = addon("operators.segment").summary
+    assert summary([quarters]) == "4 parts"
+    assert summary([obj]) == "One part"
+    assert summary([quarters, obj]) == "5 parts in 2 meshes"
+
+
+def test_logs_show_no_arrays(addon):
+    requests = addon("backend_process.requests")
+    request = requests.encode({"vertices": np.zeros((9, 3)), "triangles": np.zeros((3, 3), dtype=np.int32)})
+    assert "array" not in repr(request).replace("arrays_on_demand", "")
+
+
 def test_merging_offers_neighbors_first(quarters, addon):
     items = addon("operators.parts_list")._merge_targets
     quarters.data.partsam.active_index = 3

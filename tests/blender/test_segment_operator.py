@@ -269,6 +269,21 @@ def test_the_redo_panel_cuts_what_was_found_in_the_window(addon, session, monkey
     assert "segment_every_part" in sent  # something else was asked
 
 
+def test_another_idle_time_reaches_the_running_backend(addon, session, monkeypatch):
+    dumbbell()
+    segment()
+    chosen = addon("session.choices").preferences()
+    sent, send = [], session.backend.send
+    monkeypatch.setattr(session.backend, "send", lambda request: sent.append(request) or send(request))
+    before, chosen.idle_minutes = chosen.idle_minutes, 7
+    try:
+        segment()
+    finally:
+        chosen.idle_minutes = before
+    told = [request.fields for request in sent if request.kind == "configure"]
+    assert told == [{"idle_release_seconds": 420.0}]
+
+
 def test_renaming_meanwhile_is_no_problem(addon, session):
     obj = dumbbell()
     start(addon, session)

@@ -115,6 +115,14 @@ def test_animation_that_does_not_move_goes_to_the_parts(split, addon, in_nla):
             assert (part.hide_render, part.modifiers["Wave"].height, part["glow"]) == (hidden, height, height)
 
 
+def test_a_collection_of_the_users_with_the_same_name_stays_empty(split):
+    own = bpy.data.collections.new("grid Parts")
+    own.use_fake_user = True
+    bpy.ops.partsam.apply_separate(grouping="COLLECTION")
+    assert len(own.objects) == 0
+    assert all(part.users_collection[0].name.startswith("grid Parts.") for part in made())
+
+
 def test_pointers_to_a_removed_original_go_to_its_heirs(split):
     other = cube(name="other")
     follow = other.constraints.new("COPY_LOCATION")

@@ -61,6 +61,18 @@ def test_the_report_has_what_a_bug_report_needs(setup, addon) -> None:
     assert bpy.ops.partsam.copy_report() == {"FINISHED"}
 
 
+def test_what_was_set_up_is_used_instead_of_a_python_chosen_before(setup, addon) -> None:
+    chosen, session = addon("session.choices").preferences(), addon("session").get_session()
+    session.notices = ()
+    chosen.python_path = "/elsewhere/python"
+    setup.use_environment()
+    assert chosen.python_path == ""
+    assert "/elsewhere/python" in session.notices[0]
+    setup.use_environment()
+    assert len(session.notices) == 1
+    session.notices = ()
+
+
 def test_an_environment_of_other_pins_is_noticed_and_can_be_removed(setup, addon, monkeypatch) -> None:
     choices, folders = addon("session.choices"), addon("environment.folder")
     assert not setup.is_outdated
