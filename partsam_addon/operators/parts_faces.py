@@ -16,10 +16,10 @@ from ..parts import (
 )
 from ..view import isolate_part, isolated_part, show_all_parts
 from ..wording import say
-from .parts_operator import OnePartOperator, PartsOperator
+from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator
 
 
-class PARTSAM_OT_part_select(OnePartOperator, bpy.types.Operator):
+class PARTSAM_OT_part_select(CopiesOperator, bpy.types.Operator):
     """Select the part's faces in Edit mode"""
 
     bl_idname = "partsam.part_select"

@@ -13,7 +13,7 @@ from ..parts import (
     clear_parts,
     closest_neighbor,
     cut_labels,
-    delete_part,
+    delete_parts,
     drop_levels,
     get_part,
     merge_checked,
@@ -26,7 +26,7 @@ from ..parts import (
 )
 from ..parts.repeats import copies_of
 from ..wording import say
-from .parts_operator import OnePartOperator, PartsOperator
+from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator
 from .swatches import swatch
 
 NEIGHBOR = "NEIGHBOR"
@@ -34,7 +34,7 @@ NEIGHBOR = "NEIGHBOR"
 _enum_cache: list[tuple[str, str, str, str | int, int]] = []
 
 
-class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
+class PARTSAM_OT_part_rename(CopiesOperator, bpy.types.Operator):
     """Give the part another name"""
 
     bl_idname = "partsam.part_rename"
@@ -61,7 +61,7 @@ class PARTSAM_OT_part_rename(OnePartOperator, bpy.types.Operator):
         return say('The part is called "{name}"', name=parts[0].name)
 
 
-class PARTSAM_OT_part_recolor(OnePartOperator, bpy.types.Operator):
+class PARTSAM_OT_part_recolor(CopiesOperator, bpy.types.Operator):
     """Give the part another color"""
 
     bl_idname = "partsam.part_recolor"
@@ -190,20 +190,19 @@ class PARTSAM_OT_parts_merge_checked(PartsOperator, bpy.types.Operator):
         return say('{count} parts are merged into "{name}"', count=count, name=name)
 
 
-class PARTSAM_OT_part_delete(OnePartOperator, bpy.types.Operator):
+class PARTSAM_OT_part_delete(CopiesOperator, bpy.types.Operator):
     """Remove the part from the list; its faces go to the parts around it"""
 
     bl_idname = "partsam.part_delete"
     bl_label = "Delete Part"
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
-        part_id = self.part_id(obj)
-        name = get_part(obj.data, part_id).name
-        delete_part(obj.data, part_id)
-        return say('Deleted "{name}"; its faces belong to its neighbors', name=name)
+        names = {part.part_id: part.name for part in self.all_parts(obj)}
+        delete_parts(obj.data, names.keys())
+        return say('Deleted "{name}"; its faces belong to its neighbors', name='", "'.join(names.values()))
 
 
-class PARTSAM_OT_part_lock(OnePartOperator, bpy.types.Operator):
+class PARTSAM_OT_part_lock(CopiesOperator, bpy.types.Operator):
     """Keep the part's faces when the mesh is segmented again or other parts are edited"""
 
     bl_idname = "partsam.part_lock"

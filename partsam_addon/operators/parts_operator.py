@@ -90,6 +90,19 @@ class OnePartOperator(PartsOperator):
         options={"SKIP_SAVE"},
     )
 
+    def part_id(self, obj: bpy.types.Object) -> int:
+        """Id of the part to work on; PromptError if there is none."""
+        if self.part:
+            return int(get_part(obj.data, self.part).part_id)
+        active = active_part(obj.data)
+        if active is None:
+            raise PromptError("No part is active; click one in the list")
+        return int(active.part_id)
+
+
+class CopiesOperator(OnePartOperator):
+    """An operator on one part, or on all its copies at once."""
+
     copies: BoolProperty(
         name="All Copies",
         description="Also the parts that are copies of it, as far as Find Copies has found them",
@@ -100,12 +113,3 @@ class OnePartOperator(PartsOperator):
         """The part to work on, with its copies if those are wanted; PromptError if there is none."""
         part = get_part(obj.data, self.part_id(obj))
         return copies_of(obj.data, part) if self.copies else [part]
-
-    def part_id(self, obj: bpy.types.Object) -> int:
-        """Id of the part to work on; PromptError if there is none."""
-        if self.part:
-            return int(get_part(obj.data, self.part).part_id)
-        active = active_part(obj.data)
-        if active is None:
-            raise PromptError("No part is active; click one in the list")
-        return int(active.part_id)

@@ -20,8 +20,7 @@ from .segment import poll_idle, write_in_window
 
 
 class PARTSAM_OT_find_repeats(bpy.types.Operator):
-    """Find parts that are copies of each other, also turned or mirrored: four legs, twelve bolts.
-    They can then be renamed, colored and selected together, and separated as linked objects"""
+    """Find parts that are copies, also turned or mirrored: to be renamed, colored and separated together"""
 
     bl_idname = "partsam.find_repeats"
     bl_label = "Find Copies"

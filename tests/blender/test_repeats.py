@@ -96,7 +96,10 @@ def test_copies_are_found_and_worked_on_together(addon, parts):
     parts_list = addon("ui.parts_list")
     obj = table(parts)
     bpy.ops.partsam.find_repeats()
+    assert "copies" not in bpy.ops.partsam.part_merge.get_rna_type().properties
     assert parts_list.firsts(obj.data.partsam.parts) == [True, True, False, False, False]
+    bpy.ops.partsam.part_delete(part=4, copies=True)
+    assert [part.face_count for part in obj.data.partsam.parts] == [30]
 
 
 def test_a_part_whose_faces_change_is_no_copy_any_more(parts):
