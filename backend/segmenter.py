@@ -106,20 +106,20 @@ class Segmenter:
     def config(self) -> NetworkConfig:
         return self.network.config
 
-    def warm_up(self) -> None:
-        """Have everything set itself up that a device needs for its first shape and clicks, and record what
-        it records: seconds that nobody should wait for at his first click. Does nothing on a CPU."""
+    def warm_up(self, *, times: int = _WARM_UPS) -> None:
+        """Have everything set itself up that a device needs for its first shape and clicks; when that is done
+        several times, record what it records, too. Does nothing on a CPU."""
         if not works_by_itself(self.device):
             return
         points = np.random.default_rng(0).normal(size=(self.config.points, 3))
         points /= np.linalg.norm(points, axis=1, keepdims=True)
-        for _ in range(_WARM_UPS):
+        for _ in range(times):
             shape = self.encode_points(points, points)
             first = self.predict(shape, points[:1], np.array([1]))
             self.predict(shape, points[:2], np.array([1, 0]), previous=first)
         with torch.inference_mode():
             clicks = self._tensor(points[: self.prompt_batch, None])
-            for _ in range(_WARM_UPS):
+            for _ in range(times):
                 PromptDecoder(self._on_device, shape).decode(clicks)
 
     def release_recordings(self) -> bool:

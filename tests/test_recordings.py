@@ -100,3 +100,14 @@ def test_results_outlive_the_next_replay_and_few_recordings_are_kept() -> None:
     assert len(made) == 20  # each once, and the last is still held
     double.run("double", lambda x: (2 * x, None), torch.ones(1))
     assert len(made) == 21
+
+
+def test_warming_up_records_what_is_done_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = segmenter(monkeypatch, rerun)
+    warm.warm_up()
+    assert not warm.release_recordings()  # a CPU needs none
+    monkeypatch.setattr("backend.segmenter.works_by_itself", lambda device: True)
+    warm.warm_up(times=1)
+    assert not warm.release_recordings()
+    warm.warm_up()
+    assert warm.release_recordings()

@@ -410,7 +410,7 @@ def _warmed_up(segmenter: Segmenter) -> None:
     """Let the device set itself up while the client still reads its mesh; what fails here fails again, and is
     answered, where it matters."""
     try:
-        segmenter.warm_up()
+        segmenter.warm_up(times=1)  # recordings would keep the first answer waiting: clicks make them
     except RuntimeError as error:
         logger.warning("warming up failed: %s", str(error)[:200])
         free_cached_memory()
