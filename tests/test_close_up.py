@@ -8,6 +8,8 @@ import pytest
 import torch
 import trimesh
 
+from backend.evaluation.clicks import mask_ious
+from backend.evaluation.first_click import first_answers
 from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.segmentation.close_up import ball_around, sample_ball
 from backend.segmenter import EncodedShape, Segmenter
@@ -102,3 +104,21 @@ def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(
         )
         assert again.point_logits.shape == (1, len(shape.points))
     assert closer, "none of the close-ups promised more"
+
+
+def test_evaluation_can_look_closely_at_small_parts(segmenter: Segmenter, shape: EncodedShape) -> None:
+    points = torch.as_tensor(shape.points)
+    order = torch.cdist(points[:1], points)[0].argsort()
+    targets = torch.zeros(2, len(points), dtype=torch.bool)
+    targets[0, order[:3]] = targets[1, order[:200]] = True
+    clicks = order[[0, 0]]
+    plain, closer = (
+        first_answers(segmenter, shape, points, targets, clicks, zoom=zoom) for zoom in (False, True)
+    )
+    np.testing.assert_array_equal(plain.chosen, closer.chosen)
+    assert plain.with_size[1] == closer.with_size[1]
+    place, size = shape.world_points[[int(clicks[0])]], 3 / len(points)
+    zoom = segmenter.close_up(shape, place, size)
+    answer = segmenter.predict(shape, place, np.ones(1, dtype=np.int64), size=size, zoom=zoom)
+    expected = mask_ious(torch.as_tensor(answer.point_logits[answer.best] > 0), targets[0])
+    assert closer.with_size[0] == pytest.approx(float(expected))

@@ -50,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     interactive.add_argument(
         "--max-parts", type=_positive, default=32, help="per shape (default: %(default)s)"
     )
+    interactive.add_argument(
+        "--zoom", action="store_true",
+        help="look closely at parts below 2 %% of the surface where their size is told; slow",
+    )  # fmt: skip
     automatic = parser.add_argument_group("automatic protocol")
     automatic.add_argument(
         "--granularity", type=_fraction, default=0.5, help="fixed, 0 to 1 (default: %(default)s)"
@@ -128,7 +132,11 @@ def _interactive_settings(args: argparse.Namespace) -> Any:
     from ..evaluation.interactive import InteractiveSettings
 
     return InteractiveSettings(
-        clicks=args.clicks, max_parts=args.max_parts, refine=not args.no_refine, seed=args.seed
+        clicks=args.clicks,
+        max_parts=args.max_parts,
+        zoom=args.zoom,
+        refine=not args.no_refine,
+        seed=args.seed,
     )
 
 

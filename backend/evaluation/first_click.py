@@ -6,15 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..geometry.mesh import FloatArray
+from ..segmentation.close_up import FINE_SIZE
 from .clicks import mask_ious
 
 
 class FirstClickPredictor(Protocol):
-    """What this needs of a model: `ClickPredictor`, and if `takes_size` is true, `sizes` for its batches."""
+    """What this needs of a model: `ClickPredictor`, if `takes_size` is true `sizes` for its batches, and to
+    look closely `close_up` and `predict` of `backend.Segmenter`."""
 
     def predict_batch(self, shape: Any, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -36,9 +39,18 @@ class FirstAnswers:
 
 @torch.inference_mode()
 def first_answers(
-    predictor: FirstClickPredictor, shape: Any, points: Tensor, targets: Tensor, clicks: Tensor
+    predictor: FirstClickPredictor,
+    shape: Any,
+    points: Tensor,
+    targets: Tensor,
+    clicks: Tensor,
+    *,
+    zoom: bool = False,
 ) -> FirstAnswers:
-    """Answers to one click, int64 [M] into points float [N, 3], on each of the targets bool [M, N]."""
+    """Answers to one click, int64 [M] into points float [N, 3], on each of the targets bool [M, N].
+
+    zoom: small parts are looked at closely when their size is told
+    """
     prompts, labels = points[clicks][:, None], torch.ones_like(clicks)[:, None]
     rows = torch.arange(len(targets), device=points.device)
     logits, predicted = predictor.predict_batch(shape, prompts, labels)
@@ -49,11 +61,23 @@ def first_answers(
         with_size = mask_ious(told > 0, targets[:, None])[rows, predicted_told.argmax(dim=1)]
     else:
         with_size = ious[rows, nearest_in_size(logits, sizes)]
+    if zoom:
+        for row in (sizes < FINE_SIZE).nonzero()[:, 0].tolist():
+            place = shape.normalization.invert(points[clicks[row]].cpu().numpy())[None]
+            mask = _looked_at(predictor, shape, place, float(sizes[row]))
+            with_size[row] = mask_ious(mask.to(targets.device), targets[row])
     return FirstAnswers(
         chosen=ious[rows, predicted.argmax(dim=1)].cpu().numpy(),
         best_of_three=ious.amax(dim=1).cpu().numpy(),
         with_size=with_size.cpu().numpy(),
     )
+
+
+def _looked_at(predictor: Any, shape: Any, place: FloatArray, size: float) -> Tensor:
+    """The mask bool [N] of one click [1, 3] (mesh's units) into a part of that share, in a close-up of it."""
+    closer = predictor.close_up(shape, place, size)
+    answer = predictor.predict(shape, place, np.ones(1, dtype=np.int64), size=size, zoom=closer)
+    return torch.as_tensor(answer.point_logits[answer.best] > 0)
 
 
 def nearest_in_size(logits: Tensor, sizes: Tensor) -> Tensor:

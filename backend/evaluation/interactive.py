@@ -52,12 +52,14 @@ class InteractiveSettings:
     """clicks: rounds per part
     max_parts: shapes with more parts are measured on as many of them, drawn by `seed` and the shape's key
     candidates: points among which the deepest is sought exactly (see `clicks`)
+    zoom: whether small parts are looked at closely where their size is told
     refine, strength: whether masks are also measured as they are accepted, and how strongly refined
     """
 
     clicks: int = 10
     max_parts: int = 32
     candidates: int = DEFAULT_CANDIDATES
+    zoom: bool = False
     refine: bool = True
     strength: float = 1.0
     seed: int = 0
@@ -121,7 +123,8 @@ def measure_interactive(
         rounds = simulate_clicks(predictor, shape, points, targets, settings, generator)
         starts = {"deepest": rounds.clicks[:, 0], "random": random_points(targets, generator)}
         first = {
-            kind: first_answers(predictor, shape, points, targets, clicks) for kind, clicks in starts.items()
+            kind: first_answers(predictor, shape, points, targets, clicks, zoom=settings.zoom)
+            for kind, clicks in starts.items()
         }
     seconds = {"encode": encoding.seconds, "clicks": clicking.seconds}
     accepted: dict[int, FloatArray] = {}
