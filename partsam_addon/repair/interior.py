@@ -71,7 +71,7 @@ class InteriorSearch:
 
     def cast(self) -> Iterator[float]:
         """Cast all rays, a portion at a time; yields the share of the points that is settled."""
-        lift = _LIFT * _diagonal(self._points)
+        lift, rays = _LIFT * _diagonal(self._points), 0
         doubtful = np.arange(len(self._points))
         # Most faces are settled by the ray along their normal; only the doubtful ones go on.
         for step in range(-1, len(self._directions)):
@@ -82,8 +82,10 @@ class InteriorSearch:
                 origins = self._points[here] + lift * self._directions[chosen]
                 free = _get_out(self._tree, origins, self._directions, chosen)
                 np.add.at(self._escaped, self._owners[here[free]], 1)
-                left = len(doubtful) - (begin if step < 0 else 0)
-                yield 1 - left / len(self._points)
+                rays += len(here)
+                if rays >= _PORTION:
+                    rays, left = 0, len(doubtful) - (begin if step < 0 else 0)
+                    yield 1 - left / len(self._points)
             owners = self._owners[doubtful]
             doubtful = doubtful[self._escaped[owners] <= self._allowed[owners]]
 

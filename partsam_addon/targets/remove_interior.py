@@ -39,6 +39,7 @@ class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):
     bl_label = "Remove Interior Faces"
     several = False
     needs_parts = False
+    in_background = False
 
     action: EnumProperty(
         name="Action",
@@ -80,8 +81,14 @@ class PARTSAM_OT_remove_interior(ApplyOperator, bpy.types.Operator):
         return lambda _warnings: found.apply(context, obj.data)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        is_large = len(context.object.data.polygons) > WAITED_FACES
-        return self.begin(context) if is_large and not bpy.app.background else self.execute(context)
+        if bpy.app.background or len(context.object.data.polygons) <= WAITED_FACES:
+            return self.execute(context)
+        # What runs in the background has no redo panel: options come first.
+        self.in_background = True
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return self.begin(context) if self.in_background else super().execute(context)
 
     @reports_errors
     def begin(self, context: bpy.types.Context) -> set[str]:

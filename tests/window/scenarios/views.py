@@ -59,10 +59,14 @@ def interior_faces(window: WindowDriver) -> Steps:
     bpy.ops.object.mode_set(mode="OBJECT")
     bpy.ops.ed.undo_push(message="Sphere")
     before = len(bpy.context.object.data.polygons)
+    middle = (window.area.x + window.area.width / 2, window.area.y + window.area.height / 2)
+    yield from window.move(*middle)
     bpy.ops.partsam.remove_interior("INVOKE_DEFAULT")
-    record["looks_beside_blender"] = session.is_busy
-    yield from window.wait_for(lambda: not session.is_busy, 100, "the faces were looked at")
-    record["interior"] = [before - len(bpy.context.object.data.polygons), str(session.problem)]
+    yield 0.7
+    window.shot("interior")
+    yield from window.key("RET", *middle)
+    yield from window.wait_for(lambda: session.notices and not session.is_busy, 100, "the rays were cast")
+    record["interior"] = [before - len(bpy.context.object.data.polygons), *session.notices]
     bpy.ops.ed.undo()
     record["brought_back"] = len(bpy.context.object.data.polygons) == before
     yield 0.3
