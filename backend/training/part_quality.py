@@ -156,10 +156,10 @@ class FitSettings:
     """networks, hidden: how many are averaged, and their width; steps, rate, decay: of AdamW on all nodes"""
 
     networks: int = 5
-    hidden: int = 6
-    steps: int = 300
+    hidden: int = 12
+    steps: int = 400
     rate: float = 1e-2
-    decay: float = 1.0
+    decay: float = 0.5
     seed: int = 0
 
 
