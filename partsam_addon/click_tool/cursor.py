@@ -58,7 +58,8 @@ def cursor_lines(work: ClickWork) -> list[str]:
     if shown is None:
         return lines
     faces = int(shown.polygons.sum())
-    lines.append(f"{faces:,} faces, {shown.score:.0%} sure")
+    closer = ", looking closer" if work.is_looking_closer else ""
+    lines.append(f"{faces:,} faces, {shown.score:.0%} sure{closer}")
     if len(shown.answer.scores) > 1:
         lines.append(levels_text(shown.answer.shares.tolist(), shown.answer.scores.tolist(), shown.candidate))
     return lines

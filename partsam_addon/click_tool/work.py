@@ -214,6 +214,11 @@ class ClickWork:
         return self.phase is not Phase.CLICKING or self._is_behind
 
     @property
+    def is_looking_closer(self) -> bool:
+        """Whether the network just looks closely at the small part that the preview shows roughly."""
+        return self._job is not None and self._asked.zoom and self._cutting is None
+
+    @property
     def is_accepting(self) -> bool:
         """Whether a part waits to be written."""
         return bool(self._queue) or self._accept_wanted

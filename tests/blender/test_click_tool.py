@@ -583,6 +583,8 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     answered(session, work)
     assert work.preview.answer.size == tool("work").SMALLEST_SIZE
     assert work.preview.share < large
+    tick_until(session, lambda: work.is_looking_closer)
+    assert "looking closer" in tool("cursor").cursor_lines(work)[0]
     tick_until(session, lambda: work.preview.answer.zoomed)  # by itself: so small a part is looked at closely
     work.choose(tool("masks").Choice(size=0.0002))
     work.accept(patient=True)  # waits for a closer look at that size, too
