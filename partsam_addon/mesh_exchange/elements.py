@@ -7,6 +7,7 @@ number of elements.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import itemgetter
 
 import bmesh
@@ -90,20 +91,49 @@ def write_element_flags(mesh: bpy.types.Mesh, name: str, flags: BoolArray) -> No
         write_flags(mesh, f".{name}_{kind}", domain, touched)
 
 
+def has_element_integers(mesh: bpy.types.Mesh, name: str) -> bool:
+    """Whether `name` is an integer attribute of the elements. Works in every mode."""
+    attribute = mesh.attributes.get(name)
+    return attribute is not None and _is_of_elements(mesh, attribute)
+
+
+def hides_element_integers(mesh: bpy.types.Mesh, name: str) -> bool:
+    """Whether an attribute of something else stands before that of the elements, as after joining a cloud
+    and a mesh that both have it: Blender gives them the same name, or the second one a number.
+    """
+    if mesh.attributes.get(name) is None or has_element_integers(mesh, name):
+        return False
+    names = {name, f"{name}.001"}
+    return any(one.name in names and _is_of_elements(mesh, one) for one in mesh.attributes)
+
+
+def uncover_element_integers(mesh: bpy.types.Mesh, names: Iterable[str]) -> None:
+    """Remove what `hides_element_integers`. Not in Edit mode."""
+    for name in names:
+        if not hides_element_integers(mesh, name):
+            continue
+        mesh.attributes.remove(mesh.attributes[name])
+        if mesh.attributes.get(name) is None:
+            mesh.attributes[f"{name}.001"].name = name
+
+
+def _is_of_elements(mesh: bpy.types.Mesh, attribute: bpy.types.Attribute) -> bool:
+    return (attribute.data_type, attribute.domain) == ("INT", element_domain(mesh))
+
+
 def read_element_integers(mesh: bpy.types.Mesh, name: str) -> IntArray | None:
     """The integer attribute `name` of the elements, int32 [N]; None if the mesh has none of that kind."""
-    attribute = mesh.attributes.get(name)
-    if attribute is None or (attribute.data_type, attribute.domain) != ("INT", element_domain(mesh)):
+    if not has_element_integers(mesh, name):
         return None
     values = np.empty(element_count(mesh), dtype=np.int32)
-    attribute.data.foreach_get("value", values)
+    mesh.attributes[name].data.foreach_get("value", values)
     return values
 
 
 def write_element_integers(mesh: bpy.types.Mesh, name: str, values: IntArray) -> None:
     """Write int32 [N] into the attribute `name`, replacing one of another type or domain."""
     attribute = mesh.attributes.get(name)
-    if attribute is not None and (attribute.data_type, attribute.domain) != ("INT", element_domain(mesh)):
+    if attribute is not None and not has_element_integers(mesh, name):
         mesh.attributes.remove(attribute)
         attribute = None
     if attribute is None:

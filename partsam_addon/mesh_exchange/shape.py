@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
-from ...backend.geometry import Mesh, PointSample, sample_surface, validate_mesh
+from ...backend.geometry import Mesh, PointSample, sample_surface
 from . import arrays
 from .arrays import FloatArray, IntArray
 from .evaluated import evaluated_mesh
@@ -109,7 +109,7 @@ def read_shape(
     origin = np.array(objects[0].matrix_world.translation, dtype=np.float64)
     pieces = [_read_object(context, obj, origin, settings) for obj in objects]
     mesh = _joined([piece.mesh for piece in pieces])
-    validate_mesh(mesh)
+    _check_usable(mesh, [piece.source.object_name for piece in pieces if piece.mesh.problem is not None])
     colors = tuple(piece.colors for piece in pieces)
     return ShapeData(
         mesh=mesh,
@@ -129,8 +129,14 @@ def read_surface(obj: bpy.types.Object, matrix: FloatArray | None = None) -> tup
     _check_has_faces(obj)
     corners, polygons = arrays.triangle_corners(obj.data)
     _, mesh = _placed(obj.data, corners, np.eye(4) if matrix is None else matrix)
-    validate_mesh(mesh)
+    _check_usable(mesh, [obj.name])
     return mesh, _source(obj, mesh, polygons)
+
+
+def _check_usable(mesh: Mesh, names: Sequence[str]) -> None:
+    """Raise MeshError where `mesh` has a problem, which comes from the objects with these names."""
+    if mesh.problem is not None:
+        raise MeshError(": ".join([*(f'"{name}"' for name in names[:1]), mesh.problem]))
 
 
 def _joined(meshes: Sequence[Mesh]) -> Mesh:
@@ -200,7 +206,7 @@ def find_object(
     mesh = obj.data
     if len(mesh.polygons) != unchanged_since.polygon_count or mesh_hash(mesh) != unchanged_since.mesh_hash:
         raise MeshError(
-            f'"{obj.name}" was edited meanwhile, so the result does not fit any more; segment it again'
+            f'"{obj.name}" was edited meanwhile, so the result does not fit any more; start again'
         )
     return obj
 

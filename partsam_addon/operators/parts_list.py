@@ -199,7 +199,10 @@ class PARTSAM_OT_part_delete(CopiesOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         names = {part.part_id: part.name for part in self.all_parts(obj)}
         delete_parts(obj.data, names.keys())
-        return say('Deleted "{name}"; its faces belong to its neighbors', name='", "'.join(names.values()))
+        message = 'Deleted "{name}"; its faces belong to its neighbors'
+        if all(part.locked for part in obj.data.partsam.parts):
+            message = 'Deleted "{name}"; no unlocked part is left, so its faces are in none'
+        return say(message, name='", "'.join(names.values()))
 
 
 class PARTSAM_OT_part_lock(CopiesOperator, bpy.types.Operator):

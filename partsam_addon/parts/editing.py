@@ -9,23 +9,15 @@ import bpy
 import numpy as np
 
 from ...backend.errors import PromptError
-from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import BoolArray
 from ..mesh_exchange.elements import element_flags, is_cloud
-from .attributes import (
-    EDIT_ATTRIBUTE,
-    ORIGIN_ATTRIBUTE,
-    TREE_ATTRIBUTE,
-    read_edits,
-    read_part_ids,
-    remove_attributes,
-)
+from .attributes import read_edits, read_part_ids, remove_attributes
 from .edits import ABSORBED, FIXED, FOLLOWS, mark_edits
 from .growing import give_to_neighbors
-from .memory import MEMORY_ATTRIBUTE
+from .origin import OWN_ATTRIBUTES
 from .palette import UNASSIGNED
 from .polygon_graph import build_polygon_graph, part_borders
-from .revision import REVISION_ATTRIBUTE, note_change
+from .revision import note_change
 from .snapshots import unnoticed
 from .table import (
     active_part,
@@ -192,15 +184,7 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
-    remove_attributes(
-        mesh,
-        PART_ATTRIBUTE,
-        MEMORY_ATTRIBUTE,
-        EDIT_ATTRIBUTE,
-        TREE_ATTRIBUTE,
-        ORIGIN_ATTRIBUTE,
-        REVISION_ATTRIBUTE,
-    )
+    remove_attributes(mesh, *OWN_ATTRIBUTES)
     # The parts are retired, not gone: undo in Edit mode brings back their faces and nothing else.
     sync_table(mesh)
 

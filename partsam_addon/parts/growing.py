@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import bpy
 import numpy as np
 from mathutils.kdtree import KDTree
 
-from ..mesh_exchange.arrays import BoolArray, IntArray
+from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from ..mesh_exchange.elements import element_centers
 from .palette import UNASSIGNED
 from .polygon_graph import PolygonGraph, build_polygon_graph
+
+_FEW = 8
+"""So few points are looked up one by one."""
+
+_FAR = 1e18
+"""Places beyond it have no squared distances in 32 bits."""
 
 
 def give_to_neighbors(
@@ -70,11 +78,44 @@ def _heaviest(faces: IntArray, ids: IntArray, weights: np.ndarray) -> tuple[IntA
 def _nearest_ids(mesh: bpy.types.Mesh, faces: IntArray, part_ids: IntArray, receivers: BoolArray) -> IntArray:
     """For each of `faces` the part of the nearest receiver, by face centre; UNASSIGNED without any."""
     owners = np.flatnonzero(receivers)
+    result = np.full(len(faces), UNASSIGNED, dtype=np.int32)
     if len(faces) == 0 or len(owners) == 0:
-        return np.full(len(faces), UNASSIGNED, dtype=np.int32)
-    centers = element_centers(mesh)
-    tree = KDTree(len(owners))
-    for index in owners.tolist():
-        tree.insert(centers[index], index)
+        return result
+    # What is not finite lies at the origin: no place is near it.
+    centers = np.nan_to_num(element_centers(mesh), posinf=0.0, neginf=0.0)
+    centers[np.abs(centers).max(axis=1) > _FAR] = 0.0
+    trees = {
+        part_id: _tree(centers[owners[part_ids[owners] == part_id]])
+        for part_id in np.unique(part_ids[owners]).tolist()
+    }
+    points = centers[faces]
+    # A search for each point is slow where the receivers are far, so whole boxes of points are answered.
+    boxes = [(np.arange(len(faces)), list(trees))]
+    while boxes:
+        rows, near = boxes.pop()
+        low, high = points[rows].min(axis=0), points[rows].max(axis=0)
+        middle, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+        distances = np.array([trees[part_id].find(middle)[2] for part_id in near])
+        # 1e-6: the trees hold 32 bits.
+        within = distances <= distances.min() * (1 + 1e-6) + 2 * reach
+        near = [part_id for part_id, is_near in zip(near, within.tolist(), strict=True) if is_near]
+        if len(near) == 1 or reach == 0:
+            result[rows] = near[0] if len(near) == 1 else _nearest(trees, near, middle)
+        elif len(rows) <= _FEW:
+            result[rows] = [_nearest(trees, near, point) for point in points[rows].tolist()]
+        else:
+            order = np.argpartition(points[rows, np.argmax(high - low)], len(rows) // 2)
+            boxes += [(rows[half], near) for half in np.array_split(order, [len(rows) // 2])]
+    return result
+
+
+def _nearest(trees: Mapping[int, KDTree], part_ids: Sequence[int], point: Sequence[float]) -> int:
+    return min(part_ids, key=lambda part_id: trees[part_id].find(point)[2])
+
+
+def _tree(points: FloatArray) -> KDTree:
+    tree = KDTree(len(points))
+    for index, point in enumerate(points.tolist()):
+        tree.insert(point, index)
     tree.balance()
-    return part_ids[[tree.find(centers[index])[1] for index in faces.tolist()]]
+    return tree

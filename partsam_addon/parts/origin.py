@@ -12,13 +12,36 @@ import numpy as np
 
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import IntArray, corner_vertices, polygon_sizes
-from ..mesh_exchange.elements import is_cloud, read_element_integers, write_element_integers
-from .attributes import TREE_ATTRIBUTE, read_atoms, read_foreign, read_origins
+from ..mesh_exchange.elements import (
+    is_cloud,
+    read_element_integers,
+    uncover_element_integers,
+    write_element_integers,
+)
+from .attributes import (
+    EDIT_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    TREE_ATTRIBUTE,
+    read_atoms,
+    read_foreign,
+    read_origins,
+)
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
+from .revision import REVISION_ATTRIBUTE
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
 from .settled import is_settled, settle
 from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
+
+OWN_ATTRIBUTES = (
+    PART_ATTRIBUTE,
+    MEMORY_ATTRIBUTE,
+    EDIT_ATTRIBUTE,
+    TREE_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    REVISION_ATTRIBUTE,
+)
+"""All that this add-on keeps on the faces of a mesh, or its points."""
 
 
 def bring_together(mesh: bpy.types.Mesh) -> None:
@@ -29,6 +52,7 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     """
     if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
         return
+    uncover_element_integers(mesh, OWN_ATTRIBUTES)
     faces = read_faces(mesh)
     if is_settled(mesh, faces):
         return
@@ -77,6 +101,9 @@ def _are_apart(mesh: bpy.types.Mesh, blocks: IntArray) -> bool:
 def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: IntArray) -> None:
     """Take in the parts of copies, and of faces whose table, in `foreign` [P], is another one."""
     added = (foreign != 0) | (copies != 0)
+    if len(part_ids) != mesh.partsam.face_count:
+        # Own parts whose faces are gone give way, or those that get their number would get their name.
+        sync_table(mesh, read_faces(mesh, np.where(added, UNASSIGNED, part_ids)))
     own = np.unique(part_ids[~added]).tolist()
     taken = {UNASSIGNED, *own}
     result = part_ids.copy()

@@ -17,7 +17,13 @@ import numpy as np
 from ...backend.errors import PromptError
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import FloatArray, IntArray
-from ..mesh_exchange.elements import element_count, element_domain, element_sizes, write_element_integers
+from ..mesh_exchange.elements import (
+    element_count,
+    element_sizes,
+    has_element_integers,
+    hides_element_integers,
+    write_element_integers,
+)
 from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
 from .edits import FIXED
 from .memory import is_customized
@@ -44,8 +50,8 @@ class Faces:
 
 def has_parts(mesh: bpy.types.Mesh) -> bool:
     """Whether `mesh` has been segmented. Works in every mode."""
-    attribute = mesh.attributes.get(PART_ATTRIBUTE)
-    if attribute is None or (attribute.data_type, attribute.domain) != ("INT", element_domain(mesh)):
+    # What is hidden is uncovered by `bring_together`.
+    if not (has_element_integers(mesh, PART_ATTRIBUTE) or hides_element_integers(mesh, PART_ATTRIBUTE)):
         return False
     # Without an origin the table was never made: the faces came from another mesh.
     return len(mesh.partsam.parts) > 0 or mesh.partsam.origin == 0
