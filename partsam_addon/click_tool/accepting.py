@@ -139,7 +139,7 @@ class AcceptedChange:
 
     def check(self, mesh: bpy.types.Mesh) -> None:
         if not self._polygons.any():
-            raise PromptError("The part under the clicks is empty; click elsewhere")
+            raise PromptError("The part under the clicks is empty; click elsewhere, or ask for a larger part")
         target = self._part.target
         takes = target is not None and target.action == "TAKE"
         if not takes and not open_faces(mesh, self._polygons, by_hand=True).any():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import bpy
@@ -16,6 +17,9 @@ from bpy.props import (
 )
 
 from .revision import note_change
+
+_NUMBER = re.compile(r"\.\d{3}$")
+"""What Blender puts behind a name that is taken."""
 
 MAX_NAME_BYTES = 63
 """What fits into the names of vertex groups, materials and bones. Blender 4.2 cuts within a character."""
@@ -128,8 +132,9 @@ def unique_name(name: str, taken: Iterable[str]) -> str:
     base = _shortened(name, MAX_NAME_BYTES) or "Part"
     if base not in names:
         return base
+    stem = _shortened(_NUMBER.sub("", base) or base, MAX_NAME_BYTES - 4)
     number = 1
-    while (numbered := f"{_shortened(base, MAX_NAME_BYTES - 4)}.{number:03d}") in names:
+    while (numbered := f"{stem}.{number:03d}") in names:
         number += 1
     return numbered
 

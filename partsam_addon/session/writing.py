@@ -210,7 +210,7 @@ class NewPart:
         if len(self.polygons) != len(mesh.polygons):
             raise MeshError(f'"{mesh.name}" was edited meanwhile, so the part does not fit; click again')
         if not self.polygons.any():
-            raise PromptError("The part under the clicks is empty; click elsewhere")
+            raise PromptError("The part under the clicks is empty; click elsewhere, or ask for a larger part")
         if not open_faces(mesh, self.polygons, by_hand=True).any():
             raise PromptError("All faces under the clicks belong to locked parts; unlock them first")
 

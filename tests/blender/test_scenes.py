@@ -249,6 +249,31 @@ def test_joined_meshes_keep_their_parts_and_names(quarters, parts):
     assert len(table) == 5 and {part.face_count for part in table} == {64, 16}
 
 
+def test_parts_whose_faces_are_gone_leave_their_number_to_joined_ones_but_not_their_name(quarters, parts):
+    table = quarters.data.partsam.parts
+    table[0].name, table[0].locked = "Head", True
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.partsam.part_select(part=1)
+    bpy.ops.mesh.delete(type="FACE")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    other = grid(3, name="other")
+    parts.write_labels(other.data, np.zeros(9, dtype=np.int32))
+    other.data.partsam.parts[0].name = "Tail"
+    other.select_set(True)
+    quarters.select_set(True)
+    bpy.context.view_layer.objects.active = quarters
+    bpy.ops.object.join()
+    bpy.ops.partsam.part_lock(part=2)
+    assert [(part.name, part.face_count) for part in table][:2] == [("Tail", 9), ("Part 2", 16)]
+    assert not table[0].locked
+
+
+def test_names_that_are_taken_are_numbered_as_blender_does(addon):
+    unique = addon("parts.schema").unique_name
+    assert unique("Leg", ["Leg", "Leg.001"]) == unique("Leg.001", ["Leg", "Leg.001"]) == "Leg.002"
+    assert unique("Leg.001", ["Leg"]) == "Leg.001" and unique(".001", [".001"]) == ".001.001"
+
+
 def by_script(obj):
     copy = obj.copy()
     copy.data = obj.data.copy()
