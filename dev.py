@@ -153,7 +153,13 @@ def _pytest(name: str, environment: Environment, arguments: Sequence[str], *, li
     report.unlink(missing_ok=True)
     start = time.monotonic()
     command: list[str | Path] = [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments]
-    status = run(command, timeout=SUITE_TIMEOUT, log=None if live else report.with_suffix(".log"))
+    log = None if live else report.with_suffix(".log")
+    status = run(command, timeout=SUITE_TIMEOUT, log=log)
+    if status < 0:
+        # Blender 4.2's module now and then dies of a signal as a file is loaded, in no test of its own and
+        # at no place that repeats. A crash that does repeat still fails.
+        print(f"{name}: ended by signal {-status}; run once more", file=sys.stderr, flush=True)
+        status = run(command, timeout=SUITE_TIMEOUT, log=log)
     seconds = time.monotonic() - start
     if not report.is_file():
         return Outcome(name, 0, 1, 0, seconds)
