@@ -85,9 +85,17 @@ def light() -> dict[str, Any]:
         "message": message,
         "refused": refused,
         "python": str(folder.python()),
-        "running": [line for line in command_lines() if str(folder.root) in line],
+        "running": still_running(str(folder.root)),
         "environments": [path.name for path in folder.root.glob("env-*")],
     }
+
+
+def still_running(folder: str) -> list[str]:
+    """Command lines that name the folder, after what uv had just asked an interpreter has had time to end."""
+    limit = time.monotonic() + 10
+    while (found := [line for line in command_lines() if folder in line]) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return found
 
 
 def module(name: str) -> Any:
