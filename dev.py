@@ -155,9 +155,9 @@ def _pytest(name: str, environment: Environment, arguments: Sequence[str], *, li
     command: list[str | Path] = [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments]
     log = None if live else report.with_suffix(".log")
     status = run(command, timeout=SUITE_TIMEOUT, log=log)
-    if status < 0:
-        # Blender 4.2's module now and then dies of a signal as a file is loaded, in no test of its own and
-        # at no place that repeats. A crash that does repeat still fails.
+    if status < 0 and name == "blender 4.2":
+        # Blender 4.2's module dies of a signal now and then, for a reason not yet found: mostly as a file is
+        # loaded while an object of another scene is in Edit mode. A crash that repeats still fails.
         print(f"{name}: ended by signal {-status}; run once more", file=sys.stderr, flush=True)
         status = run(command, timeout=SUITE_TIMEOUT, log=log)
     seconds = time.monotonic() - start
