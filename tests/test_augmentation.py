@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -178,3 +179,16 @@ def test_augmentation_keeps_points_with_their_labels() -> None:
     for cloud, ids in zip(after.points, after.part_ids, strict=True):
         a, b = cloud[ids == 0], cloud[ids == 1]
         assert float(torch.cdist(a, a).max()) < float(torch.cdist(a, b).min())
+
+
+def test_a_scan_is_noisier_than_other_shapes_and_its_normals_with_its_positions() -> None:
+    batch = labelled(sphere(500).expand(64, -1, -1))
+    quiet = AugmentationConfig(stretch=0, normal_flip=0, drop=0, normal_noise=0, jitter=0)
+    after = augment(batch, dataclasses.replace(quiet, scanned=0.5))
+    radii = after.points.norm(dim=2)
+    rough = radii.std(dim=1) / radii.mean(dim=1)
+    turned = 1 - (after.normals * torch.nn.functional.normalize(after.points, dim=2)).sum(dim=2).mean(dim=1)
+    scanned = turned > 0.01
+    assert 0.2 < float(scanned.float().mean()) < 0.8
+    assert float(rough[scanned].max()) > 0.01 > float(rough[~scanned].max())
+    assert float(torch.corrcoef(torch.stack([rough[scanned], turned[scanned]]))[0, 1]) > 0.8

@@ -58,6 +58,8 @@ class AugmentationConfig:
     grey: colour replaced by the neutral grey; color_gain: largest relative change of a channel
     normal_noise: standard deviation of normals; normal_flip: all normals turned inside out
     drop: a region cut away; drop_share: largest share of the points in it
+    scanned: as a scanner would have measured it: up to scan_jitter and scan_normal_noise
+        in proportion, instead of jitter and normal_noise
     """
 
     spin: float = 0.5
@@ -72,22 +74,25 @@ class AugmentationConfig:
     normal_flip: float = 0.05
     drop: float = 0.15
     drop_share: float = 0.3
+    scanned: float = 0.0
+    scan_jitter: float = 0.02
+    scan_normal_noise: float = 0.6
 
 
 def augment(batch: LabelledPoints, config: AugmentationConfig) -> LabelledPoints:
     """One random change of pose, shape, colour and completeness per point set, then the network's cube."""
     points, normals = transform(batch.points, batch.normals, random_transforms(batch.points, config))
+    jitter, normal_noise = _noise(len(points), config, points.device)
     changed = LabelledPoints(
         points=points,
-        normals=_change_normals(normals, config),
+        normals=_change_normals(normals, normal_noise, config),
         colors=_change_colors(batch.colors, config),
         part_ids=batch.part_ids,
         other_ids=batch.other_ids,
     )
     changed = drop_regions(changed, config)
     points = normalise_points(changed.points)
-    amount = config.jitter * torch.rand_like(points[:, :1, :1])
-    points = normalise_points(points + amount * torch.randn_like(points))
+    points = normalise_points(points + jitter * torch.randn_like(points))
     return dataclasses.replace(changed, points=points)
 
 
@@ -270,10 +275,21 @@ def _view_frames(views: int, device: torch.device) -> Tensor:
     return torch.stack([side, torch.linalg.cross(forward, side), forward], dim=1)
 
 
-def _change_normals(normals: Tensor, config: AugmentationConfig) -> Tensor:
+def _noise(sets: int, config: AugmentationConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Standard deviations of positions and of normals for each set, float32 [sets, 1, 1] each."""
+    scanned = _chance(sets, 1, 1, probability=config.scanned, device=device)
+    amount = torch.rand(sets, 1, 1, device=device)
+    jitter = amount * torch.lerp(
+        torch.full_like(amount, config.jitter), torch.full_like(amount, config.scan_jitter), scanned
+    )
+    ordinary = config.normal_noise * torch.rand_like(amount)
+    ordinary = ordinary * _chance(sets, 1, 1, probability=0.5, device=device)
+    # A scan's normals come from its positions: how wrong they are goes with how noisy those are.
+    return jitter, torch.lerp(ordinary, config.scan_normal_noise * amount, scanned)
+
+
+def _change_normals(normals: Tensor, amount: Tensor, config: AugmentationConfig) -> Tensor:
     sets, device = len(normals), normals.device
-    amount = config.normal_noise * torch.rand(sets, 1, 1, device=device)
-    amount = amount * _chance(sets, 1, 1, probability=0.5, device=device)
     sign = 1 - 2 * _chance(sets, 1, 1, probability=config.normal_flip, device=device)
     return normalize(sign * (normals + amount * torch.randn_like(normals)), dim=-1, eps=1e-12)
 
