@@ -21,27 +21,23 @@ from .errors import Cancelled, PartSAMError
 from .threads import wait_passively
 
 _FOLDER = Path(__file__).with_name("commands")
-COMMANDS = tuple(
-    name
-    for name in (
-        "segment",
-        "segment-many",
-        "correspond",
-        "transfer",
-        "benchmark",
-        "doctor",
-        "serve",
-        "curate",
-        "fuse",
-        "train",
-        "choose",
-        "evaluate",
-    )
-    if (
-        _FOLDER / f"{name.replace('-', '_')}.py"
-    ).is_file()  # the extension's zip leaves out those of training
+ALL_COMMANDS = (
+    "segment",
+    "segment-many",
+    "correspond",
+    "transfer",
+    "doctor",
+    "serve",
+    "benchmark",
+    "curate",
+    "fuse",
+    "train",
+    "choose",
+    "evaluate",
 )
 """Each is a module of `backend.commands` with `add_arguments(parser)` and `run(args) -> int`."""
+COMMANDS = tuple(name for name in ALL_COMMANDS if (_FOLDER / f"{name.replace('-', '_')}.py").is_file())
+"""Those that are here: the extension's zip leaves out what measures and trains."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     wait_passively()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    chosen = next((word for word in arguments if word in COMMANDS), None)
+    chosen = next((word for word in arguments if word in ALL_COMMANDS), None)
+    if chosen is not None and chosen not in COMMANDS:
+        print(f"error: {chosen} is not part of the extension; run it from the source", file=sys.stderr)
+        return 2
     args = _parser(chosen).parse_args(arguments)
     try:
         code: int = args.run(args)

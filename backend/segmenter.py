@@ -24,6 +24,7 @@ from .geometry import (
     validate_mesh,
 )
 from .geometry.mesh import FloatArray, IntArray
+from .nearest import nearest_faced
 from .network import (
     PRESETS,
     DeviceNetwork,
@@ -38,7 +39,6 @@ from .network.mask_decoder import Attention
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.close_up import CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
-from .segmentation.nearest import nearest_faced
 from .segmentation.point_normals import estimate_normals
 from .segmentation.together import JointPrediction, joint_prompts
 

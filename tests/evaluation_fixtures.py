@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from backend.evaluation.clicks import mask_ious
+from backend.click_simulation import mask_ious
 from backend.evaluation.shapes import KnownShape
 from backend.geometry import Mesh, Normalization, face_centroids, sample_surface
 

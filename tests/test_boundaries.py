@@ -29,7 +29,7 @@ BLENDER_MODULES = {
 FRONT_ENDS = ("backend/commands/", "backend/__main__.py", "dev.py", "dev_tools/", "tests/", "docs/demo/")
 MAX_TRACKED_BYTES = 45 * 2**20
 # What Blender's own Python imports of the backend.
-SHARED = ("backend/geometry/", "backend/errors.py", "backend/service/protocol.py")
+SHARED = ("backend/geometry/", "backend/errors.py", "backend/service/protocol.py", "backend/whole_files.py")
 
 
 def tracked_files() -> list[Path]:
@@ -98,7 +98,7 @@ def test_shared_modules_need_only_numpy() -> None:
 def test_importing_the_shared_modules_loads_no_torch() -> None:
     """The packages' `__init__` run as well, so the imports are followed for real."""
     code = (
-        "import sys; import backend.geometry, backend.errors, backend.service.protocol;"
+        "import sys; import backend.geometry, backend.errors, backend.service.protocol, backend.whole_files;"
         "print(*{m.split('.')[0] for m in sys.modules} & {'torch', 'scipy', 'trimesh', 'maxflow'})"
     )
     result = subprocess.run(
@@ -151,7 +151,7 @@ def test_the_addon_has_no_circle_of_imports() -> None:
 
 
 def test_rooms_of_the_backend_make_no_circle() -> None:
-    """`training`, `evaluation` and `curation` share what is in `labelled_meshes`; none knows the commands."""
+    """`training`, `evaluation`, `curation` share `labelled_meshes` and `click_simulation`, no commands."""
     rooms: dict[str, set[str]] = {}
     for own, imported in imports_within("backend/").items():
         room = own.split(".")[2:3] or own.split(".")[1:2]

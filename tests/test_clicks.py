@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from backend.training.click_simulation import ClickConfig, corrective_clicks, deep_points, first_clicks
+from backend.click_simulation import ClickConfig, corrective_clicks, deep_points, first_clicks
 
 EXACT = ClickConfig(candidates=64, others=4000, random=0.0, random_first=0.0)
 
@@ -49,6 +51,10 @@ def test_depth_is_close_to_the_exact_maximum() -> None:
             assert float(found) > 0.6 * float(exact)
 
 
+def deepest_of(points: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda regions: deep_points(points, regions, EXACT, random=EXACT.random)
+
+
 def test_correction_goes_to_the_larger_error_with_its_label() -> None:
     points = flat_square(4000)
     x = points[..., 0]
@@ -57,7 +63,7 @@ def test_correction_goes_to_the_larger_error_with_its_label() -> None:
     too_much = x < 0.9  # takes 0.5 .. 0.9
     targets = torch.stack([target, target, target], dim=1)
     masks = torch.stack([missing, too_much, target], dim=1)
-    index, labels = corrective_clicks(points, targets, masks, EXACT)
+    index, labels = corrective_clicks(targets, masks, deepest_of(points))
     assert labels.tolist() == [[1, 0, 1]] * 2
     clicked = picked(points, index)[..., 0]
     assert (((clicked - 0.35).abs() < 0.1)[:, 0]).all()
@@ -70,7 +76,7 @@ def test_the_larger_of_both_errors_wins() -> None:
     x = points[..., 0]
     targets = ((x > 0.1) & (x < 0.6))[:, None]
     masks = ((x > 0.4) & (x < 0.7))[:, None]  # misses 0.3, takes 0.1 too much
-    index, labels = corrective_clicks(points, targets, masks, EXACT)
+    index, labels = corrective_clicks(targets, masks, deepest_of(points))
     assert labels.tolist() == [[1]] * 2
     assert (picked(points, index)[..., 0] < 0.4).all()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import trimesh
 
-from backend.evaluation.clicks import mask_ious
+from backend.click_simulation import mask_ious
 from backend.evaluation.first_click import first_answers
 from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.segmentation.close_up import ball_around, sample_ball

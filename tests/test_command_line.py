@@ -293,7 +293,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_commands_work_without_what_the_zip_leaves_out(tmp_path: Path, repository: Path) -> None:
-    """The extension carries neither training nor evaluation, nor their commands."""
+    """The extension carries neither benchmarks, training nor evaluation, nor their commands."""
     manifest = tomllib.loads((repository / "blender_manifest.toml").read_text(encoding="utf-8"))
     left_out = {pattern.strip("/") for pattern in manifest["build"]["paths_exclude_pattern"]}
 
@@ -306,7 +306,10 @@ def test_commands_work_without_what_the_zip_leaves_out(tmp_path: Path, repositor
     shown = backend("--help", repository=tmp_path)
     assert shown.returncode == 0, shown.stderr
     listed = set(re.findall(r"^    ([\w-]+)", shown.stdout, re.MULTILINE))
-    assert listed == {"segment", "segment-many", "correspond", "transfer", "benchmark", "doctor", "serve"}
+    assert listed == {"segment", "segment-many", "correspond", "transfer", "doctor", "serve"}
+    missing = backend("benchmark", repository=tmp_path)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert missing.stderr == "error: benchmark is not part of the extension; run it from the source\n"
     labels = tmp_path / "labels.npy"
     done = backend("segment", KNIGHT, "--labels", labels, *QUICK, repository=tmp_path)
     assert done.returncode == 0, done.stderr

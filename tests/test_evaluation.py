@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from backend.click_simulation import corrective_clicks, deepest_points, random_points
 from backend.evaluation.boundary import boundary_f_score, build_edge_graph
-from backend.evaluation.clicks import corrective_clicks, deepest_points, random_points
 from backend.evaluation.first_click import first_answers, nearest_in_size
 from backend.evaluation.metrics import (
     adjusted_rand_index,
@@ -165,10 +167,9 @@ def test_corrective_click_goes_to_the_larger_error(plane: torch.Tensor):
     spilled = target | ((x >= 14) & (x <= 18) & (y >= 4) & (y <= 8))  # 25 points around (16, 6) too much
     both = missing & target | (spilled & ~target)
     index, label = corrective_clicks(
-        plane,
         target.expand(4, -1),
         torch.stack([missing, spilled, both, target]),
-        generator=torch.Generator().manual_seed(0),
+        partial(deepest_points, plane, generator=torch.Generator().manual_seed(0)),
     )
     assert index[:3].tolist() == [21 * 10 + 3, 21 * 6 + 16, 21 * 6 + 16]
     assert label.tolist() == [1, 0, 0, 1]

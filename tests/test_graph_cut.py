@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from backend.benchmarks.graph_cut import lumpy_torus, measure_cut, measure_once, soft_evidence
+from backend.benchmarks.textbook_cut import reference_expansion, reference_sweep
 from backend.errors import Cancelled
 from backend.geometry import Mesh, face_centroids
 from backend.refinement import (
@@ -21,7 +23,6 @@ from backend.refinement import (
     refine_labels_published,
 )
 from backend.refinement.band_problem import BandProblem
-from backend.refinement.benchmark_cut import lumpy_torus, measure_cut, measure_once, soft_evidence
 from backend.refinement.energy import (
     EnergySettings,
     PottsEnergy,
@@ -32,7 +33,6 @@ from backend.refinement.energy import (
 )
 from backend.refinement.graph_cut import border_band, default_band_rings, minimize
 from backend.refinement.mask import refine_mask
-from backend.refinement.reference_cut import reference_expansion, reference_sweep
 from tests.brute_force import best_expansion, lowest_energy
 from tests.built_meshes import cube, joined, plate, renumbered, two_spheres
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from backend import Segmenter
-from backend.commands.network_times import same_labels
+from backend.benchmarks.graph_cut import lumpy_torus
+from backend.benchmarks.network import same_labels
 from backend.devices import CUDA, GRAPHS_VARIABLE
 from backend.geometry import Mesh
 from backend.network import PUBLISHED, SMALL, interpolation_weights, patch_geometry
 from backend.network.farthest_points import farthest_point_sampling, kernel_works
-from backend.refinement.benchmark_cut import lumpy_torus
 from backend.segmenter import EncodedShape
 from backend.service.protocol import Message, content_hash
 from backend.service.server import Call, Reply

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from backend.geometry import Mesh, face_areas, face_centroids, face_normals, sample_surface
+from backend.nearest import nearest
 from backend.segmentation import sites
-from backend.segmentation.nearest import nearest
 from backend.segmentation.sites import Sites
 from tests.built_meshes import joined, plate
 from tests.tiny_network import tiny_segmenter

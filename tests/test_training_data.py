@@ -14,6 +14,7 @@ import torch
 import trimesh
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from backend.click_simulation import ClickConfig, corrective_clicks, deep_points, first_clicks
 from backend.errors import DataError
 from backend.geometry import Mesh, face_areas
 from backend.labelled_meshes.packing import load_shapes, pack_store, read_packed
@@ -34,7 +35,6 @@ from backend.training.batch import (
     labeling_weights,
     shape_weights,
 )
-from backend.training.click_simulation import ClickConfig, corrective_clicks, first_clicks
 from backend.training.interaction import alternatives, joint_prompts
 from backend.training.losses import LossConfig, mask_losses, triplet_contrast
 from backend.training.mesh_store import MeshStore
@@ -452,7 +452,11 @@ def test_a_training_step_never_waits_for_the_device(shapes: ShapeSet, monkeypatc
             batch.points, batch.target_masks, batch.target_ids, batch.valid, clicks, 2
         )
         logits = torch.randn(4, 5, 1, 300)
-        again, _ = corrective_clicks(batch.points, batch.target_masks, logits[:, :, 0] > 0, clicks)
+        again, _ = corrective_clicks(
+            batch.target_masks,
+            logits[:, :, 0] > 0,
+            lambda regions: deep_points(batch.points, regions, clicks, random=clicks.random),
+        )
         losses = mask_losses(logits, torch.rand(4, 5, 1), batch.target_masks, batch.valid, LossConfig())
         contrast = triplet_contrast(torch.randn(4, 300, 8), batch.part_ids, LossConfig())
     assert batch.target_masks.shape == (4, 5, 300)

@@ -25,10 +25,10 @@ import torch
 from built_meshes import joined
 
 from backend import Mesh, Segmenter
+from backend.benchmarks import training_step
 from backend.errors import DataError
 from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
 from backend.network import PartSAM, load_network
-from backend.training import benchmark_step
 from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
 from backend.training.curves import draw_curves
 from backend.training.interaction import Interaction
@@ -332,15 +332,15 @@ def test_the_clock_goes_on_where_it_was():
 
 def test_the_benchmark_times_variants_side_by_side(config_file, caplog):
     arguments = [str(config_file), "--device", "cpu", "--rounds", "1", "2", "--profile", "4"]
-    with caplog.at_level("INFO", logger=benchmark_step.__name__):
+    with caplog.at_level("INFO", logger=training_step.__name__):
         assert (
-            benchmark_step.main([*arguments, "--variant", "plain", "--variant", "few batch.points=256"]) == 0
+            training_step.main([*arguments, "--variant", "plain", "--variant", "few batch.points=256"]) == 0
         )
     output = "\n".join(caplog.messages)
     for name in ("plain", "few batch.points=256"):
         assert re.search(rf"^{name}: ms by rounds  1: +[\d.]+  2: +[\d.]+, built in", output, re.MULTILINE)
     assert output.count("Self CPU time total") == 2
-    assert benchmark_step.main([*arguments, "--variant", "batch.points=0"]) == 1
+    assert training_step.main([*arguments, "--variant", "batch.points=0"]) == 1
 
 
 # --- several processes -------------------------------------------------------------------------------

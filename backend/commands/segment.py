@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MeshFileError
+from ..stage_times import StageTimes
 from .arguments import add_network_arguments, fraction, npy_path, parts_path, positive
-from .stage_times import ProgressBar, StageTimes
+from .progress_bar import ProgressBar
 from .tree_files import groups_of, write_tree
 
 if TYPE_CHECKING:

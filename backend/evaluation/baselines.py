@@ -18,10 +18,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.cluster.vq import kmeans2
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_centroids, sample_surface
 from ..geometry.mesh import FloatArray, IntArray
+from ..nearest import nearest
 from .automatic import Truth
 from .shapes import KnownShape
 
@@ -116,7 +116,7 @@ def field_clusters(
         _, row = np.unique(of_sample, return_inverse=True)
         sums = np.stack([np.bincount(row, weights=column) for column in samples.T], axis=1)
         means = sums / np.bincount(row)[:, None]
-        return cKDTree(means).query(faces)[1].astype(np.int32)
+        return nearest(means, faces)
 
     return labels
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..click_simulation import mask_ious
 from ..geometry.mesh import FloatArray
 from ..segmentation.close_up import FINE_SIZE
-from .clicks import mask_ious
 
 
 class FirstClickPredictor(Protocol):

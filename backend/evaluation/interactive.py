@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..click_simulation import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious, random_points
 from ..geometry import Mesh
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import build_face_graph
 from ..refinement.mask import refine_mask
-from .clicks import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious, random_points
 from .first_click import FirstAnswers, first_answers
 from .measurement import Measurement, highest
 from .shapes import KnownShape
@@ -180,7 +181,8 @@ def simulate_clicks(
     as the dense prompt of the next round. A mask without any error stays as it is.
     """
     rows = torch.arange(len(targets), device=points.device)
-    clicks = deepest_points(points, targets, generator=generator, candidates=settings.candidates)[:, None]
+    deepest = partial(deepest_points, points, generator=generator, candidates=settings.candidates)
+    clicks = deepest(targets)[:, None]
     labels = torch.ones_like(clicks)
     logits: list[Tensor] = []
     taken: list[Tensor] = []
@@ -200,9 +202,7 @@ def simulate_clicks(
         taken.append(best)
         ious.append(mask_ious(chosen > 0, targets))
         scores.append(score)
-        click, label = corrective_clicks(
-            points, targets, chosen > 0, generator=generator, candidates=settings.candidates
-        )
+        click, label = corrective_clicks(targets, chosen > 0, deepest)
         clicks, labels = torch.cat([clicks, click[:, None]], 1), torch.cat([labels, label[:, None]], 1)
     return ClickRounds(
         clicks=clicks[:, :-1],

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..geometry import face_centroids
 from ..geometry.mesh import IntArray
+from ..nearest import nearest
 from .automatic import AutomaticSettings, PartsPredictor, Truth, measure_automatic
 from .baselines import BaselineLabels, FieldPredictor, FieldSettings, baseline_labelings
 from .interactive import (
@@ -195,6 +195,5 @@ def _face_labels(item: KnownShape, result: InteractiveResult, rows: IntArray) ->
     hit[result.point_faces] = True
     if not hit.all():
         centroids = face_centroids(item.mesh)
-        nearest = cKDTree(centroids[hit]).query(centroids[~hit])[1]
-        faces[~hit] = faces[hit][nearest]
+        faces[~hit] = faces[hit][nearest(centroids[hit], centroids[~hit])]
     return faces

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..click_simulation import DEFAULT_CANDIDATES, deepest_points, random_points
 from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
-from .clicks import DEFAULT_CANDIDATES, deepest_points, random_points
 from .measurement import Measurement, highest
 from .shapes import KnownShape
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..devices import searches_neighbors
-from ..threads import search_threads
+from ..nearest import nearest_several
 from .config import NetworkConfig
 from .farthest_points import farthest_point_sampling
 from .patches import PatchGeometry
@@ -80,8 +79,7 @@ def _nearest(
     if searches_neighbors(device):
         distance, index = nearest_on_device(points, queries, available, device)
     else:
-        found = cKDTree(points).query(queries, k=available, workers=search_threads(len(queries)))
-        distance, index = (torch.from_numpy(array.reshape(-1, available)) for array in found)
+        distance, index = map(torch.from_numpy, nearest_several(points, queries, available))
     columns = torch.arange(count, device=index.device) % available
     return distance[:, columns].float(), index[:, columns].long()
 

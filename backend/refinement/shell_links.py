@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, sample_surface
 from ..geometry.mesh import FloatArray, IntArray
+from ..nearest import nearest_several
 
 _SAMPLES = 20_000
 _NEIGHBOURS = 16
@@ -31,7 +31,7 @@ def link_near_shells(
     spacing = float(np.sqrt(face_areas(mesh).sum() / _SAMPLES))
     neighbours = min(_NEIGHBOURS, len(points))
     reach = max_gap * diagonal + spacing
-    distance, index = cKDTree(points).query(points, k=neighbours, distance_upper_bound=reach, workers=2)
+    distance, index = nearest_several(points, points, neighbours, within=reach)
     found = np.isfinite(distance)
     index = np.where(found, index, 0)
     foreign = found & (shells[faces[index]] != shells[faces][:, None])

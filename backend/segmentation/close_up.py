@@ -16,9 +16,9 @@ from torch import Tensor
 from ..geometry import Mesh, sample_surface
 from ..geometry.mesh import NEUTRAL_GREY, FloatArray, IntArray
 from ..geometry.sampling import PointSample
+from ..nearest import nearest_faced
 from ..network.sparse_logits import CLEARLY_OUTSIDE
 from .encoded_shape import EncodedShape
-from .nearest import nearest_faced
 
 FINE_SIZE = 0.02
 """Parts of a smaller share of the surface are worth a close-up."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import PromptError
 from ..geometry.mesh import FloatArray, IntArray
+from ..nearest import nearest
 from ..refinement.face_graph import FaceGraph
 from ..refinement.graph_cut import refine_labels
 from ..refinement.islands import dissolve_islands
 from .containment import ContainmentNode, containment
-from .nearest import nearest
 from .part_tree import PartTree
 from .partition import Partition
 from .sites import Sites

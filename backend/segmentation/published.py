@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
+from ..nearest import nearest
 from ..refinement import build_face_graph
 from .candidates import suppress_overlaps
-from .nearest import nearest
 from .partition import Partition
 from .parts import Parts
 from .sites import Sites

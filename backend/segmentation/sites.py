@@ -6,15 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..geometry.rows import extents
+from ..nearest import nearest_faced, nearest_several
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
-from ..threads import search_threads
-from .nearest import nearest_faced
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
@@ -111,9 +109,7 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
 def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
     """A graph for a point cloud: each site and its nearest ones, borders a site wide, nothing sharp."""
     count = len(sites.locations)
-    near = cKDTree(sites.locations).query(
-        sites.locations, k=min(neighbors + 1, count), workers=search_threads(count)
-    )[1]
+    near = nearest_several(sites.locations, sites.locations, min(neighbors + 1, count))[1]
     pairs = np.stack([np.repeat(np.arange(count), near.shape[1]), near.reshape(-1)], axis=1)
     edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0).astype(np.int32)
     diagonal = float(np.linalg.norm(np.ptp(sites.locations, axis=0)))

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..click_simulation import ClickConfig
 from ..errors import DataError
 from ..network import PRESETS, NetworkConfig
 from .augmentation import AugmentationConfig
 from .batch import BatchConfig
-from .click_simulation import ClickConfig
 from .interaction import Interaction
 from .losses import LossConfig
 

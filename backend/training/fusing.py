@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import coo_matrix, diags
-from scipy.spatial import cKDTree
 
 from ..errors import DataError
 from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
 from ..labelled_meshes.shards import UNLABELLED, LabelledShape
+from ..nearest import nearest_several
 
 SOLID_KINDS = ("node", "component", "link", "body", "geom", "visual", "solid", "submodel", "group", "merged")
 """Kinds of labelings whose parts are solids of their own."""
@@ -94,8 +94,8 @@ def fuse_shape(
     if len(triangles) == 0:
         return None
     centroids = vertices[triangles].mean(axis=1)
-    distance, nearest = cKDTree(points).query(centroids)
-    source = faces[nearest]
+    distance, near = (column[:, 0] for column in nearest_several(points, centroids, 1))
+    source = faces[near]
     colors = None if shape.mesh.face_colors is None else shape.mesh.face_colors[source]
     mesh = Mesh(vertices, triangles, colors)
     areas = face_areas(mesh)
@@ -165,7 +165,7 @@ def _offset_surface(points: FloatArray, size: float, offset: float) -> tuple[Flo
     near[tuple(cell.T)] = True
     near = ndimage.binary_dilation(near, np.ones((3, 3, 3)), iterations=int(np.ceil(_BAND)))
     centers = np.argwhere(near)
-    distance, _ = cKDTree(points).query(origin + centers * size, distance_upper_bound=(_BAND + 1) * size)
+    distance = nearest_several(points, origin + centers * size, 1, within=(_BAND + 1) * size)[0][:, 0]
     field = np.full(shape, _BAND, dtype=np.float32)
     field[tuple(centers.T)] = np.minimum(distance / size, _BAND)
     # What lies beyond the level and is not connected to the border of the grid is inside. The flood keeps a

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..click_simulation import ClickConfig, clicks_anywhere, corrective_clicks, deep_points, first_clicks
 from ..network import Encoding, Locations, PartSAM, attributes_at
 from ..network.patches import gather_rows
 from .batch import Batch
-from .click_simulation import ClickConfig, clicks_anywhere, corrective_clicks, first_clicks
 from .device_geometry import batch_patch_geometry, batch_patch_space, interpolation_matrix
 from .losses import Alternatives, LossConfig, mask_losses, triplet_contrast
 
@@ -128,7 +128,11 @@ def _rounds(
             # As in use: the mask that the network believes in goes into the next round.
             best = scores.argmax(dim=2)[:, :, None, None].expand(-1, -1, 1, logits.shape[3])
             previous = logits.gather(2, best).squeeze(2).float()
-            click, label = corrective_clicks(points, targets, previous > 0, clicks)
+            click, label = corrective_clicks(
+                targets,
+                previous > 0,
+                lambda regions: deep_points(points, regions, clicks, random=clicks.random),
+            )
             index = torch.cat([index, click.unsqueeze(2)], dim=2)
             labels = torch.cat([labels, label.unsqueeze(2)], dim=2)
     return results[0], results[1:], valid

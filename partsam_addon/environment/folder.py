@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ...backend.errors import PartSAMError
+from ...backend.whole_files import appearing_whole
 
 logger = logging.getLogger(__name__)
 
@@ -75,15 +75,8 @@ class EnvironmentFolder:
     def activate(self, folder: Path, requirements: Path, *, torch: str = "") -> None:
         """Bring a finished environment into use. Raises OSError, and then the old one stays in use."""
         entry = {"folder": folder.name, "requirements": fingerprint(requirements), "torch": torch}
-        partial = self.root / f"{POINTER}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                json.dump(entry, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.root / POINTER)
-        finally:
-            partial.unlink(missing_ok=True)
+        with appearing_whole(self.root / POINTER) as partial:
+            partial.write_text(json.dumps(entry), encoding="utf-8")
 
     def remove_unused(self) -> None:
         """Remove all environments but the one in use: what an interrupted installation left, and old ones."""

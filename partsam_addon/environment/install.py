@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...backend.whole_files import appearing_whole
 from .check import EnvironmentReport, check_environment
 from .faults import TRANSIENT, InstallFailed, explain_failure
 from .folder import EnvironmentFolder, interpreter_of
@@ -101,10 +102,9 @@ def own_uv(source: Path, root: Path) -> Path:
     copy = root / "uv" / source.name
     if not copy.is_file() or copy.stat().st_size != source.stat().st_size:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        partial = copy.with_suffix(".partial")
-        shutil.copyfile(source, partial)
-        partial.chmod(0o755)
-        partial.replace(copy)
+        with appearing_whole(copy) as partial:
+            shutil.copyfile(source, partial)
+            partial.chmod(0o755)
     return copy
 
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from ...backend.errors import CheckpointError
+from ...backend.whole_files import appearing_whole
 from .check import EnvironmentReport, check_environment
 from .interpreter import BackendPython
 from .task import Progress
@@ -30,14 +30,11 @@ def import_model(python: BackendPython, source: Path, target: Path, progress: Pr
     progress.begin("Copying the model", 0.8)
     if target.exists() and target.samefile(source):
         return report
-    partial = target.with_suffix(f".{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, partial)
-        progress.check()
-        partial.replace(target)
+        with appearing_whole(target) as partial:
+            shutil.copyfile(source, partial)
+            progress.check()
     except OSError as error:
         raise CheckpointError(f"{source.name} could not be copied to {target.parent}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return report

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the commands share for telling how long things take: stage times and a progress bar."""
+"""The progress bar of the commands."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
-
-from ..stage_times import StageTimes
-
-__all__ = ["ProgressBar", "StageTimes"]
 
 
 class ProgressBar:

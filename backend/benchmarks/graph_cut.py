@@ -17,11 +17,11 @@ import numpy as np
 
 from ..geometry import Mesh, face_centroids
 from ..geometry.mesh import FloatArray
-from .energy import evidence_energy
-from .face_graph import build_face_graph
-from .graph_cut import default_band_rings, minimize, refine_labels
-from .islands import dissolve_islands
-from .reference_cut import reference_sweep
+from ..refinement.energy import evidence_energy
+from ..refinement.face_graph import build_face_graph
+from ..refinement.graph_cut import default_band_rings, minimize, refine_labels
+from ..refinement.islands import dissolve_islands
+from .textbook_cut import reference_sweep
 
 _log = logging.getLogger(__name__)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nearest neighbours among places, and among places that face somewhere."""
+"""Nearest neighbours among places, and among places that face somewhere: exact, by trees on the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..geometry.mesh import FloatArray, IntArray
-from ..threads import search_threads
+from .geometry.mesh import FloatArray, IntArray
+from .threads import search_threads
 
 _NORMAL_SHARE = 0.08
 """Two places whose normals differ by 1 count as far apart as this share of the shape's longest side: about
@@ -18,7 +18,20 @@ _AT_ONCE = 1 << 18
 
 def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
     """Index int32 [Q] of the nearest of locations [S, D] to each of queries [Q, D]."""
-    return cKDTree(locations).query(queries, workers=search_threads(len(queries)))[1].astype(np.int32)
+    return nearest_several(locations, queries, 1)[1][:, 0].astype(np.int32)
+
+
+def nearest_several(
+    locations: FloatArray, queries: FloatArray, count: int, *, within: float = np.inf
+) -> tuple[FloatArray, IntArray]:
+    """Distances float64 and indices int64 [Q, count] of the nearest of locations [S, D] to each of queries
+    [Q, D], nearest first; count <= S. Where fewer are nearer than `within`: distance inf, index S."""
+    tree, workers = cKDTree(locations), search_threads(len(queries))
+    # A list keeps scipy from dropping the second axis where `count` is 1.
+    distance, index = tree.query(
+        queries, k=list(range(1, count + 1)), distance_upper_bound=within, workers=workers
+    )
+    return distance, index
 
 
 def nearest_faced(

@@ -3,7 +3,7 @@
 
 Boykov, Veksler, Zabih, "Fast approximate energy minimization via graph cuts", PAMI 2001, section 5: the
 whole graph in every move, one auxiliary node for each pair of neighbours with different labels, built
-node by node. Slow on purpose; shares nothing with `band_problem` but the max-flow library.
+node by node. Slow on purpose; shares nothing with `refinement/band_problem.py` but the max-flow library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..geometry.mesh import IntArray
-from .energy import PottsEnergy
+from ..refinement.energy import PottsEnergy
 
 
 def reference_sweep(energy: PottsEnergy, labels: IntArray, offered: Sequence[int]) -> IntArray:

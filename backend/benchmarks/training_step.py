@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long a training step takes, by rounds of interaction, for several settings side by side.
 
-    python -m backend.training.benchmark_step CONFIG.toml \\
+    python -m backend.benchmarks.training_step CONFIG.toml \\
         --set 'shards=["train.pack"]' --variant 'plain' --variant 'points=16384 batch.points=16384'
 
 Each variant is a name, or settings that replace those of the file; times are of whole optimiser steps,
@@ -25,9 +25,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..devices import CUDA, DEVICES
 from ..errors import PartSAMError
-from .config import override, read_config
-from .interaction import Interaction
-from .trainer import Trainer
+from ..training.config import override, read_config
+from ..training.interaction import Interaction
+from ..training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 

@@ -59,8 +59,8 @@ class NetworkMeasurement:
 def measure_network(faces: int, *, model: str, device: str, prompts: int, repeat: int) -> NetworkMeasurement:
     """Measure a built mesh of about `faces` faces in this process."""
     from ..devices import peak_device_bytes
-    from ..refinement.benchmark_cut import lumpy_torus
     from ..segmenter import Segmenter
+    from .graph_cut import lumpy_torus
 
     segmenter = Segmenter.load(model, device=device)
     segmenter.warm_up()
