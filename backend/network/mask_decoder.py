@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .linear import Linear, linear
 from .norm_layers import LayerNorm
 from .prompts import Mlp
 
@@ -30,10 +31,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, inner: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q = nn.Linear(width, inner)
-        self.k = nn.Linear(width, inner)
-        self.v = nn.Linear(width, inner)
-        self.out = nn.Linear(inner, width)
+        self.q = Linear(width, inner)
+        self.k = Linear(width, inner)
+        self.v = Linear(width, inner)
+        self.out = Linear(inner, width)
         self.reorders = True  # False: the textbook's order of products, for comparison
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -100,6 +101,8 @@ class Attention(nn.Module):
 
 def _matmul_shared(x: Tensor, shared: Tensor) -> Tensor:
     """[B, M, T, C] @ [B, M or 1, C, D], all of M in one product where they share the second factor."""
+    if shared.shape[:2] == (1, 1):
+        return linear(x, shared[0, 0].T)
     if shared.shape[1] > 1 or x.shape[1] == 1:
         return x @ shared
     return (x.flatten(1, 2) @ shared[:, 0]).unflatten(1, x.shape[1:3])
@@ -146,9 +149,9 @@ class MaskScores(nn.Module):
     def __init__(self, width: int, *, context: bool) -> None:
         super().__init__()
         self.mlp = Mlp(2 * width + self._STATISTICS, width, width, 1)
-        self.context: nn.Linear | None = None
+        self.context: Linear | None = None
         if context:
-            self.context = nn.Linear(width + self._RELATIONS, width, bias=False)
+            self.context = Linear(width + self._RELATIONS, width, bias=False)
             nn.init.zeros_(self.context.weight)
 
     def forward(self, tokens: Tensor, patches: Tensor, logits: Tensor, sizes: Tensor | None) -> Tensor:
@@ -227,17 +230,17 @@ class MaskDecoder(nn.Module):
             self.iou_mlp = Mlp(width, width, width, MASK_TOKENS)
         # The point-wise head. Its first layer takes [patch features, field]; the field's half does not
         # depend on the prompt and is computed once per shape (`locate`), the patches' half at the patches.
-        self.point_linear1 = nn.Linear(width + config.field_channels, channels)
+        self.point_linear1 = Linear(width + config.field_channels, channels)
         self.point_norm = LayerNorm(channels)
-        self.point_linear2 = nn.Linear(channels, channels)
+        self.point_linear2 = Linear(channels, channels)
         self.attribute_mlp: nn.Sequential | None = None
         if config.point_attributes:
             self.attribute_mlp = nn.Sequential(
-                nn.Linear(_ATTRIBUTES, channels // 2), nn.GELU(), nn.Linear(channels // 2, channels)
+                Linear(_ATTRIBUTES, channels // 2), nn.GELU(), Linear(channels // 2, channels)
             )
-        self.click_linear: nn.Linear | None = None
+        self.click_linear: Linear | None = None
         if config.click_scales:
-            self.click_linear = nn.Linear(2 * config.click_scales, channels, bias=False)
+            self.click_linear = Linear(2 * config.click_scales, channels, bias=False)
         self.width = width
 
     def forward(
@@ -266,7 +269,7 @@ class MaskDecoder(nn.Module):
         tokens = tokens + self.final_attention(tokens + token_pe, patches + patch_pe, patches)
         tokens = self.final_norm(tokens)
         vectors = torch.stack([mlp(tokens[:, :, 1 + i]) for i, mlp in enumerate(self.mask_mlps)], dim=2)
-        features = F.linear(patches, self.point_linear1.weight[:, : self.width])
+        features = linear(patches, self.point_linear1.weight[:, : self.width])
         if self.mask_scores is None:
             assert self.iou_mlp is not None
             return features, vectors, self.iou_mlp(tokens[:, :, 0]), None
@@ -280,7 +283,7 @@ class MaskDecoder(nn.Module):
 
         features: field [B, N, C]; attributes: float32 [B, N, 9], position, normal and colour
         """
-        located = F.linear(features, self.point_linear1.weight[:, self.width :], self.point_linear1.bias)
+        located = linear(features, self.point_linear1.weight[:, self.width :], self.point_linear1.bias)
         if self.attribute_mlp is not None:
             assert attributes is not None, "this network reads normals and colours at every location"
             located = located + self.attribute_mlp(attributes)

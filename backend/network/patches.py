@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear, linear
 from .norm_layers import LayerNorm
 
 
@@ -44,12 +45,12 @@ class PatchPointNet(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, hidden2: int, outputs: int) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(inputs, hidden)
+        self.linear1 = Linear(inputs, hidden)
         self.norm1 = LayerNorm(hidden)
-        self.linear2 = nn.Linear(hidden, hidden)
-        self.linear3 = nn.Linear(2 * hidden, hidden2)
+        self.linear2 = Linear(hidden, hidden)
+        self.linear3 = Linear(2 * hidden, hidden2)
         self.norm2 = LayerNorm(hidden2)
-        self.linear4 = nn.Linear(hidden2, outputs)
+        self.linear4 = Linear(hidden2, outputs)
 
     def forward(self, neighbors: Tensor) -> Tensor:
         """[..., K, inputs] -> [..., outputs]."""
@@ -57,7 +58,7 @@ class PatchPointNet(nn.Module):
         pooled = x.amax(dim=-2, keepdim=True)
         # linear3 of [pooled, own], without computing the pooled half once per neighbour.
         pooled_weight, own_weight = self.linear3.weight.chunk(2, dim=1)
-        x = F.linear(pooled, pooled_weight, self.linear3.bias) + F.linear(x, own_weight)
+        x = linear(pooled, pooled_weight, self.linear3.bias) + linear(x, own_weight)
         return self.linear4(F.gelu(self.norm2(x))).amax(dim=-2)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .interpolation import gather_weighted, scatter_mean, trilinear_taps
+from .linear import Linear
 
 _INPUT_CHANNELS = 8
 
@@ -24,7 +25,7 @@ class PointVoxelConv(nn.Module):
         self.resolution = resolution
         self.voxel_conv1 = nn.Conv3d(_INPUT_CHANNELS, channels, 3, padding=1)
         self.voxel_conv2 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.point_conv = nn.Linear(_INPUT_CHANNELS, channels)
+        self.point_conv = Linear(_INPUT_CHANNELS, channels)
 
     def forward(self, points: Tensor, inputs: Tensor) -> Tensor:
         """points: [B, N, 3] in [-1, 1]; inputs: [B, N, 6]. Returns [B, N, channels]."""
@@ -59,7 +60,7 @@ class PointStem(nn.Module):
         self.attributes: PointVoxelConv | None = None
         if attributes:
             self.attributes = PointVoxelConv(channels, config.voxel_resolution)
-            self.attribute_injection = nn.Linear(channels, channels)
+            self.attribute_injection = Linear(channels, channels)
             nn.init.zeros_(self.attribute_injection.weight)
             nn.init.zeros_(self.attribute_injection.bias)
 

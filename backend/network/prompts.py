@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .linear import Linear
 from .patches import PatchPointNet
 
 
@@ -18,7 +19,7 @@ class Mlp(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(Linear(i, o) for i, o in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -70,8 +71,8 @@ class SizePromptEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.decoder_width
-        self.hidden = nn.Linear(2 * self._OCTAVES + 1, width)
-        self.out = nn.Linear(width, width)
+        self.hidden = Linear(2 * self._OCTAVES + 1, width)
+        self.out = Linear(width, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .linear import Linear, attention
 from .norm_layers import LayerNorm
 
 
@@ -17,14 +18,14 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.qkv = Linear(width, 3 * width, bias=False)
+        self.out = Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, tokens, width / heads]
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = attention(q, k, v)
         return self.out(x.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -36,7 +37,7 @@ class TransformerBlock(nn.Module):
         self.norm1 = LayerNorm(width, eps=1e-6)
         self.attention = SelfAttention(width, heads)
         self.norm2 = LayerNorm(width, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -62,7 +63,7 @@ class TriplaneTransformer(nn.Module):
         self.norm = LayerNorm(width, eps=1e-6)
         self.upsample = nn.ConvTranspose2d(width, channels, 4, stride=4)
         self.texel_mlp = nn.Sequential(
-            nn.Linear(config.voxel_channels, channels), nn.ReLU(), nn.Linear(channels, channels)
+            Linear(config.voxel_channels, channels), nn.ReLU(), Linear(channels, channels)
         )
         nn.init.trunc_normal_(self.position, std=0.02)
 
