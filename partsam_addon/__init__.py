@@ -8,9 +8,11 @@ import bpy
 from . import click_tool, parts, pick_tool, preferences, properties, targets, ui
 from .operators import (
     backend,
+    cutting,
     parts_faces,
     parts_list,
     repeats,
+    running,
     segment,
     swatches,
     transfer,
@@ -26,6 +28,8 @@ CLASS_MODULES = (
     preferences,
     properties,
     segment,
+    cutting,
+    running,
     click_tool,
     pick_tool,
     parts_list,
@@ -52,6 +56,7 @@ def register() -> None:
     isolate.register()
     properties.register()
     click_tool.register()
+    running.register()
     handlers.register()
     menus.register()
     overlay.register()
@@ -63,6 +68,7 @@ def unregister() -> None:
     overlay.unregister()
     menus.unregister()
     handlers.unregister()
+    running.unregister()
     click_tool.unregister()
     properties.unregister()
     isolate.unregister()

@@ -342,7 +342,7 @@ def many_parts_stages(watch: Stopwatch, faces: int) -> None:
 
 def segment_stage(measured: Measured, obj: bpy.types.Object) -> None:
     """A Segment as from the window, driven as Blender's timer would; what the main thread was held up for."""
-    session_module, segment = addon("session"), addon("operators.segment")
+    session_module, segment = addon("session"), addon("operators.running")
     session, parts = session_module.get_session(), addon("parts")
     parts.clear_parts(obj.data)
     settings = addon("session.segmentation").SegmentSettings(prompts=64)

@@ -16,7 +16,7 @@ from ..session.writing import write_changes
 from ..wording import say
 from .parts_operator import parts_problem
 from .reporting import reports_errors
-from .segment import poll_idle, write_in_window
+from .running import poll_idle, write_in_window
 
 
 class PARTSAM_OT_find_repeats(bpy.types.Operator):

@@ -1,105 +1,53 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Segment, split again and cut: from a selection to parts."""
+"""Segment and Split Again: from a selection to parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty
 
-from ...backend.errors import PartSAMError, PromptError
+from ...backend.errors import Cancelled, PartSAMError, PromptError
+from ..constants import WAITED_FACES
 from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
-from ..mesh_exchange.elements import is_cloud
-from ..parts import PART_ATTRIBUTE, Cut, active_part, has_parts
+from ..parts import PART_ATTRIBUTE, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
 from ..session import get_session
 from ..session.clouds import CloudTask, FoundCloud
-from ..session.finished import Finished, cut_found
+from ..session.finished import cut_found, is_refined_slowly
+from ..session.flow import Flow
 from ..session.reading import read_tasks
-from ..session.recutting import Target, driven_objects, recut, target
 from ..session.segmentation import Found, SegmentSettings, Task, segment
-from ..session.writing import Change, new_levels, write_changes
-from ..wording import say
+from ..session.writing import new_levels, write_changes
+from .cutting import CutProperties
 from .reporting import reports_errors
-
-CUT_PROPERTIES = ("granularity", "refine", "strength")
-"""Operator properties that are sliders of the sidebar."""
+from .running import (
+    finish_in_window,
+    poll_idle,
+    press_again,
+    properties_of,
+    summary,
+    take_settings,
+    without_cut,
+)
 
 SCENE_PROPERTIES = ("prompts", "seed", "source", "selected_faces_only", "several")
 """Operator properties that are settings of the scene."""
 
-UNREFINED = "borders are as the network drew them: to refine them anew, segment again"
-"""Where the backend that found the parts has ended, or the mesh was edited since."""
-
-
-class CutProperties:
-    """Where the part tree is cut."""
-
-    if TYPE_CHECKING:  # what the operators that mix this in have
-        bl_label: str
-        layout: bpy.types.UILayout
-        properties: bpy.types.OperatorProperties
-        report: Callable[[set[str], str], None]
-
-    granularity: FloatProperty(
-        name="Granularity",
-        description="Few large parts (0) to many small ones (1)",
-        default=0.5,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
-    refine: BoolProperty(
-        name="Refine Borders",
-        description="Move part borders to creases of the surface and remove stray islands",
-        default=True,
-    )
-    strength: FloatProperty(
-        name="Strength",
-        description="How strongly borders are drawn to creases and kept short",
-        default=1.0,
-        min=0.0,
-        soft_max=4.0,
-        max=10.0,
-    )
-
-    count: IntProperty(
-        name="Number of Parts",
-        description="Find about so many parts, whatever the granularity; 0: as the granularity says",
-        default=0,
-        min=0,
-        soft_max=64,
-        max=1024,
-    )
-
-    def cut(self) -> Cut:
-        return Cut(self.granularity, self.strength if self.refine else None)
-
-    def take_sliders(self, context: bpy.types.Context) -> None:
-        """Start from the sidebar's sliders, except for what the caller set."""
-        _take_settings(self, CUT_PROPERTIES, context.window_manager.partsam)
-
-    def draw_cut(self) -> None:
-        column = self.layout.column()
-        column.use_property_split = True
-        row = column.row()
-        row.active = not self.count
-        row.prop(self, "granularity")
-        column.prop(self, "count")
-        column.prop(self, "refine")
-        row = column.row()
-        row.active = self.refine
-        row.prop(self, "strength")
-
 
 class SegmentingOperator(CutProperties):
-    """What Segment and Split Again have in common: start from the window, wait in scripts."""
+    """What Segment and Split Again have in common: start from the window, wait in scripts.
+
+    Nothing that waits for the network, or long for refined borders, runs in the redo panel: there the
+    work starts anew in the background, and until it ends the parts stay as they are.
+    """
 
     title = ""
+    keep_edits = False
 
     is_found: BoolProperty(
         name="Found",
@@ -115,9 +63,9 @@ class SegmentingOperator(CutProperties):
     def begin(self, context: bpy.types.Context) -> set[str]:
         """Start in the background. No undo step yet: nothing has changed."""
         session = get_session()
-        flow = segment(session, self.tasks(context), self.settings(context))
         done = partial(finish_in_window, self.bl_label, asked=properties_of(self))
-        session.start(self.title, flow, done=done)
+        tasks, settings = self.tasks(context), self.settings(context)
+        session.start(self.title, find(tasks, settings, self.found_before()), done=done)
         session.notices += self.warnings(context)
         return {"INTERFACE"}
 
@@ -126,21 +74,49 @@ class SegmentingOperator(CutProperties):
         session = get_session()
         if session.is_written:  # from the window: what remains is the undo step
             return {"FINISHED"}
-        objects = write_changes(context, new_levels(self.find(context), session.held))
+        if not bpy.app.background and self.options.is_repeat_last:  # perhaps of other objects
+            self.is_found = False
+            return self.begin(context)
+        found = self.cut_now()
+        if found is None:
+            if self.is_found and not bpy.app.background:
+                return self.find_again(context)
+            found = session.run_now(segment(session, self.tasks(context), self.settings(context)))
+        objects = write_changes(context, new_levels(found, session.held))
         session.redraw()
         warnings = self.warnings(context)
         self.report({"WARNING" if warnings else "INFO"}, "; ".join([summary(objects), *warnings]))
         return {"FINISHED"}
 
-    def find(self, context: bpy.types.Context) -> list[Found | FoundCloud]:
-        """What the network finds; where the redo panel only cuts elsewhere, what it has found."""
-        session, settings = get_session(), self.settings(context)
-        finished = session.finished
-        if self.is_found and finished is not None and finished.asked == without_cut(properties_of(self)):
-            with suppress(PartSAMError):  # a backend that was started anew has forgotten it
-                flow = cut_found(session, finished.found, settings.cut, count=settings.count)
-                return list(session.run_now(flow))
-        return list(session.run_now(segment(session, self.tasks(context), settings)))
+    def cut_now(self) -> list[Found | FoundCloud] | None:
+        """What was found before, cut elsewhere; None where that takes long, or something else is asked."""
+        session, settings, found = get_session(), self.settings(bpy.context), self.found_before()
+        if found is None:
+            return None
+        if not bpy.app.background and is_refined_slowly(found, settings.cut, WAITED_FACES):
+            return None
+        with suppress(PartSAMError):  # a backend that was started anew has forgotten it
+            return list(session.run_now(cut_found(session, found, settings.cut, count=settings.count)))
+        return None
+
+    def found_before(self) -> list[Found | FoundCloud] | None:
+        """What the last segmentation has found, if in the redo panel only where it is cut was changed."""
+        finished = get_session().finished
+        if not self.is_found or finished is None or finished.asked != without_cut(properties_of(self)):
+            return None
+        return [replace(one, task=replace(one.task, keep_edits=self.keep_edits)) for one in finished.found]
+
+    def find_again(self, context: bpy.types.Context) -> set[str]:
+        """From the redo panel: in the background, as the button does, once the values have settled.
+
+        Cancelled here, Blender puts back the state that the redo panel has taken away.
+        """
+        finished = get_session().finished
+        chosen = {obj.data.session_uid for obj in target_objects(context)}
+        if finished is not None and finished.meshes() != chosen:
+            raise PromptError("Other objects are selected now; select those again, or press Segment")
+        press_again(properties_of(self))
+        return {"CANCELLED"}
 
     def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         raise NotImplementedError
@@ -151,6 +127,23 @@ class SegmentingOperator(CutProperties):
     def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
         """What the user should know beside the result."""
         return ()
+
+
+def find(
+    tasks: Sequence[Task | CloudTask],
+    settings: SegmentSettings,
+    before: Sequence[Found | FoundCloud] | None = None,
+) -> Flow:
+    """The flow to the parts of `tasks`: from what was found `before`, if the backend still knows it."""
+    session = get_session()
+    if before is not None:
+        try:
+            return (yield from cut_found(session, before, settings.cut, count=settings.count))
+        except Cancelled:
+            raise
+        except PartSAMError:  # a backend that was started anew has forgotten it
+            pass
+    return (yield from segment(session, tasks, settings))
 
 
 class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
@@ -189,10 +182,10 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return poll_idle(cls) and _poll_mesh(cls, context)
+        return poll_idle(cls, or_again=True) and _poll_mesh(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        _take_settings(self, SCENE_PROPERTIES, context.scene.partsam)
+        take_settings(self, SCENE_PROPERTIES, context.scene.partsam)
         return super().invoke(context, event)
 
     def draw(self, _context: bpy.types.Context) -> None:
@@ -226,7 +219,7 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not (poll_idle(cls) and _poll_mesh(cls, context)):
+        if not (poll_idle(cls, or_again=True) and _poll_mesh(cls, context)):
             return False
         part = active_part(context.object.data) if has_parts(context.object.data) else None
         if part is None:
@@ -251,109 +244,6 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
         return SegmentSettings(prompts=options.prompts, seed=options.seed, cut=self.cut(), count=self.count)
 
 
-class CuttingOperator(CutProperties):
-    """Cut what is there anew: in the background where the backend refines, else at once."""
-
-    @reports_errors
-    def begin(self, context: bpy.types.Context) -> set[str]:
-        """Cut in the background where the backend refines: a large mesh takes seconds."""
-        targets = self._targets(context)
-        if not any(one.is_refined for one in targets):
-            return self.execute(context)
-        session = get_session()
-        session.start("Cutting", recut(session, targets), done=partial(write_in_window, self.bl_label))
-        return {"INTERFACE"}
-
-    @reports_errors
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        session, targets = get_session(), self._targets(context)
-        if any(one.is_refined for one in targets):
-            changes = session.run_now(recut(session, targets))
-        else:
-            changes = [one.from_tree() for one in targets]
-        objects = write_changes(context, changes)
-        session.redraw()
-        with_faces = [one for one, obj in zip(targets, objects, strict=True) if not is_cloud(obj.data)]
-        notices = [UNREFINED] if self.refine and not all(one.is_refined for one in with_faces) else []
-        self.report({"INFO"}, "; ".join([summary(objects), *notices]))
-        return {"FINISHED"}
-
-    def _targets(self, context: bpy.types.Context) -> list[Target]:
-        """What to cut. PromptError where no mesh has a part tree."""
-        session = get_session()
-        objects = driven_objects(context)
-        found = [target(session, obj, self.cut(), count=self.count) for obj in objects]
-        targets = [one for one in found if one is not None]
-        if not targets:
-            raise PromptError("No selected mesh has a part tree to cut; press Segment first")
-        return targets
-
-
-class PARTSAM_OT_cut(CuttingOperator, bpy.types.Operator):
-    """Cut the parts of the selected meshes at another granularity, without inference"""
-
-    bl_idname = "partsam.cut"
-    bl_label = "Cut Parts"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        return poll_idle(cls)
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        self.take_sliders(context)
-        return self.execute(context) if bpy.app.background else self.begin(context)
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        self.draw_cut()
-
-
-class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
-    """Say how many parts there should be, instead of moving the slider until there are so many"""
-
-    bl_idname = "partsam.cut_to_count"
-    bl_label = "Set Number of Parts"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not poll_idle(cls):
-            return False
-        if not driven_objects(context):
-            cls.poll_message_set("Segment the mesh first")
-            return False
-        return True
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        self.take_sliders(context)
-        if not self.properties.is_property_set("count"):
-            self.count = len(driven_objects(context)[0].data.partsam.parts)
-        if bpy.app.background:
-            return self.execute(context)
-        return context.window_manager.invoke_props_dialog(self)
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        column = self.layout.column()
-        column.use_property_split = True
-        column.prop(self, "count")
-
-
-class PARTSAM_OT_cancel(bpy.types.Operator):
-    """Stop the work in progress; nothing is changed"""
-
-    bl_idname = "partsam.cancel"
-    bl_label = "Cancel"
-    bl_options = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        return get_session().is_busy
-
-    def execute(self, _context: bpy.types.Context) -> set[str]:
-        get_session().cancel()
-        return {"FINISHED"}
-
-
 def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected meshes, the active one first; the active object alone where none is selected."""
     chosen = [obj for obj in context.selected_objects if obj.type == "MESH"]
@@ -363,87 +253,6 @@ def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     return chosen
 
 
-def finish_in_window(
-    label: str, found: list[Found | FoundCloud], *, asked: dict[str, object] | None = None
-) -> None:
-    """Write what a flow has found, as one undo step.
-
-    asked: the operator that began it and its properties, for the redo panel
-    """
-    session = get_session()
-    changes = new_levels(found, session.held)
-    if asked is None:
-        write_in_window(label, changes)
-        return
-    write_changes(bpy.context, changes)
-    session.finished = Finished(without_cut(asked), found)
-    _push_as(label, asked)
-    session.redraw()
-
-
-def _push_as(label: str, asked: dict[str, object]) -> None:
-    """Push the undo step of what was just written as the step of the operator that began it.
-
-    The redo panel would otherwise show an operator from before, and take the result back.
-    """
-    session = get_session()
-    values = {name: value for name, value in asked.items() if name != "operator"}
-    operator = getattr(bpy.ops.partsam, str(asked["operator"]).partition(".")[2])
-    if not operator.poll():
-        bpy.ops.ed.undo_push(message=label)
-        return
-    session.is_written = True
-    try:
-        operator("EXEC_DEFAULT", True, **(values | {"is_found": True}))
-    finally:
-        session.is_written = False
-
-
-def properties_of(operator: bpy.types.Operator) -> dict[str, object]:
-    """The operator's name and the values of its properties."""
-    properties = operator.properties.bl_rna.properties
-    names = [prop.identifier for prop in properties if not prop.is_readonly]
-    return {"operator": type(operator).bl_idname} | {name: getattr(operator, name) for name in names}
-
-
-def without_cut(asked: dict[str, object]) -> dict[str, object]:
-    """Of `properties_of`: all that decides on what the network finds."""
-    left_out = {*CUT_PROPERTIES, "count", "is_found"}
-    return {name: value for name, value in asked.items() if name not in left_out}
-
-
-def write_in_window(label: str, changes: list[Change]) -> None:
-    """Write changes from the timer, as one undo step."""
-    write_changes(bpy.context, changes, undo_message=label)
-    get_session().redraw()
-
-
-def summary(objects: list[bpy.types.Object]) -> str:
-    """A sentence on what was found: the parts that the lists have now."""
-    meshes = {obj.data.session_uid: obj.data for obj in objects}.values()
-    count = sum(len(mesh.partsam.parts) for mesh in meshes)
-    if len(meshes) == 1:
-        return say("One part") if count == 1 else say("{count} parts", count=count)
-    return say("{count} parts in {meshes} meshes", count=count, meshes=len(meshes))
-
-
-def _take_settings(
-    operator: bpy.types.Operator, names: tuple[str, ...], settings: bpy.types.PropertyGroup
-) -> None:
-    for name in names:
-        if not operator.properties.is_property_set(name):
-            setattr(operator, name, getattr(settings, name))
-
-
-def poll_idle(cls: type[bpy.types.Operator]) -> bool:
-    """Whether nothing is in progress; else the poll message says so."""
-    session = get_session()
-    if not session.is_free:
-        cls.poll_message_set("PartSAM is still working; wait for it or press Cancel")
-        return False
-    return True
-
-
 def _poll_mesh(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
     if problem := editable_problem(context.object):
         cls.poll_message_set(problem)
@@ -451,10 +260,4 @@ def _poll_mesh(cls: type[bpy.types.Operator], context: bpy.types.Context) -> boo
     return True
 
 
-classes = (
-    PARTSAM_OT_segment,
-    PARTSAM_OT_split_part,
-    PARTSAM_OT_cut,
-    PARTSAM_OT_cut_to_count,
-    PARTSAM_OT_cancel,
-)
+classes: tuple[type, ...] = (PARTSAM_OT_segment, PARTSAM_OT_split_part)

@@ -15,7 +15,7 @@ from ..session.writing import write_changes
 from ..wording import say
 from .parts_operator import parts_problem
 from .reporting import reports_errors
-from .segment import poll_idle, write_in_window
+from .running import poll_idle, write_in_window
 
 _PLACES = (
     ("WORLD", "In Place", "The objects lie upon each other"),

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import bpy
+
 from ..backend_process import Result
 from ..parts import Cut
 from .clouds import FoundCloud
@@ -20,6 +22,11 @@ class Finished:
 
     asked: Mapping[str, object]
     found: Sequence[Found | FoundCloud]
+
+    def meshes(self) -> set[int]:
+        """The meshes (session_uid) that it is about, as far as their objects are still there."""
+        objects = {_object_uid(one) for one in self.found}
+        return {obj.data.session_uid for obj in bpy.data.objects if obj.session_uid in objects}
 
 
 def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *, count: int = 0) -> Flow:
@@ -43,3 +50,13 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
             labels, confidence = one.held.own(answer.arrays["labels"]), confidences(answer)
         result.append(replace(one, cut=cut, labels=labels, confidence=confidence))
     return result
+
+
+def is_refined_slowly(found: Sequence[Found | FoundCloud], cut: Cut, faces: int) -> bool:
+    """Whether `cut` refines the borders of a shape with more than so many faces."""
+    shapes = (one.held.shape_faces for one in found if isinstance(one, Found))
+    return cut.strength is not None and max(shapes, default=0) > faces
+
+
+def _object_uid(found: Found | FoundCloud) -> int:
+    return found.task.cloud.object_uid if isinstance(found, FoundCloud) else found.held.source.object_uid

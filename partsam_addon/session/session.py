@@ -15,6 +15,7 @@ from ...backend.errors import Cancelled, PartSAMError
 from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request, requests
 from ..mesh_exchange import editable_problem
 from ..parts import bring_together
+from .again import Again
 from .choices import Choices, read_choices, working_folder
 from .finished import Finished
 from .flow import Flow, FlowRun, run_now
@@ -50,7 +51,7 @@ class Session:
     run: the work started from the window; at most one
     problem, notices: what the panel should tell about the last piece of work
     held: the part trees that the backend holds
-    live: follows the sliders
+    live: follows the sliders; again: follows the redo panel
     setup: of the backend's environment
     clicks: of the click tool, while it runs; picking: of the picking of parts
     waits_for: name of the foreign operator that keeps a finished piece of work from being written
@@ -66,6 +67,7 @@ class Session:
         self.notices: tuple[str, ...] = ()
         self.held = HeldTrees()
         self.live = LiveLabels(self)
+        self.again = Again(self)
         self.setup = Setup(self)
         self.clicks: Tool | None = None
         self.picking: Tool | None = None
@@ -176,12 +178,14 @@ class Session:
 
     def cancel(self) -> None:
         """Ask the work in progress to stop."""
+        self.again.drop()
         if self.run is not None:
             self.run.cancel()
 
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""
         self.live.drop()
+        self.again.drop()
         clicking = self.clicks is not None
         self.end_clicks()
         self.end_picking()

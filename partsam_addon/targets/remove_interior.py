@@ -23,7 +23,7 @@ from ..mesh_exchange import (
 from ..mesh_exchange.arrays import BoolArray
 from ..mesh_exchange.elements import write_element_flags
 from ..operators.reporting import reports_errors
-from ..operators.segment import write_in_window
+from ..operators.running import write_in_window
 from ..repair.interior import InteriorSearch, interior_faces, remove_faces
 from ..session import get_session
 from ..session.flow import Calculation, Flow

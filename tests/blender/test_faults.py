@@ -46,7 +46,7 @@ def start(addon):
         steps = addon("session.segmentation")
         flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
         session.start(
-            "Segmenting", flow, done=partial(addon("operators.segment").finish_in_window, "Segment")
+            "Segmenting", flow, done=partial(addon("operators.running").finish_in_window, "Segment")
         )
 
     return begin

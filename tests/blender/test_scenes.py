@@ -637,7 +637,7 @@ def test_numbers_that_are_told_are_those_of_the_list(quarters, parts, addon):
     parts.write_labels(obj.data, inside.astype(np.int32))
     part = obj.data.partsam.parts[0]
     assert part.area / obj.data.partsam.area == pytest.approx(0.25)
-    summary = addon("operators.segment").summary
+    summary = addon("operators.running").summary
     assert summary([quarters]) == "4 parts"
     assert summary([obj]) == "One part"
     assert summary([quarters, obj]) == "5 parts in 2 meshes"

@@ -37,7 +37,7 @@ def start(addon, session, *, asked=None, **settings):
         bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
     )
     flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
-    finish = partial(addon("operators.segment").finish_in_window, "Segment", asked=asked)
+    finish = partial(addon("operators.running").finish_in_window, "Segment", asked=asked)
     session.start("Segmenting", flow, done=finish)
 
 

@@ -139,7 +139,7 @@ def test_the_graph_cut_draws_borders_along_the_targets_creases(addon, parts):
 
 def test_a_window_goes_on_meanwhile_and_writes_all_targets_in_one_step(striped, parts, session, addon):
     targets = [grid(12, name="first"), grid(18, name="second")]
-    read, flow = addon("session.transferring"), addon("operators.segment")
+    read, flow = addon("session.transferring"), addon("operators.running")
     original, receivers = read.read_transfer(bpy.context, striped, targets, matching="WORLD")
 
     def start():

@@ -84,6 +84,11 @@ def test_segment_button(play: Play) -> None:
     finer, coarser = record["redone"]
     assert finer >= record["parts"] >= coarser
     assert finer > coarser
+    other = record["other_prompts"]
+    assert len(set(other["parts"][:3])) == 1  # until the network has answered all stays as it was
+    assert other["cancelled"] == ["None", "Cancelled; nothing was changed"]
+    assert other["found"][0] == "None"
+    assert other["prompts"] != 96
     assert record["problem_after_slider"] == "None"
     assert record["finer_parts"] >= record["parts"]
     assert record["parts_after_undo"] == 0

@@ -18,6 +18,9 @@ PROMPTS = 96
 GRANULARITY_IN_REDO = 207, -78
 """From the mouse, where Adjust Last Operation opens, to its Granularity."""
 
+PROMPTS_IN_REDO = 207, -167
+"""The same to its Prompts."""
+
 SEGMENT_BELOW_TOP = 50
 """Pixels from the sidebar's top edge to the middle of the Segment button."""
 
@@ -56,7 +59,7 @@ def scenario(window: WindowDriver) -> Steps:
     window.record["problem_after_slider"] = str(session.problem)
     window.record["finer_parts"] = len(obj().data.partsam.parts)
 
-    for _ in range(2):  # the slider, and Segment
+    for _ in range(3):  # the slider, Segment from the redo panel, and Segment
         yield from window.key("Z", *window.view_point(0.3, 0.3), ctrl=True)
         yield 0.5
     window.record["parts_after_undo"] = len(obj().data.partsam.parts)
@@ -95,6 +98,30 @@ def redo_panel(window: WindowDriver, obj: object) -> Steps:
     window.shot("redone")
     yield from window.key("ESC", *window.view_point(0.2, 0.3))
     yield 0.5
+    yield from network_settings_in_the_redo_panel(window, obj)
+
+
+def network_settings_in_the_redo_panel(window: WindowDriver, obj: object) -> Steps:
+    """Other Prompts run the network in the background, and Esc ends that."""
+    session = window.session()
+    window.record["other_prompts"] = told = {"parts": [len(obj().data.partsam.parts)]}
+    for end in ("cancelled", "found"):
+        x, y = window.view_point(0.2, 0.6)
+        yield from window.key("F9", x, y)
+        yield 0.7
+        field = x + PROMPTS_IN_REDO[0], y + PROMPTS_IN_REDO[1]
+        yield from window.drag(field, (field[0] + 40, field[1]))
+        window.shot(f"redo_{end}")
+        yield from window.wait_for(lambda: session.is_busy, 10, "other Prompts started the network")
+        told["parts"].append(len(obj().data.partsam.parts))
+        yield from window.key("ESC", *window.view_point(0.2, 0.3))  # the redo panel
+        if end == "cancelled":
+            yield from window.key("ESC", *window.view_point(0.2, 0.3))
+        yield from window.wait_for(lambda: not session.is_busy, 200, "it ended")
+        told[end] = [str(session.problem), *session.notices]
+        yield 0.5
+    told["prompts"] = bpy.context.window_manager.operators[-1].properties.prompts
+    told["parts"].append(len(obj().data.partsam.parts))
 
 
 run(scenario)
