@@ -32,7 +32,7 @@ from .parts import Cut, active_part, read_part_ids
 from .session import get_session
 from .session.flow import Flow
 from .session.reading import read_objects, read_tasks
-from .session.recutting import recut, target
+from .session.recutting import recut, targets_of
 from .session.segmentation import SegmentSettings, encode
 from .session.segmentation import segment as segment_flow
 from .session.writing import Change, NewPart, new_levels, write_changes
@@ -109,12 +109,12 @@ def cut(
     parts: about so many parts instead of a granularity; 0: by granularity
     """
     session = get_session()
-    wanted = target(session, obj, Cut(granularity, strength), count=parts)
-    if wanted is None:
+    wanted = targets_of(session, obj, Cut(granularity, strength), count=parts)
+    if not wanted:
         raise PromptError(f'"{obj.name}" has no part tree; segment it first')
-    if not wanted.is_refined:
-        return _written(obj, [wanted.from_tree()])
-    return _written(obj, session.run_now(recut(session, [wanted])))
+    if not any(one.is_refined for one in wanted):
+        return _written(obj, [one.from_tree() for one in wanted])
+    return _written(obj, session.run_now(recut(session, wanted)))
 
 
 @overload

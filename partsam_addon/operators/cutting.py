@@ -15,7 +15,7 @@ from ..constants import WAITED_FACES
 from ..mesh_exchange.elements import is_cloud
 from ..parts import Cut
 from ..session import get_session
-from ..session.recutting import Target, driven_objects, recut, target
+from ..session.recutting import Target, driven_objects, recut, targets_of
 from ..session.writing import write_changes
 from .reporting import reports_errors
 from .running import (
@@ -127,8 +127,9 @@ class CuttingOperator(CutProperties):
         """What to cut. PromptError where no mesh has a part tree."""
         session = get_session()
         objects = driven_objects(context)
-        found = [target(session, obj, self.cut(), count=self.count) for obj in objects]
-        targets = [one for one in found if one is not None]
+        targets = [
+            one for obj in objects for one in targets_of(session, obj, self.cut(), count=self.count)
+        ]
         if not targets:
             raise PromptError("No selected mesh has a part tree to cut; press Segment first")
         return targets

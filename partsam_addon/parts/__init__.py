@@ -23,6 +23,7 @@ from .levels import (
     cut_labels,
     cut_of,
     driven_level,
+    driven_levels,
     drop_levels,
     find_level,
     note_cut,
@@ -31,7 +32,7 @@ from .levels import (
 )
 from .origin import bring_together
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
-from .part_tree import Cut, PartTree
+from .part_tree import Cut, PartTree, granularity_for
 from .polygon_graph import PolygonGraph, build_polygon_graph, part_borders
 from .registration import classes, register_properties, unregister_properties
 from .table import (
@@ -70,9 +71,11 @@ __all__ = [
     "delete_part",
     "delete_parts",
     "driven_level",
+    "driven_levels",
     "drop_levels",
     "find_level",
     "get_part",
+    "granularity_for",
     "has_edits",
     "has_parts",
     "is_outdated",

@@ -3,7 +3,8 @@
 
 Segment makes a level of the whole mesh, Split Again one of a part. Each face belongs to the level that
 was made last where it lies: its atom in `.partsam_tree` says to which. Cutting a level changes only its
-own faces, and needs no backend.
+own faces, and needs no backend. A mesh that was joined from several has the whole levels of all of them,
+which are cut together.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from ..mesh_exchange.elements import write_element_integers
 from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
 from .part_tree import Cut, PartTree
 from .revision import note_change
-from .schema import PARTSAM_PG_level
+from .schema import PARTSAM_PG_level, PARTSAM_PG_parts
 from .table import active_part
+
+MAX_LEVELS = 64
+"""Where more meshes than this are joined, the slider leaves the last ones alone."""
+
+_COPIED = ("title", "tree_id", "data", "granularity", "refine", "strength")
 
 KEPT_LEVELS = 8
 """Levels without faces that are kept for undo in Edit mode."""
@@ -32,20 +38,45 @@ def store_level(
     whole: the level replaces all others; they are kept for a while, in case that undo in Edit mode, which
         brings back faces but not tables, finds their atoms again
     """
-    levels = mesh.partsam.levels
     stored = read_atoms(mesh)
     _drop_levels_without_faces(mesh, stored)
     if whole:
         stored[:] = NO_ATOM
+    level = _add_level(mesh, tree.atom_count)
+    level.title, level.tree_id, level.data = title, tree_id, tree.to_text()
+    _set_cut(level, cut)
+    inside = atoms >= 0
+    stored[inside] = level.first_atom + atoms[inside]
+    write_element_integers(mesh, TREE_ATTRIBUTE, stored)
+    return level
+
+
+def adopt_levels(mesh: bpy.types.Mesh, table: PARTSAM_PG_parts, atoms: IntArray) -> IntArray:
+    """Copy the levels of `table`, another mesh's or that of `mesh`, to which atoms [K] belong.
+
+    Returns the atoms of the copies, int32 [K]; NO_ATOM where there is no level, or too many are there.
+    """
+    result = np.full_like(atoms, NO_ATOM)
+    for index in range(len(table.levels)):
+        source = table.levels[index]
+        inside = (atoms >= source.first_atom) & (atoms < source.first_atom + source.atom_count)
+        if not inside.any() or len(mesh.partsam.levels) >= MAX_LEVELS:
+            continue
+        kept = source.first_atom, source.atom_count, {name: getattr(source, name) for name in _COPIED}
+        first, count, values = kept  # a level that is added may move those that are there
+        level = _add_level(mesh, count)
+        for name, value in values.items():
+            setattr(level, name, value)
+        result[inside] = atoms[inside] - first + level.first_atom
+    return result
+
+
+def _add_level(mesh: bpy.types.Mesh, atom_count: int) -> PARTSAM_PG_level:
+    levels = mesh.partsam.levels
     number = max((level.number for level in levels), default=0) + 1
     first = max((level.first_atom + level.atom_count for level in levels), default=1)
     level = levels.add()
-    level.number, level.title, level.tree_id = number, title, tree_id
-    level.first_atom, level.atom_count, level.data = first, tree.atom_count, tree.to_text()
-    _set_cut(level, cut)
-    inside = atoms >= 0
-    stored[inside] = first + atoms[inside]
-    write_element_integers(mesh, TREE_ATTRIBUTE, stored)
+    level.number, level.first_atom, level.atom_count = number, first, atom_count
     return level
 
 
@@ -90,6 +121,14 @@ def driven_level(mesh: bpy.types.Mesh) -> PARTSAM_PG_level | None:
     part = active_part(mesh)
     found = None if part is None else find_level(mesh, part.level)
     return found or next((level for level in mesh.partsam.levels if level.face_count), None)
+
+
+def driven_levels(mesh: bpy.types.Mesh) -> list[PARTSAM_PG_level]:
+    """`driven_level`, and where that is a whole mesh those of the meshes that were joined with it."""
+    level = driven_level(mesh)
+    if level is None or level.title:
+        return [] if level is None else [level]
+    return [one for one in mesh.partsam.levels if one.face_count and not one.title]
 
 
 def drop_levels(mesh: bpy.types.Mesh) -> None:

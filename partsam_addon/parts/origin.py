@@ -20,12 +20,14 @@ from ..mesh_exchange.elements import (
 )
 from .attributes import (
     EDIT_ATTRIBUTE,
+    NO_ATOM,
     ORIGIN_ATTRIBUTE,
     TREE_ATTRIBUTE,
     read_atoms,
     read_foreign,
     read_origins,
 )
+from .levels import adopt_levels
 from .memory import MEMORY_ATTRIBUTE
 from .palette import UNASSIGNED
 from .revision import REVISION_ATTRIBUTE
@@ -48,7 +50,7 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     """Make table and faces agree. At the entry of everything that reads or changes parts. Not in Edit mode.
 
     Parts of faces that were joined from another mesh, or from a copy, keep their names and get new numbers
-    where theirs are taken; the slider leaves them alone.
+    where theirs are taken. Their part trees come along, so the slider drives all.
     """
     if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
         return
@@ -106,12 +108,15 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
         sync_table(mesh, read_faces(mesh, np.where(added, UNASSIGNED, part_ids)))
     own = np.unique(part_ids[~added]).tolist()
     taken = {UNASSIGNED, *own}
-    result = part_ids.copy()
+    result, atoms = part_ids.copy(), read_atoms(mesh)
+    own_atoms = np.where(added, NO_ATOM, atoms)
     descriptions: dict[int, PARTSAM_PG_part] = {}
     for origin, copy in np.unique(np.stack([foreign[added], copies[added]]), axis=1).T.tolist():
         table = _table(mesh, origin)
         described = {} if table is None else {part.part_id: part for part in table.parts}
         here = (foreign == origin) & (copies == copy)
+        if table is not None:
+            own_atoms[here] = adopt_levels(mesh, table, atoms[here])
         for part_id in np.unique(part_ids[here]).tolist():
             if part_id == UNASSIGNED:
                 continue
@@ -120,11 +125,11 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
             result[here & (part_ids == part_id)] = new_id
             if part_id in described:
                 descriptions[new_id] = described[part_id]
-    # What these say of added faces is about another mesh's levels and former parts.
-    for name in (TREE_ATTRIBUTE, MEMORY_ATTRIBUTE):
-        values = read_element_integers(mesh, name)
-        if values is not None:
-            write_element_integers(mesh, name, np.where(added, 0, values))
+    if atoms.any():
+        write_element_integers(mesh, TREE_ATTRIBUTE, own_atoms)
+    memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
+    if memory is not None:  # of added faces it is about another mesh's former parts
+        write_element_integers(mesh, MEMORY_ATTRIBUTE, np.where(added, 0, memory))
     for new_id, part in descriptions.items():
         if new_id not in own:
             adopt_description(mesh, new_id, part)

@@ -11,6 +11,7 @@ import base64
 import binascii
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,14 +54,6 @@ class PartTree:
     def part_count(self, granularity: float) -> int:
         return len(np.unique(self.cut(granularity)[0]))
 
-    def granularity_for(self, count: int) -> float:
-        """Where the number of parts comes nearest to `count`; of several the one nearest to the middle."""
-        distinct, rows = np.unique(self.labels, axis=0, return_inverse=True)
-        parts = np.array([len(np.unique(row)) for row in distinct])[rows.reshape(-1)]
-        steps = np.linspace(0.0, 1.0, len(parts))
-        best = np.lexsort((np.abs(steps - 0.5), np.abs(parts - count)))[0]
-        return float(steps[best])
-
     def to_text(self) -> str:
         """The tree as ASCII text, compressed; `from_text` reads it."""
         both = np.concatenate([self.labels, self.confidences], axis=1)
@@ -93,3 +86,17 @@ class PartTree:
         except (ValueError, IndexError, struct.error, zlib.error, binascii.Error) as error:
             raise MeshError("The stored part tree is damaged; segment the mesh again") from error
         return PartTree(labels, confidences)
+
+
+def granularity_for(count: int, trees: Sequence[PartTree]) -> float:
+    """Where the number of parts of all trees comes nearest to `count`; of several the one nearest to the
+    middle.
+    """
+    steps = np.linspace(0.0, 1.0, max(len(tree.labels) for tree in trees))
+    parts = np.zeros(len(steps))
+    for tree in trees:
+        distinct, rows = np.unique(tree.labels, axis=0, return_inverse=True)
+        counts = np.array([len(np.unique(row)) for row in distinct])[rows.reshape(-1)]
+        parts += counts[np.round(steps * (len(counts) - 1)).astype(int)]
+    best = np.lexsort((np.abs(steps - 0.5), np.abs(parts - count)))[0]
+    return float(steps[best])

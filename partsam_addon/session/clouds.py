@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..backend_process import Result, requests
 from ..mesh_exchange.clouds import CloudData
-from ..parts import Cut, PartTree
+from ..parts import Cut, PartTree, granularity_for
 from .flow import Flow
 from .workplace import Workplace
 
@@ -57,5 +57,5 @@ def segment_cloud(
     # Points have no edges along which a border could be drawn.
     cut = replace(cut, strength=None)
     if count:
-        cut = replace(cut, granularity=tree.granularity_for(count))
+        cut = replace(cut, granularity=granularity_for(count, [tree]))
     return FoundCloud(task, answer.arrays["atoms"], tree, cut)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import bpy
 
 from ..backend_process import Result
-from ..parts import Cut
+from ..parts import Cut, granularity_for
 from .clouds import FoundCloud
 from .flow import Flow
 from .segmentation import Found, confidences, refinement_request
@@ -37,7 +37,7 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
     result: list[Found | FoundCloud] = []
     for one in found:
         if count:
-            cut = replace(cut, granularity=one.tree.granularity_for(count))
+            cut = replace(cut, granularity=granularity_for(count, [one.tree]))
         if isinstance(one, FoundCloud):
             result.append(replace(one, cut=replace(cut, strength=None)))
             continue

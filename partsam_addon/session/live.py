@@ -11,7 +11,7 @@ import bpy
 from ...backend.errors import Cancelled, MeshError, PartSAMError
 from ..backend_process import Job
 from ..constants import LIVE_REFINE_FACES
-from ..parts import Cut, cut_of, driven_level
+from ..parts import Cut, cut_of, driven_level, driven_levels
 from .modal import foreign_modal
 from .recutting import Target, driven_objects, refined, target
 from .segmentation import refinement_request
@@ -23,7 +23,7 @@ SETTLE_SECONDS = 0.4
 
 
 class LiveLabels:
-    """Keeps the newest slider position of each object; what came before is dropped.
+    """Keeps the newest slider position of each level; what came before is dropped.
 
     Cuts that need no refinement are written with the next tick. The backend refines one at a time, so at
     most one request is under way.
@@ -31,7 +31,7 @@ class LiveLabels:
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
-        self._wanted: dict[int, Target] = {}
+        self._wanted: dict[tuple[int, int], Target] = {}
         self._asked: Target | None = None
         self._job: Job | None = None
         self._unsettled_since: float | None = None
@@ -46,8 +46,9 @@ class LiveLabels:
         obj = getattr(context, "object", None)
         if obj is None or obj.type != "MESH" or (level := driven_level(obj.data)) is None:
             return None
-        for pending in (self._wanted.get(obj.session_uid), self._asked):
-            if pending and (pending.object_uid, pending.level) == (obj.session_uid, level.number):
+        key = obj.session_uid, level.number
+        for pending in (self._wanted.get(key), self._asked):
+            if pending and (pending.object_uid, pending.level) == key:
                 return pending.cut
         return cut_of(level)
 
@@ -56,13 +57,10 @@ class LiveLabels:
         if not self._place.is_free:
             return
         for obj in driven_objects(context):
-            level = driven_level(obj.data)
-            assert level is not None
-            pending = self._wanted.get(obj.session_uid)
-            before = pending.cut if pending and pending.level == level.number else cut_of(level)
-            wanted = target(self._place, obj, moved(before))
-            if wanted is not None:
-                self._wanted[obj.session_uid] = wanted
+            for level in driven_levels(obj.data):
+                key = obj.session_uid, level.number
+                before = self._wanted[key].cut if key in self._wanted else cut_of(level)
+                self._wanted[key] = target(self._place, obj, level, moved(before))
         self._place.wake()
 
     def drop(self) -> None:
@@ -91,11 +89,11 @@ class LiveLabels:
     def _cut_or_ask(self) -> None:
         wanted, self._wanted = self._wanted, {}
         to_refine = {
-            uid: one
-            for uid, one in wanted.items()
+            key: one
+            for key, one in wanted.items()
             if one.is_refined and one.held is not None and one.held.shape_faces <= LIVE_REFINE_FACES
         }
-        changes = [one.from_tree() for uid, one in wanted.items() if uid not in to_refine]
+        changes = [one.from_tree() for key, one in wanted.items() if key not in to_refine]
         if changes:
             self._write(changes)
         if to_refine:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import bpy
 
 from ..backend_process import Result
-from ..parts import Cut, PartTree, driven_level, has_parts
+from ..parts import Cut, PartTree, driven_level, driven_levels, granularity_for, has_parts
 from .flow import Flow
 from .held import Held
 from .segmentation import confidences, refinement_request
@@ -35,19 +35,23 @@ class Target:
         return Recut(self.object_uid, self.level, self.cut)
 
 
-def target(place: Workplace, obj: bpy.types.Object, cut: Cut, *, count: int = 0) -> Target | None:
-    """What Granularity drives of `obj`; None where it has no part tree.
+def targets_of(place: Workplace, obj: bpy.types.Object, cut: Cut, *, count: int = 0) -> list[Target]:
+    """What Granularity drives of `obj`; nothing where it has no part tree.
 
     count: about so many parts instead of the cut's granularity; 0: as the cut says
     """
-    level = driven_level(obj.data)
-    if level is None:
-        return None
+    levels = driven_levels(obj.data)
+    if count and levels:
+        trees = [PartTree.from_text(level.data) for level in levels]
+        cut = replace(cut, granularity=granularity_for(count, trees))
+    return [target(place, obj, level, cut) for level in levels]
+
+
+def target(place: Workplace, obj: bpy.types.Object, level: bpy.types.PropertyGroup, cut: Cut) -> Target:
+    """A level of `obj`, to be cut at `cut`."""
     held = place.held.get(level.tree_id)
     if held is not None and held.source.polygon_count != obj.data.partsam.face_count:
         held = None  # faces came or went: the backend's triangles are not these any more
-    if count:
-        cut = replace(cut, granularity=PartTree.from_text(level.data).granularity_for(count))
     return Target(obj.session_uid, level.number, cut, held)
 
 

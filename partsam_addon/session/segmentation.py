@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
-from ..parts import Cut, PartTree
+from ..parts import Cut, PartTree, granularity_for
 from .clouds import CloudTask, FoundCloud, segment_cloud
 from .flow import Calculation, Flow
 from .held import Held
@@ -120,7 +120,7 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
         cut, notices = settings.cut, answer.notices
         labels_at = refinement_request(parts_id, cut)
         if settings.count:
-            cut = replace(cut, granularity=tree.granularity_for(settings.count))
+            cut = replace(cut, granularity=granularity_for(settings.count, [tree]))
             labels_at = refinement_request(parts_id, cut) or requests.face_labels(
                 parts_id, granularity=cut.granularity
             )

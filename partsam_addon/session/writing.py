@@ -38,6 +38,7 @@ from ..parts import (
     store_level,
     write_labels,
 )
+from ..wording import say
 from .clouds import CloudTask, FoundCloud
 from .held import HeldTrees
 from .segmentation import Found, Task
@@ -148,9 +149,8 @@ def _write_level(
         release_edits(mesh, labels >= 0)
     tree_id = uuid.uuid4().hex
     whole = not task.partial
-    level = store_level(
-        mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=task.title, whole=whole
-    )
+    title = task.title or ("" if whole else say("Selected Faces"))
+    level = store_level(mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=title, whole=whole)
     given = write_labels(mesh, labels, confidences=confidence, renumber=whole)
     note_cut(mesh, level, found.cut)
     if task.title and given:

@@ -245,8 +245,8 @@ def test_joined_meshes_keep_their_parts_and_names(quarters, parts):
     assert table[7].name == "Tail" and [part.face_count for part in table] == [16] * 8
     assert (ids(quarters, parts)[128:] == 0).all()
     assert quarters.data.partsam.face_count == 134
-    cut(0.0)  # drives what it was made of, and only that
-    assert len(table) == 5 and {part.face_count for part in table} == {64, 16}
+    cut(0.0)  # drives the trees of both
+    assert [(part.name, part.face_count) for part in table] == [("Head", 64), ("Head.001", 64)]
 
 
 def test_parts_whose_faces_are_gone_leave_their_number_to_joined_ones_but_not_their_name(quarters, parts):
@@ -315,6 +315,15 @@ def test_a_joined_copy_is_not_merged_with_its_original(quarters, parts, duplicat
     assert [part.name for part in table][:5] == ["Head", "Part 2", "Part 3", "Part 4", "Head.001"]
     assert [part.face_count for part in table] == [16] * 8
     check_table(obj, parts)
+    bpy.ops.ed.undo_push(message="looked at")
+    cut(0.5)  # drives both
+    assert [part.face_count for part in obj.data.partsam.parts] == [32] * 4
+    bpy.ops.partsam.cut_to_count("EXEC_DEFAULT", count=2, refine=False)
+    assert [part.face_count for part in obj.data.partsam.parts] == [64] * 2
+    bpy.ops.ed.undo()
+    table = bpy.data.objects["grid"].data.partsam
+    assert [part.face_count for part in table.parts] == [16] * 8
+    assert [level.granularity for level in table.levels] == [1.0, 1.0]
 
 
 def test_a_mesh_without_parts_takes_those_that_are_joined_to_it(quarters, parts):
