@@ -127,9 +127,7 @@ class CuttingOperator(CutProperties):
         """What to cut. PromptError where no mesh has a part tree."""
         session = get_session()
         objects = driven_objects(context)
-        targets = [
-            one for obj in objects for one in targets_of(session, obj, self.cut(), count=self.count)
-        ]
+        targets = [one for obj in objects for one in targets_of(session, obj, self.cut(), count=self.count)]
         if not targets:
             raise PromptError("No selected mesh has a part tree to cut; press Segment first")
         return targets

@@ -10,8 +10,8 @@ from bpy.props import BoolProperty, IntProperty
 
 from ...backend.errors import PromptError
 from ..mesh_exchange import check_editable, editable_problem, object_mode
-from ..mesh_exchange.elements import is_cloud
-from ..parts import active_part, bring_together, get_part, has_parts
+from ..mesh_exchange.elements import hides_points, is_cloud
+from ..parts import PART_ATTRIBUTE, active_part, bring_together, get_part, has_parts
 from ..parts.repeats import copies_of
 from ..parts.schema import PARTSAM_PG_part
 from .reporting import reports_errors
@@ -24,12 +24,28 @@ else:
 classes: tuple[type, ...] = ()
 
 
+HIDDEN_POINTS = (
+    "Its loose points have parts, which show only where a mesh has no faces: in Edit mode separate the "
+    "points (Mesh > Separate > By Loose Parts) or delete the faces to get them back"
+)
+"""Of a point cloud that got faces or was joined with a mesh."""
+
+
 def parts_problem(obj: bpy.types.Object | None) -> str | None:
     """Why the parts of `obj` cannot be worked on; None if they can."""
     problem = editable_problem(obj)
     if problem is None and obj is not None and not has_parts(obj.data):
         problem = f'"{obj.name}" has no parts yet; press Segment first'
+        if hides_points(obj.data, PART_ATTRIBUTE):
+            problem = _no_face(obj)
     return problem
+
+
+def _no_face(obj: bpy.types.Object) -> str:
+    hidden = hides_points(obj.data, PART_ATTRIBUTE)
+    return f'No face of "{obj.name}" is in a part' + (
+        f". {HIDDEN_POINTS}" if hidden else "; press Segment first"
+    )
 
 
 class PartsOperator(_OperatorBase):
@@ -73,7 +89,7 @@ class PartsOperator(_OperatorBase):
         if problem := self.cloud_problem(obj):
             raise PromptError(problem)
         if self.needs_parts and not len(obj.data.partsam.parts):
-            raise PromptError(f'No face of "{obj.name}" is in a part; press Segment first')
+            raise PromptError(_no_face(obj))
 
     def work(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
         raise NotImplementedError

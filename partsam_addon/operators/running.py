@@ -150,6 +150,8 @@ def register() -> None:
 def unregister() -> None:
     config = bpy.context.window_manager.keyconfigs.addon
     keymap = None if config is None else config.keymaps.get(KEYMAP)
-    for item in list(keymap.keymap_items) if keymap is not None else ():
+    if keymap is None:
+        return
+    for item in list(keymap.keymap_items):
         if item.idname == PARTSAM_OT_cancel.bl_idname:
             keymap.keymap_items.remove(item)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import bpy
@@ -104,7 +103,7 @@ class SegmentingOperator(CutProperties):
         finished = get_session().finished
         if not self.is_found or finished is None or finished.asked != without_cut(properties_of(self)):
             return None
-        return [replace(one, task=replace(one.task, keep_edits=self.keep_edits)) for one in finished.found]
+        return [one.with_edits(self.keep_edits) for one in finished.found]
 
     def find_again(self, context: bpy.types.Context) -> set[str]:
         """From the redo panel: in the background, as the button does, once the values have settled.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The face attributes that hold what is known of each polygon. None of this works in Edit mode.
 
-A mesh without polygons has them on its vertices: see `mesh_exchange.elements`.
+A mesh without polygons has them on its vertices, under other names: see `mesh_exchange.elements`.
 
 `partsam_part` (its id is public) is the part; `.partsam_edit` what was done by hand (see `edits`);
 `.partsam_tree` the atom of the part tree (see `levels`); `.partsam_origin` the table that the id belongs to.
@@ -67,14 +67,6 @@ def mark_origin(mesh: bpy.types.Mesh) -> None:
 def shares_origin(mesh: bpy.types.Mesh) -> bool:
     """Whether another mesh of the file has the number of this mesh's table."""
     return any(other.partsam.origin == mesh.partsam.origin for other in bpy.data.meshes if other != mesh)
-
-
-def remove_attributes(mesh: bpy.types.Mesh, *names: str) -> None:
-    """Remove those of these attributes that the mesh has."""
-    for name in names:
-        attribute = mesh.attributes.get(name)
-        if attribute is not None:
-            mesh.attributes.remove(attribute)
 
 
 def _read(mesh: bpy.types.Mesh, name: str) -> IntArray:

@@ -12,7 +12,9 @@ from collections import Counter
 import bpy
 from bpy.app.handlers import persistent
 
+from ..mesh_exchange.elements import rename_older_integers
 from .attributes import mark_origin
+from .origin import OWN_ATTRIBUTES
 
 _numbered: set[int] = set()
 """Meshes (session_uid) that were seen with a number of their own."""
@@ -49,7 +51,10 @@ def _after_update(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> No
 
 @persistent
 def _after_replacement(*_arguments: object) -> None:
-    """Undo, redo and loading bring back meshes as they were before they were numbered."""
+    """Undo, redo and loading bring back meshes as they were before they were numbered or renamed."""
+    for mesh in bpy.data.meshes:
+        if mesh.is_editable and not mesh.is_editmode:
+            rename_older_integers(mesh, OWN_ATTRIBUTES)
     number_copies()
 
 

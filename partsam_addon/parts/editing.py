@@ -10,8 +10,8 @@ import numpy as np
 
 from ...backend.errors import PromptError
 from ..mesh_exchange.arrays import BoolArray
-from ..mesh_exchange.elements import element_flags, is_cloud
-from .attributes import read_edits, read_part_ids, remove_attributes
+from ..mesh_exchange.elements import element_flags, forget_integers, is_cloud
+from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, FOLLOWS, mark_edits
 from .growing import give_to_neighbors
 from .origin import OWN_ATTRIBUTES
@@ -184,7 +184,7 @@ def new_part_from_selected(mesh: bpy.types.Mesh, name: str = "") -> int:
 
 def clear_parts(mesh: bpy.types.Mesh) -> None:
     """Forget all parts, locked ones as well."""
-    remove_attributes(mesh, *OWN_ATTRIBUTES)
+    forget_integers(mesh, *OWN_ATTRIBUTES)
     # The parts are retired, not gone: undo in Edit mode brings back their faces and nothing else.
     sync_table(mesh)
 

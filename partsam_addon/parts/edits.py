@@ -9,8 +9,8 @@ from __future__ import annotations
 import bpy
 
 from ..mesh_exchange.arrays import BoolArray
-from ..mesh_exchange.elements import write_element_integers
-from .attributes import EDIT_ATTRIBUTE, read_edits, remove_attributes
+from ..mesh_exchange.elements import has_element_integers, remove_integers, write_element_integers
+from .attributes import EDIT_ATTRIBUTE, read_edits
 
 FOLLOWS = 0
 """The cut decides on the face's part."""
@@ -31,9 +31,9 @@ def mark_edits(mesh: bpy.types.Mesh, faces: BoolArray, value: int) -> None:
     if edits.any():
         write_element_integers(mesh, EDIT_ATTRIBUTE, edits)
     else:
-        remove_attributes(mesh, EDIT_ATTRIBUTE)
+        remove_integers(mesh, EDIT_ATTRIBUTE)
 
 
 def has_edits(mesh: bpy.types.Mesh) -> bool:
     """Whether anything was done by hand. Works in every mode."""
-    return EDIT_ATTRIBUTE in mesh.attributes
+    return has_element_integers(mesh, EDIT_ATTRIBUTE)

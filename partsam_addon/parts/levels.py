@@ -13,8 +13,8 @@ import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import BoolArray, IntArray
-from ..mesh_exchange.elements import write_element_integers
-from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms, remove_attributes
+from ..mesh_exchange.elements import has_element_integers, remove_integers, write_element_integers
+from .attributes import NO_ATOM, TREE_ATTRIBUTE, read_atoms
 from .part_tree import Cut, PartTree
 from .revision import note_change
 from .schema import PARTSAM_PG_level, PARTSAM_PG_parts
@@ -134,7 +134,7 @@ def driven_levels(mesh: bpy.types.Mesh) -> list[PARTSAM_PG_level]:
 def drop_levels(mesh: bpy.types.Mesh) -> None:
     """Forget all part trees; the parts stay. Not in Edit mode."""
     mesh.partsam.levels.clear()
-    remove_attributes(mesh, TREE_ATTRIBUTE)
+    remove_integers(mesh, TREE_ATTRIBUTE)
     for part in mesh.partsam.parts:
         part.level = 0
     note_change(mesh)
@@ -142,7 +142,7 @@ def drop_levels(mesh: bpy.types.Mesh) -> None:
 
 def stored_bytes(mesh: bpy.types.Mesh) -> int:
     """What the part trees take in memory and in an uncompressed file. Works in every mode."""
-    if TREE_ATTRIBUTE not in mesh.attributes:
+    if not has_element_integers(mesh, TREE_ATTRIBUTE):
         return 0
     return 4 * mesh.partsam.face_count + sum(len(level.data) for level in mesh.partsam.levels)
 

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct
-from ..mesh_exchange.elements import read_element_integers, write_element_integers
+from ..mesh_exchange.elements import has_element_integers, read_element_integers, write_element_integers
 from .palette import default_name, part_color
 
 MEMORY_ATTRIBUTE = ".partsam_memory"
@@ -30,7 +30,7 @@ def is_customized(part: bpy.types.PropertyGroup) -> bool:
 
 def remembered_ids(mesh: bpy.types.Mesh) -> set[int]:
     """Ids of former parts that the user had named or coloured."""
-    if MEMORY_ATTRIBUTE not in mesh.attributes:
+    if not has_element_integers(mesh, MEMORY_ATTRIBUTE):
         return set()
     return {part.part_id for part in mesh.partsam.retired if is_customized(part)}
 

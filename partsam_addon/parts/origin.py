@@ -13,9 +13,16 @@ import numpy as np
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import IntArray, corner_vertices, polygon_sizes
 from ..mesh_exchange.elements import (
+    faces_from_points,
+    has_element_integers,
+    has_integers,
+    hides_points,
     is_cloud,
+    loose_points_with,
     read_element_integers,
-    uncover_element_integers,
+    read_points_integers,
+    remove_points_integers,
+    rename_older_integers,
     write_element_integers,
 )
 from .attributes import (
@@ -52,9 +59,11 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     Parts of faces that were joined from another mesh, or from a copy, keep their names and get new numbers
     where theirs are taken. Their part trees come along, so the slider drives all.
     """
-    if PART_ATTRIBUTE not in mesh.attributes and not len(mesh.partsam.parts):
+    if not has_integers(mesh, PART_ATTRIBUTE) and not len(mesh.partsam.parts):
         return
-    uncover_element_integers(mesh, OWN_ATTRIBUTES)
+    rename_older_integers(mesh, OWN_ATTRIBUTES)
+    if hides_points(mesh, PART_ATTRIBUTE):
+        _leave_points(mesh)
     faces = read_faces(mesh)
     if is_settled(mesh, faces):
         return
@@ -65,6 +74,17 @@ def bring_together(mesh: bpy.types.Mesh) -> None:
     else:
         sync_table(mesh, faces)
     settle(mesh, faces)
+
+
+def _leave_points(mesh: bpy.types.Mesh) -> None:
+    """The points of `mesh` have parts, and it has faces: those take them over where they have none yet.
+
+    What the points have is kept while there are some without a face.
+    """
+    if not has_element_integers(mesh, PART_ATTRIBUTE):
+        faces_from_points(mesh, PART_ATTRIBUTE, [name for name in OWN_ATTRIBUTES if name != PART_ATTRIBUTE])
+    if not loose_points_with(mesh, PART_ATTRIBUTE):
+        remove_points_integers(mesh, *OWN_ATTRIBUTES)
 
 
 def _copies(mesh: bpy.types.Mesh, part_ids: IntArray) -> IntArray:
@@ -107,7 +127,7 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
         # Own parts whose faces are gone give way, or those that get their number would get their name.
         sync_table(mesh, read_faces(mesh, np.where(added, UNASSIGNED, part_ids)))
     own = np.unique(part_ids[~added]).tolist()
-    taken = {UNASSIGNED, *own}
+    taken = {UNASSIGNED, *own, *_ids_of_hidden_points(mesh)}
     result, atoms = part_ids.copy(), read_atoms(mesh)
     own_atoms = np.where(added, NO_ATOM, atoms)
     descriptions: dict[int, PARTSAM_PG_part] = {}
@@ -134,6 +154,12 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
         if new_id not in own:
             adopt_description(mesh, new_id, part)
     write_part_ids(mesh, result)
+
+
+def _ids_of_hidden_points(mesh: bpy.types.Mesh) -> list[int]:
+    """Part ids of points whose parts faces hide: their names come back with them."""
+    values = read_points_integers(mesh, PART_ATTRIBUTE) if hides_points(mesh, PART_ATTRIBUTE) else None
+    return [] if values is None else np.unique(values).tolist()
 
 
 def _table(mesh: bpy.types.Mesh, origin: int) -> PARTSAM_PG_parts | None:

@@ -13,8 +13,10 @@ import numpy as np
 
 from ..mesh_exchange.elements import (
     edit_elements,
+    edit_layer,
     element_count,
     read_edit_integers,
+    read_edit_points,
     read_element_integers,
     write_element_integers,
 )
@@ -25,7 +27,10 @@ REVISION_ATTRIBUTE = ".partsam_revision"
 def revision_of_faces(mesh: bpy.types.Mesh) -> int:
     """The number of the table's state that goes with the faces; 0 if there was none."""
     if mesh.is_editmode:
-        values = read_edit_integers(bmesh.from_edit_mesh(mesh), REVISION_ATTRIBUTE)
+        edit_mesh = bmesh.from_edit_mesh(mesh)
+        values = read_edit_integers(edit_mesh, REVISION_ATTRIBUTE)
+        if values is None:  # the first faces of a cloud
+            values = read_edit_points(edit_mesh, REVISION_ATTRIBUTE)
     else:
         values = read_element_integers(mesh, REVISION_ATTRIBUTE)
     return 0 if values is None else int(values.max(initial=0))  # new faces may have an older one
@@ -40,7 +45,6 @@ def note_change(mesh: bpy.types.Mesh) -> None:
         write_element_integers(mesh, REVISION_ATTRIBUTE, values)
         return
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    layers = edit_elements(edit_mesh).layers.int
-    layer, number = layers.get(REVISION_ATTRIBUTE) or layers.new(REVISION_ATTRIBUTE), table.revision
+    layer, number = edit_layer(edit_mesh, REVISION_ATTRIBUTE, make=True), table.revision
     for element in edit_elements(edit_mesh):
         element[layer] = number

@@ -21,7 +21,8 @@ from ..mesh_exchange.elements import (
     element_count,
     element_sizes,
     has_element_integers,
-    hides_element_integers,
+    has_older_integers,
+    hides_points,
     write_element_integers,
 )
 from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
@@ -50,8 +51,10 @@ class Faces:
 
 def has_parts(mesh: bpy.types.Mesh) -> bool:
     """Whether `mesh` has been segmented. Works in every mode."""
-    # What is hidden is uncovered by `bring_together`.
-    if not (has_element_integers(mesh, PART_ATTRIBUTE) or hides_element_integers(mesh, PART_ATTRIBUTE)):
+    # An older name is changed by `bring_together`, and faces take over what points have.
+    if not any(
+        known(mesh, PART_ATTRIBUTE) for known in (has_element_integers, has_older_integers, hides_points)
+    ):
         return False
     # Without an origin the table was never made: the faces came from another mesh.
     return len(mesh.partsam.parts) > 0 or mesh.partsam.origin == 0

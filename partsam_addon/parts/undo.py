@@ -15,7 +15,7 @@ from bpy.app.handlers import persistent
 
 from ..constants import PART_ATTRIBUTE
 from ..mesh_exchange.arrays import FloatArray
-from ..mesh_exchange.elements import edit_elements, read_edit_integers
+from ..mesh_exchange.elements import edit_elements, edit_layer, read_edit_integers
 from .attributes import EDIT_ATTRIBUTE, TREE_ATTRIBUTE
 from .palette import UNASSIGNED
 from .snapshots import get_snapshots
@@ -67,7 +67,7 @@ def _knows_parts(mesh: bpy.types.Mesh) -> bool:
     if len(table.parts) or len(table.retired):
         return True
     edit_mesh = bmesh.from_edit_mesh(mesh)
-    return edit_elements(edit_mesh).layers.int.get(PART_ATTRIBUTE) is not None
+    return edit_layer(edit_mesh, PART_ATTRIBUTE) is not None
 
 
 def _read_faces(mesh: bpy.types.Mesh) -> Faces:

@@ -15,8 +15,9 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
+from ..mesh_exchange.elements import remove_integers
 from ..parts import UNASSIGNED, parts_by_id, read_part_ids
-from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin, remove_attributes
+from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin
 from ..parts.memory import MEMORY_ATTRIBUTE
 from ..parts.repeats import repeat_groups
 from ..parts.revision import REVISION_ATTRIBUTE
@@ -215,7 +216,7 @@ def _build_mesh(
         mesh.attributes.new(CAP_ATTRIBUTE, "BOOLEAN", "FACE").data.foreach_set("value", flags)
     _restore_active_layers(obj.data, mesh)
     mesh.name = _name(obj, described)
-    remove_attributes(mesh, *_OF_THE_WHOLE)
+    remove_integers(mesh, *_OF_THE_WHOLE)
     if described is not None:
         _describe(described, mesh)
         mark_origin(mesh)

@@ -36,6 +36,10 @@ class FoundCloud:
     tree: PartTree
     cut: Cut
 
+    def with_edits(self, keep_edits: bool) -> FoundCloud:
+        """The same, with another `keep_edits` of its task."""
+        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+
 
 def segment_cloud(
     place: Workplace, task: CloudTask, *, prompts: int, seed: int, cut: Cut, count: int

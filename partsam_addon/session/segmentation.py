@@ -64,6 +64,10 @@ class Found:
     labels: NDArray
     confidence: NDArray
 
+    def with_edits(self, keep_edits: bool) -> Found:
+        """The same, with another `keep_edits` of its task."""
+        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+
 
 def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
     """Encode `shape`; returns the backend's name for it."""

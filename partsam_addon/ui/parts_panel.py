@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import bpy
 
-from ..constants import LIVE_REFINE_FACES
-from ..mesh_exchange.elements import is_cloud
+from ..constants import LIVE_REFINE_FACES, PART_ATTRIBUTE
+from ..mesh_exchange.elements import hides_points, is_cloud
+from ..operators.parts_operator import HIDDEN_POINTS
 from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
 from ..parts.repeats import copies_of
 from ..session import get_session
@@ -14,6 +15,7 @@ from ..view import isolated_part
 from ..wording import say
 from .parts_list import confidence_text
 from .sidebar import SidebarPanel
+from .text import draw_text
 
 
 class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
@@ -28,6 +30,7 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
         obj, layout = context.object, self.layout
         if not has_parts(obj.data):
             layout.label(text="Not segmented yet", icon="INFO")
+            draw_hidden_points(layout, obj.data)
             return
         if not obj.data.is_editmode and is_outdated(obj.data):
             get_session().count_again(obj)
@@ -39,6 +42,7 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
         part = active_part(obj.data)
         if part is not None:
             draw_part_details(layout, obj.data, part)
+        draw_hidden_points(layout, obj.data)
 
 
 class PARTSAM_MT_parts(bpy.types.Menu):
@@ -78,6 +82,12 @@ def draw_copies(layout: bpy.types.UILayout, mesh: bpy.types.Mesh) -> None:
     layout.operator("partsam.part_select", text=f"Select {count} Copies").copies = True
     layout.operator("partsam.part_lock", text=f"Lock {count} Copies").copies = True
     layout.operator("partsam.parts_check", text=f"Check {count} Copies").action = "COPIES"
+
+
+def draw_hidden_points(layout: bpy.types.UILayout, mesh: bpy.types.Mesh) -> None:
+    """That points have parts which are not in the list, if so, and how to get at them."""
+    if hides_points(mesh, PART_ATTRIBUTE):
+        draw_text(layout, say(HIDDEN_POINTS), icon="INFO")
 
 
 def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -11,6 +11,9 @@ from ..mesh_exchange.arrays import BoolArray, IntArray
 from ..mesh_exchange.elements import (
     element_count,
     element_flags,
+    forget_integers,
+    has_element_integers,
+    has_integers,
     read_element_integers,
     write_element_flags,
     write_element_integers,
@@ -38,9 +41,9 @@ def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
 def show_all_parts(obj: bpy.types.Object) -> None:
     """End the isolation; faces that the user has hidden stay hidden. Not in Edit mode."""
     mesh = obj.data
-    if _STATE in mesh.attributes:
+    if has_integers(mesh, _STATE):
         write_element_flags(mesh, "hide", _hidden_by_user(mesh))
-        mesh.attributes.remove(mesh.attributes[_STATE])
+        forget_integers(mesh, _STATE)
     obj.partsam_view.isolated = 0
     _update(obj)
 
@@ -91,7 +94,7 @@ def _show_alone(obj: bpy.types.Object, alone: BoolArray) -> None:
 def _hidden_by_user(mesh: bpy.types.Mesh) -> BoolArray:
     """Polygons [P] that are hidden by the user's own doing, before the isolation or in the isolated part."""
     state, hidden = _read_state(mesh), element_flags(mesh, "hide")
-    if _STATE not in mesh.attributes:
+    if not has_element_integers(mesh, _STATE):
         return hidden
     return np.where(state & _ALONE != 0, hidden, state & _BY_USER != 0)
 

@@ -20,7 +20,7 @@ from ..mesh_exchange.arrays import (
     triangle_corners,
     vertex_positions,
 )
-from ..mesh_exchange.elements import is_cloud, read_element_integers
+from ..mesh_exchange.elements import edit_layer, is_cloud, read_element_integers
 
 EDIT_MODE_FACES = 60_000
 """Up to this many faces are read from an edit mesh, which goes face by face: 0.5 s for 50,000 quads."""
@@ -82,7 +82,7 @@ def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:
     edit_mesh = bmesh.from_edit_mesh(mesh)
     if not len(edit_mesh.faces):
         return _read_edit_points(edit_mesh)
-    layer = edit_mesh.faces.layers.int.get(PART_ATTRIBUTE)
+    layer = edit_layer(edit_mesh, PART_ATTRIBUTE)
     if layer is None or not 0 < len(edit_mesh.faces) <= EDIT_MODE_FACES:
         return None
     edit_mesh.verts.index_update()
@@ -96,7 +96,7 @@ def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:
 
 
 def _read_edit_points(edit_mesh: bmesh.types.BMesh) -> Surface | None:
-    layer = edit_mesh.verts.layers.int.get(PART_ATTRIBUTE)
+    layer = edit_layer(edit_mesh, PART_ATTRIBUTE)
     if layer is None or not 0 < len(edit_mesh.verts) <= EDIT_MODE_FACES:
         return None
     shown = [vertex for vertex in edit_mesh.verts if not vertex.hide]

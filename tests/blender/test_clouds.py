@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bmesh
 import bpy
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def scan(addon, *, name="scan"):
 
 
 def ids(obj):
-    attribute = obj.data.attributes["partsam_part"]
+    attribute = obj.data.attributes["partsam_part_points"]
     assert (attribute.data_type, attribute.domain) == ("INT", "POINT")
     values = np.empty(len(obj.data.vertices), dtype=np.int32)
     attribute.data.foreach_get("value", values)
@@ -179,21 +180,84 @@ def test_a_mesh_that_loses_its_faces_loses_their_parts(parts):
     assert [part.face_count for part in obj.data.partsam.parts] == [13, 12]
 
 
-@pytest.mark.skipif(bpy.app.version >= (5, 0), reason="joining makes one attribute of points of both")
 @pytest.mark.parametrize("order", [1, -1])
-def test_faces_keep_their_parts_where_a_cloud_is_joined(addon, parts, order):
-    """Blender puts the attribute of the points before that of the faces, under the same name."""
+def test_a_joined_mesh_shows_its_faces_parts_and_keeps_those_of_its_points(addon, parts, order, capfd):
     solid, cloud = grid(4, name="solid"), labelled(addon)
+    cloud.data.partsam.parts[1].name = "Rod"
+    before = ids(cloud)
     parts.write_labels(solid.data, np.repeat([0, 1], 8))
     solid.data.partsam.parts[0].name = "Front"
     joined, other = (solid, cloud)[::order]
     activate(joined)
     other.select_set(True)
-    bpy.ops.object.join()
-    bpy.ops.partsam.part_rename(part=2, name="Rear")
-    assert [(part.name, part.face_count) for part in joined.data.partsam.parts] == [("Front", 8), ("Rear", 8)]
+    bpy.ops.object.join("EXEC_DEFAULT", True)
+    table = joined.data.partsam
+    bpy.ops.partsam.part_lock("EXEC_DEFAULT", True, part=0)
+    assert {(part.name, part.face_count) for part in table.parts} >= {("Front", 8)} and len(table.parts) == 2
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.delete(type="ONLY_FACE")
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="OBJECT")
+    bpy.ops.partsam.part_select("EXEC_DEFAULT", True, part=0)
+    names = {part.name: part.face_count for part in table.parts}
+    assert len(names) == 3 and names["Rod"] == (before == 2).sum()
     bpy.ops.partsam.parts_clear()
-    assert not any("partsam" in name for name in set(joined.data.attributes.keys()))
+    assert not [name for name in set(joined.data.attributes.keys()) if "partsam" in name]
+
+
+def test_files_of_earlier_versions_have_the_points_attributes_renamed(addon, parts, tmp_path):
+    """They had the names of those of faces; joining then covered the ones of the faces."""
+    obj = labelled(addon)
+    before = ids(obj)
+    for name in set(obj.data.attributes.keys()):
+        if name.endswith("_points"):
+            obj.data.attributes[name].name = name.removesuffix("_points")
+    assert parts.has_parts(obj.data)  # also where it was appended
+    solid = grid(4, name="solid")
+    parts.write_labels(solid.data, np.repeat([0, 1], 8))
+    numbered = solid.data.attributes["partsam_part"]
+    numbered.name = "partsam_part.001"
+    solid.data.attributes.new("partsam_part", "INT", "POINT")
+    parts.bring_together(solid.data)
+    assert [part.face_count for part in solid.data.partsam.parts] == [8, 8]
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "older.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "older.blend"))
+    obj = bpy.data.objects["scan"]
+    assert (ids(obj) == before).all() and [part.part_id for part in obj.data.partsam.parts] == [1, 2, 3]
+
+
+def test_faces_over_the_points_of_a_cloud_take_over_their_parts(addon, parts):
+    obj = labelled(addon)
+    obj.data.partsam.parts[0].name = "Left"
+    before = ids(obj)
+    left = np.flatnonzero(before == 1)[:3].tolist()
+    bpy.ops.ed.undo_push(message="labelled")
+
+    def add_face(vertices):
+        bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+        edit_mesh = bmesh.from_edit_mesh(obj.data)
+        edit_mesh.verts.ensure_lookup_table()
+        face = edit_mesh.faces.new([edit_mesh.verts[index] for index in vertices])
+        bpy.ops.mesh.select_all(action="DESELECT")
+        face.select = True
+        bmesh.update_edit_mesh(obj.data)
+
+    add_face(left)
+    bpy.ops.partsam.part_rename(part=1, name="Ear")
+    assert [(part.name, part.face_count) for part in obj.data.partsam.parts] == [("Ear", 1)]
+    bpy.ops.partsam.part_new_from_selected(name="Tip")  # the points' parts are not its business
+    bpy.ops.mesh.delete(type="ONLY_FACE")
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="OBJECT")
+    bpy.ops.partsam.part_lock(part=3)
+    assert (ids(obj) == before).all()
+    assert (obj.data.partsam.parts[0].part_id, obj.data.partsam.parts[0].name) == (1, "Ear")
+    parts.clear_parts(obj.data)
+    parts.write_labels(obj.data, np.where(before == 1, parts.KEEP, 0))
+    add_face(left)  # on points that are in no part
+    with pytest.raises(RuntimeError, match="loose points have parts"):
+        bpy.ops.partsam.part_select()
+    with pytest.raises(RuntimeError, match="loose points have parts"):
+        bpy.ops.partsam.part_select()  # now its poll says so
 
 
 def test_points_of_a_deleted_part_go_to_the_nearest_of_many(parts):
