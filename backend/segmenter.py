@@ -313,11 +313,18 @@ class Segmenter:
         for start in range(0, len(points), step):
             chunk = slice(start, start + step)
             decoding = decoder.decode(points[chunk], labels[chunk], previous, _rows(sizes, chunk))
-            at_points.append(decoder.estimated_logits(decoding, shape.point_locations, masks).cpu().numpy())
-            scores.append(decoding.iou[0, :, masks].float().cpu().numpy())
+            # All of it is asked for before anything is waited for.
+            found = [
+                decoder.estimated_logits(decoding, shape.point_locations, masks),
+                decoding.iou[0, :, masks].float(),
+            ]
             if shape.sites.of_face is not None:
                 at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks)
-                at_faces.append(shape.at_faces(at_sites).cpu().numpy())
+                found.append(shape.at_faces(at_sites))
+            arrays = [tensor.cpu().numpy() for tensor in found]
+            at_points.append(arrays[0])
+            scores.append(arrays[1])
+            at_faces += arrays[2:]
         faces = np.concatenate(at_faces) if at_faces else None
         return np.concatenate(at_points), faces, np.concatenate(scores)
 

@@ -323,7 +323,7 @@ def published(masks: list[list[int]], scores: list[float], point_faces: list[int
         table[row, points] = True
     sites = Sites.of_mesh(mesh, owners)
     return published_parts(
-        sites, torch.from_numpy(table), torch.tensor(scores, dtype=torch.float32), mesh, owners
+        sites, torch.from_numpy(table), torch.tensor(scores, dtype=torch.float32), mesh, owners, lambda: None
     )
 
 
@@ -386,7 +386,8 @@ def test_the_published_way_labels_all_faces(masks: np.ndarray, scores: np.ndarra
     mesh = row_of_triangles(9)
     owners = np.random.default_rng(0).integers(0, 7, 20)  # two faces without points
     sites = Sites.of_mesh(mesh, owners)
-    parts = published_parts(sites, torch.from_numpy(masks), torch.from_numpy(scores), mesh, owners)
+    tensors = torch.from_numpy(masks), torch.from_numpy(scores)
+    parts = published_parts(sites, *tensors, mesh, owners, lambda: None)
     labels = parts.face_labels()
     np.testing.assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
     np.testing.assert_array_equal(parts.face_evidence().argmax(axis=1), labels)

@@ -90,8 +90,8 @@ class Decoding:
     labels: Tensor
     center_logits: Tensor | None = None
 
-    def take(self, sets: Tensor) -> Decoding:
-        """The answers to some of the prompt sets, int64 [m]."""
+    def take(self, sets: Tensor | slice) -> Decoding:
+        """The answers to some of the prompt sets, int64 [m] or a slice of them."""
         fields = {name: value[:, sets] for name, value in vars(self).items() if value is not None}
         return Decoding(**fields)
 

@@ -76,10 +76,10 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     directions = places.take(shared.ends[:, 1], axis=0)
     directions -= places.take(shared.ends[:, 0], axis=0)
     lengths = row_lengths(directions)
-    dihedral = _dihedrals(mesh, shared, directions, lengths)
+    shells = connected_nodes(mesh.face_count, shared.pairs)
+    dihedral = _dihedrals(mesh, shared, shells, directions, lengths)
 
     diagonal = float(np.linalg.norm(extents(mesh.vertices)))
-    shells = connected_nodes(mesh.face_count, shared.pairs)
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(
         face_areas=mesh.areas,
@@ -142,13 +142,16 @@ def _joined(triangles: IntArray, first: IntArray, second: IntArray, manifold: np
     return _SharedEdges(pairs, ends, ends[:, 0] != start[second], manifold & ~folded, folded)
 
 
-def _dihedrals(mesh: Mesh, shared: _SharedEdges, directions: FloatArray, lengths: FloatArray) -> FloatArray:
-    """Signed angles float64 [M]. Uses up `directions` [M, 3]."""
+def _dihedrals(
+    mesh: Mesh, shared: _SharedEdges, shells: IntArray, directions: FloatArray, lengths: FloatArray
+) -> FloatArray:
+    """Signed angles float64 [M]. shells: int [F], components over all pairs. Uses up `directions` [M, 3]."""
     area_vectors = 0.5 * mesh.area_vectors
-    pairs, agrees = shared.pairs, shared.agrees
+    pairs, agrees, components = shared.pairs, shared.agrees, shells
     if not shared.manifold.all():
         pairs, agrees = pairs[shared.manifold], agrees[shared.manifold]
-    signs = outward_signs(pairs, agrees, area_vectors, face_centroids(mesh))
+        components = connected_nodes(mesh.face_count, pairs)
+    signs = outward_signs(components, pairs, agrees, area_vectors, face_centroids(mesh))
     outward = trusted_normals(area_vectors, _longest_sides(mesh))
     outward *= signs[:, None]
     normals = borrow_normals(outward, shared.pairs, lengths)

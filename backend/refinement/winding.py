@@ -24,10 +24,15 @@ _SLIVER_HEIGHT = 1e-5
 
 
 def outward_signs(
-    pairs: IntArray, agrees: np.ndarray, area_vectors: FloatArray, centroids: FloatArray
+    component: IntArray,
+    pairs: IntArray,
+    agrees: np.ndarray,
+    area_vectors: FloatArray,
+    centroids: FloatArray,
 ) -> FloatArray:
     """+1 for faces whose winding can stay, -1 for those that must be turned round, float64 [F].
 
+    component: int [F], of each face under `pairs`
     pairs: int [M, 2], faces that share a manifold edge
     agrees: bool [M], whether both wind the same way round
     area_vectors: float64 [F, 3], normal x area; centroids: float64 [F, 3]
@@ -35,8 +40,7 @@ def outward_signs(
     Each component is made consistent, if it can be (a Moebius strip stays as it is). If it is nearly
     closed, it is turned so that its volume is positive; else the winding of the larger area stays.
     """
-    count = len(centroids)
-    component, flipped = _consistent_flips(pairs, agrees, count)
+    flipped = _consistent_flips(component, pairs, agrees)
     areas = lengths(area_vectors)
     sizes = np.bincount(component, areas)
     signs = np.where(flipped, -1.0, 1.0)
@@ -54,15 +58,15 @@ def outward_signs(
     return np.where(turn[component], -signs, signs)
 
 
-def _consistent_flips(pairs: IntArray, agrees: np.ndarray, count: int) -> tuple[IntArray, np.ndarray]:
-    """Component of each face, and whether it must flip to wind like its component's first face.
+def _consistent_flips(component: IntArray, pairs: IntArray, agrees: np.ndarray) -> np.ndarray:
+    """Whether each face must flip to wind like its component's first face, bool [F].
 
     Solved on the double cover: face f as it is (f) and turned (f + count). An edge whose faces agree
     joins equal states, any other joins opposite ones; components of the cover are consistent windings.
     """
-    component = connected_nodes(count, pairs)
+    count = len(component)
     if agrees.all():
-        return component, np.zeros(count, dtype=bool)
+        return np.zeros(count, dtype=bool)
     first, second = pairs[:, 0], pairs[:, 1]
     crossing = np.where(agrees, 0, count)
     cover = np.concatenate(
@@ -75,7 +79,7 @@ def _consistent_flips(pairs: IntArray, agrees: np.ndarray, count: int) -> tuple[
     representative = np.zeros(int(component.max()) + 1, dtype=np.int64)
     representative[component[::-1]] = np.arange(count)[::-1]
     orientable = state[:count] != state[count:]
-    return component, orientable & (state[:count] != state[representative[component]])
+    return orientable & (state[:count] != state[representative[component]])
 
 
 def trusted_normals(area_vectors: FloatArray, longest: FloatArray) -> FloatArray:

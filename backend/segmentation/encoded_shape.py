@@ -135,6 +135,15 @@ class PromptDecoder:
             None if sizes is None else sizes.to(self.device).float()[None],
         )
 
+    def decode_batch(self, clicks: Tensor, size: int) -> Decoding:
+        """`decode` of single clicks inside, [M, 3], M <= size. Recordings hold for one number of them, so
+        that fewer are filled up to `size` where computations are recorded."""
+        count = len(clicks)
+        if count == size or not self.on_device.recordings.records:
+            return self.decode(clicks[:, None])
+        filled = torch.cat([clicks, clicks[:1].expand(size - count, -1)])
+        return self.decode(filled[:, None]).take(slice(count))
+
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N], computed tile by tile."""
         count = locations.points.shape[1]
@@ -173,7 +182,9 @@ class PromptDecoder:
         """
         if self.plain:
             return self.logits(decoding, locations, masks)
-        if decoding.center_logits is None or not arithmetic_is_scarce(self.device):
+        if not arithmetic_is_scarce(self.device):
+            return self.logits(decoding, locations, masks)
+        if decoding.center_logits is None:
             return self._logits_of_wanted(decoding, locations, masks, wanted)
         # A quarter of a chunk: what a processor keeps near is evaluated in 0.6 times the time of a whole one.
         at_once = max(1, chunk_elements(self.device) // (4 * self.network.config.mask_channels))

@@ -136,17 +136,27 @@ def find_parts_as_published(
     decoder: PromptDecoder, clicks: Tensor, *, prompt_batch: int, report: Progress, cancel: Cancel | None
 ) -> Parts:
     """The published procedure: every mask at every point, then a fixed threshold."""
+    with _face_graph(decoder) as graph:
+        masks, scores = _all_masks(decoder, clicks, prompt_batch, report, cancel)
+        report("parts", 0.0)
+        shape = decoder.shape
+        return published_parts(shape.sites, masks, scores, shape.mesh, shape.point_faces, graph)
+
+
+def _all_masks(
+    decoder: PromptDecoder, clicks: Tensor, prompt_batch: int, report: Progress, cancel: Cancel | None
+) -> tuple[Tensor, Tensor]:
+    """Every mask of every click at every point, bool [K, N], and the predicted IoUs float32 [K]."""
     masks, scores = [], []
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
-        decoding = decoder.decode(clicks[start : start + step, None])
+        decoding = decoder.decode_batch(clicks[start : start + step], step)
         logits = decoder.logits(decoding, decoder.shape.point_locations, slice(1, 4))
         masks.append((logits > 0).flatten(0, 1))
         scores.append(decoding.iou[0, :, 1:].float().flatten())
-    shape = decoder.shape
-    return published_parts(shape.sites, torch.cat(masks), torch.cat(scores), shape.mesh, shape.point_faces)
+    return torch.cat(masks), torch.cat(scores)
 
 
 def _propose(
@@ -159,24 +169,21 @@ def _propose(
 ) -> _Candidates:
     """All masks of all clicks that pass the score and stability filters."""
     coarse = decoder.shape.coarse_locations(settings.coarse_points)
-    batches: list[_Candidates] = []
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
         _check(cancel)
         report("prompts", start / len(clicks))
-        decoding = decoder.decode(clicks[start : start + step, None])
+        decoding = decoder.decode_batch(clicks[start : start + step], step)
         scores = decoding.iou[0, :, 1:].float()
         good = scores > settings.min_score
         logits = decoder.estimated_logits(decoding, coarse, slice(1, 4), wanted=good)
         stable = stability_scores(logits, settings.stability_offset) > settings.min_stability
-        click, token = (stable & good).nonzero(as_tuple=True)
-        batches.append(_Candidates(click + start, token + 1, scores[click, token], logits[click, token] > 0))
-    return _Candidates(
-        clicks=torch.cat([b.clicks for b in batches]),
-        tokens=torch.cat([b.tokens for b in batches]),
-        scores=torch.cat([b.scores for b in batches]),
-        masks=torch.cat([b.masks for b in batches]),
-    )
+        found.append((stable & good, scores, logits > 0))
+    # Which passed is asked once, after all batches: a graphics card would have to be waited for each time.
+    passed, scores, masks = (torch.cat(batches) for batches in zip(*found, strict=True))
+    click, token = passed.nonzero(as_tuple=True)
+    return _Candidates(click, token + 1, scores[click, token], masks[click, token])
 
 
 def _decode_at_sites(
@@ -200,7 +207,7 @@ def _decode_at_sites(
         report("faces", start / len(asked))
         own = ((click_of >= start) & (click_of < start + step)).nonzero()[:, 0]
         click, token = click_of[own] - start, found.tokens[own] - 1
-        decoding = decoder.decode(clicks[asked[start : start + step], None])
+        decoding = decoder.decode_batch(clicks[asked[start : start + step]], step)
         wanted = torch.zeros(decoding.iou.shape[1], 3, dtype=torch.bool, device=click.device)
         wanted[click, token] = True
         values = decoder.estimated_logits(decoding, decoder.shape.site_locations, slice(1, 4), wanted=wanted)

@@ -6,13 +6,15 @@ There, points in no mask voted for the last label, and label 0 was taken for bac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from torch import Tensor
 
 from ..geometry import Mesh, face_areas, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
 from ..nearest import nearest
-from ..refinement import build_face_graph
+from ..refinement.face_graph import FaceGraph
 from .candidates import suppress_overlaps
 from .partition import Partition
 from .parts import Parts
@@ -31,12 +33,14 @@ def published_parts(
     scores: Tensor,
     mesh: Mesh | None,
     point_faces: IntArray | None,
+    face_graph: Callable[[], FaceGraph | None],
     *,
     threshold: float = THRESHOLD,
 ) -> Parts:
     """Score filter, NMS over points, painting from large to small, majority vote of each face's points.
 
     masks: bool [K, N] over the encoded points; scores: float32 [K]; point_faces: int [N], with `mesh`
+    face_graph: how to get the mesh's, None for a point cloud
     returns: Parts with a single partition, whose sites are all faces (or, without a mesh, the points)
     """
     good = (scores > MIN_SCORE).nonzero()[:, 0]
@@ -46,18 +50,16 @@ def published_parts(
     labels: IntArray = np.full(chosen.shape[1], -1, dtype=np.int64)
     for label, mask in enumerate(chosen):
         labels[mask] = label
-    graph = None
     if mesh is not None and point_faces is not None:
         labels = _majority(labels, point_faces, mesh.face_count)
         areas = face_areas(mesh)
         every_face = np.arange(mesh.face_count, dtype=np.int32)
         sites = Sites(face_centroids(mesh), areas / areas.sum(), point_faces, every_face)
-        graph = build_face_graph(mesh)
     labels = _fill_unlabelled(labels, sites.locations)
     used, renumbered = np.unique(labels, return_inverse=True)
     logits = np.where(labels == np.arange(len(chosen))[:, None], _CERTAIN, -_CERTAIN).astype(np.float16)
     partition = Partition(renumbered.astype(np.int32), used, np.zeros(0, dtype=np.int64))
-    return Parts(sites, logits, values, [partition], 0, graph)
+    return Parts(sites, logits, values, [partition], 0, face_graph())
 
 
 def _majority(labels: IntArray, point_faces: IntArray, faces: int) -> IntArray:

@@ -57,7 +57,12 @@ class Sites:
             faces = _spread_over_area(mesh, MAX_SITES).astype(np.int32)
             locations = centroids[faces]
             normals, side = face_normals(mesh), float(extents(centroids).max())
-            of_face = nearest_faced(locations, normals[faces], centroids, normals, side)
+            of_face = np.empty(mesh.face_count, dtype=np.int32)
+            of_face[faces] = np.arange(len(faces), dtype=np.int32)
+            others = np.ones(mesh.face_count, dtype=bool)
+            others[faces] = False
+            asked = centroids[others], normals[others]
+            of_face[others] = nearest_faced(locations, normals[faces], *asked, side)
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
 
