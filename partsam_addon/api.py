@@ -17,11 +17,12 @@ pushes an undo step. All errors that a user can act on are `PartSAMError`s, with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, overload
 
 import bpy
 import numpy as np
+from mathutils.bvhtree import BVHTree
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend.errors import PartSAMError, PromptError
@@ -150,7 +151,7 @@ def predict(
     candidates: bool = False,
     seed: int = 0,
 ) -> Prediction | list[Prediction]:
-    """The part under clicks. Changes nothing.
+    """The part under clicks, at least the faces that are clicked. Changes nothing.
 
     points: float [K, 3], world space; labels: K times 1 (on the part) or 0 (not on it)
     size: about which share of the surface the part takes, in (0, 1]; None: unknown. Below 0.02 its
@@ -171,6 +172,9 @@ def predict(
         areas = inside @ shape.sources[0].triangle_areas
         wanted = np.argsort(-areas, kind="stable").tolist()
     found = [_predictions(shape, inside[index].astype(np.int32) - 1, scores[[index]])[0] for index in wanted]
+    if not all(one.polygons.any() for one in found):
+        polygons = _polygons_at(shape, shape.from_world(positions[np.asarray(labels) > 0]))
+        found = [one if one.polygons.any() else replace(one, polygons=polygons) for one in found]
     return found if candidates else found[0]
 
 
@@ -211,6 +215,16 @@ def add_part(obj: bpy.types.Object, prediction: Prediction, *, name: str = "") -
 def stop() -> None:
     """End the backend process. It starts again when it is needed."""
     get_session().close_backend()
+
+
+def _polygons_at(shape: ShapeData, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The polygons bool [P] of the shape's only object that are nearest to `points` float [K, 3]."""
+    (source,) = shape.sources
+    surface = BVHTree.FromPolygons(shape.mesh.vertices.tolist(), shape.mesh.triangles.tolist())
+    triangles = [surface.find_nearest(point)[2] for point in points.tolist()]
+    polygons = np.zeros(source.polygon_count, dtype=bool)
+    polygons[source.triangle_polygons[triangles]] = True
+    return polygons
 
 
 def _written(obj: bpy.types.Object, changes: Sequence[Change]) -> Parts:

@@ -217,6 +217,23 @@ def test_the_addon_never_overrides_the_context() -> None:
     assert not guilty
 
 
+def test_texts_with_values_are_translated() -> None:
+    """Labels and reports go through `wording.say`: a translation cannot know what an f-string becomes."""
+    guilty = {}
+    for name in python_files("partsam_addon/"):
+        calls = [node for node in ast.walk(parse(name)) if isinstance(node, ast.Call)]
+        shown = [word.value for call in calls for word in call.keywords if word.arg == "text"]
+        shown += [
+            call.args[1] for call in calls if getattr(call.func, "attr", "") == "report" and call.args[1:]
+        ]
+        texts = [node for value in shown for node in ast.walk(value) if isinstance(node, ast.JoinedStr)]
+        words = [part for node in texts for part in node.values if isinstance(part, ast.Constant)]
+        lines = [part.lineno for part in words if re.search("[A-Za-z]{2}", str(part.value))]
+        if lines:
+            guilty[name] = lines
+    assert not guilty
+
+
 def test_every_python_file_has_the_licence_header() -> None:
     header = "# SPDX-License-Identifier: GPL-3.0-or-later"
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in python_files()}

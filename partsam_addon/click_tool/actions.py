@@ -19,6 +19,7 @@ from ..mesh_exchange.arrays import FloatArray
 from ..operators.reporting import reports_errors
 from ..parts import get_part
 from ..session import get_session
+from ..wording import say
 from .keys import ACTIONS
 from .masks import Choice
 from .operator import begin_work
@@ -103,7 +104,7 @@ class PARTSAM_OT_click(bpy.types.Operator):
         if not len(inside):
             raise PromptError("Give at least one point on the part, as in points='0 0 1'")
         part_id = click_part(context, inside, outside, size=self.size or None, name=self.name)
-        self.report({"INFO"}, f"Part {part_id}")
+        self.report({"INFO"}, say("Part {number}", number=part_id))
         return {"FINISHED"}
 
 

@@ -16,7 +16,7 @@ from ..parts import (
 )
 from ..view import isolate_part, isolated_part, show_all_parts
 from ..wording import say
-from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator
+from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator, elements
 
 
 class PARTSAM_OT_part_select(CopiesOperator, bpy.types.Operator):
@@ -36,10 +36,10 @@ class PARTSAM_OT_part_select(CopiesOperator, bpy.types.Operator):
         name = parts[0].name if len(parts) == 1 else f"{parts[0].name} ×{len(parts)}"
         if is_cloud(obj.data):
             context.tool_settings.mesh_select_mode = (True, False, False)
-            return say('{count} points of "{name}" are selected', count=count, name=name)
+            return say('Selected {elements} of "{name}"', elements=elements(obj.data, count), name=name)
         # In vertex mode, faces of other parts between selected vertices would count as selected.
         context.tool_settings.mesh_select_mode = (False, False, True)
-        return say('{count} faces of "{name}" are selected', count=count, name=name)
+        return say('Selected {elements} of "{name}"', elements=elements(obj.data, count), name=name)
 
 
 class PARTSAM_OT_part_isolate(OnePartOperator, bpy.types.Operator):
@@ -67,7 +67,7 @@ class PARTSAM_OT_part_assign_selected(OnePartOperator, bpy.types.Operator):
         part_id = self.part_id(obj)
         count = assign_selected(obj.data, part_id)
         name = get_part(obj.data, part_id).name
-        return say('{count} faces belong to "{name}"', count=count, name=name)
+        return say('Put {elements} into "{name}"', elements=elements(obj.data, count), name=name)
 
 
 class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
@@ -83,7 +83,7 @@ class PARTSAM_OT_part_new_from_selected(PartsOperator, bpy.types.Operator):
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part = get_part(obj.data, new_part_from_selected(obj.data, self.name))
-        return say('"{name}" has {count} faces', name=part.name, count=part.face_count)
+        return say('"{name}" has {elements}', name=part.name, elements=elements(obj.data, part.face_count))
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -25,8 +25,8 @@ from ..parts import (
     write_labels,
 )
 from ..parts.repeats import copies_of
-from ..wording import say
-from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator
+from ..wording import say, say_count
+from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator, elements
 from .swatches import swatch
 
 NEIGHBOR = "NEIGHBOR"
@@ -175,7 +175,7 @@ class PARTSAM_OT_parts_check(PartsOperator, bpy.types.Operator):
         elif self.action == "COPIES":
             chosen = [part.part_id for part in copies_of(obj.data, active)] if active is not None else []
         check_parts(obj.data, chosen)
-        return say("{count} parts are checked", count=len(chosen))
+        return say_count(len(chosen), "One part is checked", "{count} parts are checked")
 
 
 class PARTSAM_OT_parts_merge_checked(PartsOperator, bpy.types.Operator):
@@ -252,7 +252,8 @@ class PARTSAM_OT_parts_remove_small(PartsOperator, bpy.types.Operator):
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         count = remove_small_parts(obj.data, self.share)
         left = len(obj.data.partsam.parts)
-        return say("{count} small parts removed; {left} are left", count=count, left=left)
+        removed = say_count(count, "One small part is removed", "{count} small parts are removed")
+        return f"{removed}; {say_count(left, 'one is left', '{count} are left')}"
 
 
 class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
@@ -269,7 +270,7 @@ class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
         for level in obj.data.partsam.levels:
             labels, confidences = cut_labels(obj.data, level, level.granularity)
             write_labels(obj.data, labels, confidences=confidences)
-        return say("Granularity decides again on {count} faces", count=count)
+        return say("Granularity decides again on {elements}", elements=elements(obj.data, count))
 
 
 class PARTSAM_OT_tree_drop(PartsOperator, bpy.types.Operator):

@@ -14,6 +14,7 @@ from ..mesh_exchange.elements import hides_points, is_cloud
 from ..parts import PART_ATTRIBUTE, active_part, bring_together, get_part, has_parts
 from ..parts.repeats import copies_of
 from ..parts.schema import PARTSAM_PG_part
+from ..wording import say_count
 from .reporting import reports_errors
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ def _no_face(obj: bpy.types.Object) -> str:
     return f'No face of "{obj.name}" is in a part' + (
         f". {HIDDEN_POINTS}" if hidden else "; press Segment first"
     )
+
+
+def elements(mesh: bpy.types.Mesh, count: int) -> str:
+    """So many of what the parts of `mesh` are made of: "one face", "12 points"."""
+    if is_cloud(mesh):
+        return say_count(count, "one point", "{count} points")
+    return say_count(count, "one face", "{count} faces")
 
 
 class PartsOperator(_OperatorBase):

@@ -11,6 +11,7 @@ import bpy
 
 from ...backend.errors import PartSAMError
 from ..session import get_session
+from ..wording import say_error
 
 Step = Callable[[Any, bpy.types.Context], set[str]]
 
@@ -30,7 +31,7 @@ def reports_errors(step: Step) -> Step:
             return step(operator, context)
         except PartSAMError as error:
             session.report(error)
-            operator.report({"ERROR"}, str(error))
+            operator.report({"ERROR"}, say_error(error))
             return {"CANCELLED"}
 
     return guarded

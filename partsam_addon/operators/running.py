@@ -11,7 +11,7 @@ from ..session.clouds import FoundCloud
 from ..session.finished import Finished
 from ..session.segmentation import Found
 from ..session.writing import Change, new_levels, write_changes
-from ..wording import say
+from ..wording import say, say_count
 
 CUT_PROPERTIES = ("granularity", "refine", "strength")
 """Operator properties that are sliders of the sidebar."""
@@ -103,9 +103,10 @@ def summary(objects: list[bpy.types.Object]) -> str:
     """A sentence on what was found: the parts that the lists have now."""
     meshes = {obj.data.session_uid: obj.data for obj in objects}.values()
     count = sum(len(mesh.partsam.parts) for mesh in meshes)
+    parts = say_count(count, "One part", "{count} parts")
     if len(meshes) == 1:
-        return say("One part") if count == 1 else say("{count} parts", count=count)
-    return say("{count} parts in {meshes} meshes", count=count, meshes=len(meshes))
+        return parts
+    return say("{parts} in {meshes} meshes", parts=parts, meshes=len(meshes))
 
 
 def take_settings(

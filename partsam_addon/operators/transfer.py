@@ -12,7 +12,7 @@ from ..session import get_session
 from ..session.flow import Flow
 from ..session.transferring import read_transfer, transfer
 from ..session.writing import write_changes
-from ..wording import say
+from ..wording import say_count
 from .parts_operator import parts_problem
 from .reporting import reports_errors
 from .running import poll_idle, write_in_window
@@ -74,7 +74,8 @@ class PARTSAM_OT_transfer_parts(bpy.types.Operator):
         objects = write_changes(context, session.run_now(self._flow(context)))
         session.redraw()
         name, count = context.object.name, len(objects)
-        self.report({"INFO"}, say('{count} objects got the parts of "{name}"', count=count, name=name))
+        one, several = 'One object got the parts of "{name}"', '{count} objects got the parts of "{name}"'
+        self.report({"INFO"}, say_count(count, one, several, name=name))
         return {"FINISHED"}
 
     def _flow(self, context: bpy.types.Context) -> Flow:

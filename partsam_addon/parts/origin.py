@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..constants import PART_ATTRIBUTE
-from ..mesh_exchange.arrays import IntArray, corner_vertices, polygon_sizes
+from ..mesh_exchange.arrays import BoolArray, IntArray, corner_vertices, polygon_sizes
 from ..mesh_exchange.elements import (
     faces_from_points,
     has_element_integers,
@@ -40,7 +40,7 @@ from .palette import UNASSIGNED
 from .revision import REVISION_ATTRIBUTE
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
 from .settled import is_settled, settle
-from .table import adopt_description, free_ids, read_faces, sync_table, write_part_ids
+from .table import adopt_description, forget_retired, free_ids, read_faces, sync_table, write_part_ids
 
 OWN_ATTRIBUTES = (
     PART_ATTRIBUTE,
@@ -123,7 +123,8 @@ def _are_apart(mesh: bpy.types.Mesh, blocks: IntArray) -> bool:
 def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: IntArray) -> None:
     """Take in the parts of copies, and of faces whose table, in `foreign` [P], is another one."""
     added = (foreign != 0) | (copies != 0)
-    if len(part_ids) != mesh.partsam.face_count:
+    are_others = _are_others(mesh, part_ids, foreign, added)
+    if are_others:
         # Own parts whose faces are gone give way, or those that get their number would get their name.
         sync_table(mesh, read_faces(mesh, np.where(added, UNASSIGNED, part_ids)))
     own = np.unique(part_ids[~added]).tolist()
@@ -150,10 +151,26 @@ def _adopt(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, copies: 
     memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
     if memory is not None:  # of added faces it is about another mesh's former parts
         write_element_integers(mesh, MEMORY_ATTRIBUTE, np.where(added, 0, memory))
+    if are_others:
+        forget_retired(mesh, set(np.unique(result[added]).tolist()) - set(own))
     for new_id, part in descriptions.items():
         if new_id not in own:
             adopt_description(mesh, new_id, part)
     write_part_ids(mesh, result)
+
+
+def _are_others(mesh: bpy.types.Mesh, part_ids: IntArray, foreign: IntArray, added: BoolArray) -> bool:
+    """Whether the `added` faces [P] are none of the mesh's own: undo in Edit mode can bring back faces that
+    carry an earlier number of its table.
+    """
+    if not added.all():
+        return True
+    numbers = set(np.unique(foreign).tolist())
+    if any(not other.users and other.partsam.origin in numbers for other in bpy.data.meshes):
+        return True  # what was joined is left without an object
+    present, counts = np.unique(part_ids[part_ids != UNASSIGNED], return_counts=True)
+    described = {part.part_id: part.face_count for part in mesh.partsam.parts}
+    return described != dict(zip(present.tolist(), counts.tolist(), strict=True))
 
 
 def _ids_of_hidden_points(mesh: bpy.types.Mesh) -> list[int]:

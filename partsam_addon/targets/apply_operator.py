@@ -12,6 +12,7 @@ from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import check_editable, object_mode, sharing_notice
 from ..operators.parts_operator import PartsOperator, parts_problem
 from ..operators.reporting import reports_errors
+from ..wording import say
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class ApplyOperator(PartsOperator):
             messages, failure = _write_all(plans, warnings)
         if failure is not None:
             # FINISHED, so that the undo step takes back what was written before.
-            self.report({"ERROR"}, f"{failure}; undo takes back what was done before")
+            self.report({"ERROR"}, say("{failure}; undo takes back what was done before", failure=failure))
             return {"FINISHED"}
         # One report: the status bar shows only the last.
         self.report({"WARNING" if warnings else "INFO"}, "; ".join([*messages, *warnings]))

@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, FloatProperty
 
 from ...backend.errors import PromptError
 from ..apply.marks import mark_borders
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -41,7 +41,7 @@ class PARTSAM_OT_apply_edge_marks(ApplyOperator, bpy.types.Operator):
             count = mark_borders(
                 obj.data, seam=self.seam, sharp=self.sharp, crease=self.crease, clear=self.clear
             )
-            return say("{count} border edges are marked", count=count)
+            return say_count(count, "One border edge is marked", "{count} border edges are marked")
 
         return write
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..rigging.armature import name_mirrored_parts
-from ..wording import say
+from ..wording import say, say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -21,7 +21,7 @@ class PARTSAM_OT_parts_name_mirrored(ApplyOperator, bpy.types.Operator):
         def write(warnings: list[str]) -> str:
             count = name_mirrored_parts(obj)
             if count:
-                return say("{count} mirrored pairs are named", count=count)
+                return say_count(count, "One mirrored pair is named", "{count} mirrored pairs are named")
             return say("No parts mirror each other across X")
 
         return write

@@ -27,7 +27,7 @@ from ..operators.running import write_in_window
 from ..repair.interior import InteriorSearch, interior_faces, remove_faces
 from ..session import get_session
 from ..session.flow import Calculation, Flow
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -121,10 +121,10 @@ class Found:
         if self.action == "SELECT":
             write_element_flags(mesh, "select", self.polygons)
             context.tool_settings.mesh_select_mode = (False, False, True)
-            return say("{count} interior faces are selected", count=count)
+            return say_count(count, "One interior face is selected", "{count} interior faces are selected")
         if count:
             remove_faces(mesh, self.polygons)
-        return say("{count} interior faces are removed", count=count)
+        return say_count(count, "One interior face is removed", "{count} interior faces are removed")
 
 
 @dataclass(frozen=True)

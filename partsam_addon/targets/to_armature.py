@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
 from ..apply.vertex_groups import world_size
 from ..rigging.armature import RigSettings, check_riggable, make_armature
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -89,7 +89,9 @@ class PARTSAM_OT_apply_armature(ApplyOperator, bpy.types.Operator):
             if notice:
                 warnings.append(f'"{obj.name}": {notice}')
             bones = len(made.armature.data.bones)
-            return say('"{name}" has {count} bones', name=made.armature.name, count=bones)
+            return say_count(
+                bones, '"{name}" has one bone', '"{name}" has {count} bones', name=made.armature.name
+            )
 
         return write
 

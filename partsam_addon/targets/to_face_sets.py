@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..apply.marks import has_foreign_face_sets, write_face_sets
-from ..wording import say
+from ..wording import say, say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -25,7 +25,7 @@ class PARTSAM_OT_apply_face_sets(ApplyOperator, bpy.types.Operator):
                 )
                 warnings.append(text)
             write_face_sets(obj.data)
-            return say("{count} face sets", count=len(obj.data.partsam.parts))
+            return say_count(len(obj.data.partsam.parts), "One face set", "{count} face sets")
 
         return write
 

@@ -7,7 +7,7 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..apply.materials import assign_materials
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -30,7 +30,7 @@ class PARTSAM_OT_apply_materials(ApplyOperator, bpy.types.Operator):
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Write:
         def write(warnings: list[str]) -> str:
             made = assign_materials(obj, copy_original=self.base == "COPY")
-            return say("{count} materials", count=len(made))
+            return say_count(len(made), "One material", "{count} materials")
 
         return write
 

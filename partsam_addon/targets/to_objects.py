@@ -7,7 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty
 
 from ..separation.separation import SeparateSettings, check_separable, separate_parts
-from ..wording import say
+from ..wording import say, say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -88,7 +88,9 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
                     name=name,
                     linked=made.linked,
                 )
-            return say('{count} objects from "{name}"', count=len(made.objects), name=name)
+            return say_count(
+                len(made.objects), 'One object from "{name}"', '{count} objects from "{name}"', name=name
+            )
 
         return write
 

@@ -9,7 +9,7 @@ from bpy.props import FloatProperty
 from ...backend.errors import PromptError
 from ..apply.vertex_groups import make_vertex_groups, world_size
 from ..mesh_exchange.elements import is_cloud
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import ApplyOperator, Write
 from .target import Target
 
@@ -43,7 +43,7 @@ class PARTSAM_OT_apply_vertex_groups(ApplyOperator, bpy.types.Operator):
             notice = made.notice()
             if notice:
                 warnings.append(f'"{obj.name}": {notice}')
-            return say("{count} vertex groups", count=len(made.names))
+            return say_count(len(made.names), "One vertex group", "{count} vertex groups")
 
         return write
 

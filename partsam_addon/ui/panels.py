@@ -11,6 +11,7 @@ from ..click_tool.panel import draw_click_panel
 from ..session import Session, get_session
 from ..session.choices import chosen_python
 from ..session.progress import clock
+from ..wording import say
 from .preferences_layout import draw_failure, draw_outdated, origin_line
 from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
@@ -124,10 +125,10 @@ def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
     job, progress = run.job, session.progress
     stage = run.title if job is None else STAGES.get(job.stage, job.stage.capitalize()) or run.title
     if session.waits_for:
-        stage = f"Waiting for {session.waits_for} to end"
+        stage = say("Waiting for {operator} to end", operator=session.waits_for)
     facts = [stage]
     if progress.steps > 1:
-        facts.append(f"{progress.step + 1} of {progress.steps} objects")
+        facts.append(say("{number} of {count} objects", number=progress.step + 1, count=progress.steps))
     facts.append(clock(session.elapsed))
     # As high as the buttons that it stands in for, so that nothing below it moves.
     row = layout.row()

@@ -7,7 +7,7 @@ import bpy
 
 from ..constants import LIVE_REFINE_FACES, PART_ATTRIBUTE
 from ..mesh_exchange.elements import hides_points, is_cloud
-from ..operators.parts_operator import HIDDEN_POINTS
+from ..operators.parts_operator import HIDDEN_POINTS, elements
 from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
 from ..parts.repeats import copies_of
 from ..session import get_session
@@ -65,8 +65,8 @@ class PARTSAM_MT_parts(bpy.types.Menu):
         row = layout.row()
         row.enabled = has_edits(mesh) or mesh.is_editmode
         row.operator("partsam.parts_release", icon="LOOP_BACK")
-        size = stored_bytes(mesh) / 2**20
-        layout.operator("partsam.tree_drop", text=f"Forget Part Tree ({size:.1f} MiB)" if size else "")
+        size = f"{stored_bytes(mesh) / 2**20:.1f}"
+        layout.operator("partsam.tree_drop", text=say("Forget Part Tree ({size} MiB)", size=size))
         layout.operator("partsam.parts_clear", icon="X")
 
 
@@ -77,11 +77,11 @@ def draw_copies(layout: bpy.types.UILayout, mesh: bpy.types.Mesh) -> None:
     count = 0 if part is None else len(copies_of(mesh, part))
     if count < 2:
         return
-    layout.operator("partsam.part_rename", text=f"Rename {count} Copies").copies = True
-    layout.operator("partsam.part_recolor", text=f"Recolor {count} Copies").copies = True
-    layout.operator("partsam.part_select", text=f"Select {count} Copies").copies = True
-    layout.operator("partsam.part_lock", text=f"Lock {count} Copies").copies = True
-    layout.operator("partsam.parts_check", text=f"Check {count} Copies").action = "COPIES"
+    layout.operator("partsam.part_rename", text=say("Rename {count} Copies", count=count)).copies = True
+    layout.operator("partsam.part_recolor", text=say("Recolor {count} Copies", count=count)).copies = True
+    layout.operator("partsam.part_select", text=say("Select {count} Copies", count=count)).copies = True
+    layout.operator("partsam.part_lock", text=say("Lock {count} Copies", count=count)).copies = True
+    layout.operator("partsam.parts_check", text=say("Check {count} Copies", count=count)).action = "COPIES"
 
 
 def draw_hidden_points(layout: bpy.types.UILayout, mesh: bpy.types.Mesh) -> None:
@@ -99,7 +99,10 @@ def draw_sliders(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     column = layout.column(align=True)
     column.enabled = level is not None
     column.prop(
-        sliders, "granularity", text=f"Granularity of {title}" if title else "Granularity", slider=True
+        sliders,
+        "granularity",
+        text=say("Granularity of {title}", title=title) if title else "Granularity",
+        slider=True,
     )
     column.operator("partsam.cut_to_count", text="Number of Parts...")
     row = column.row(align=True)
@@ -137,10 +140,16 @@ def draw_part_details(
     """Numbers of the active part."""
     total = mesh.partsam.area
     cloud = is_cloud(mesh)
-    facts = [f"{part.face_count:,} {'points' if cloud else 'faces'}"]
+    facts = [elements(mesh, part.face_count)]
     if total > 0:
-        facts.append(f"{part.area / total:.1%} of {'them' if cloud else 'area'}")
-    facts.append("by hand" if part.by_hand else f"{confidence_text(part.confidence)} sure")
+        share = f"{part.area / total:.1%}"
+        facts.append(say("{share} of them", share=share) if cloud else say("{share} of area", share=share))
+    if part.by_hand:
+        facts.append(say("by hand"))
+    elif part.confidence > 0:
+        facts.append(say("{confidence} sure", confidence=confidence_text(part.confidence)))
+    else:
+        facts.append(say("left over"))
     checked = sum(one.checked for one in mesh.partsam.parts)
     row = layout.row()
     row.active = False

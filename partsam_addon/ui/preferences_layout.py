@@ -13,6 +13,7 @@ from ..constants import MODEL_VARIABLE, PYTHON_VARIABLE
 from ..session import get_session
 from ..session.choices import chosen_python, environment_folder, model_file
 from ..session.setup import Setup
+from ..wording import say
 from .text import draw_online_access, draw_text
 
 TAIL_LINES = 6
@@ -33,7 +34,7 @@ def draw_preferences(
     column.prop(preferences, "idle_minutes")
     for name in (PYTHON_VARIABLE, MODEL_VARIABLE):
         if os.environ.get(name):
-            layout.label(text=f"{name} is set and wins over these preferences", icon="INFO")
+            layout.label(text=say("{name} is set and wins over these preferences", name=name), icon="INFO")
     layout.separator()
     draw_keys(context, layout)
 

@@ -268,6 +268,29 @@ def test_parts_whose_faces_are_gone_leave_their_number_to_joined_ones_but_not_th
     assert not table[0].locked
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_mesh_of_as_many_faces_takes_the_place_of_all_that_were_deleted(quarters, parts, is_known):
+    table = quarters.data.partsam.parts
+    table[0].name, table[0].locked = "Head", True
+    other = grid(8, name="other")
+    parts.write_labels(other.data, np.arange(64) // (16 if is_known else 8))
+    other.data.partsam.parts[1].name = "Tail"
+    activate(quarters)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.delete(type="VERT")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    other.select_set(True)
+    mesh = other.data
+    bpy.ops.object.join("EXEC_DEFAULT", True)
+    if not is_known:  # as after saving and loading
+        bpy.data.meshes.remove(mesh)
+    bpy.ops.partsam.part_select("EXEC_DEFAULT", True, part=1)
+    assert [part.name for part in table][:2] == ["Part 1", "Tail" if is_known else "Part 2"]
+    assert len(table) == (4 if is_known else 8) and not any(part.locked for part in table)
+    check_table(quarters, parts)
+
+
 def test_names_that_are_taken_are_numbered_as_blender_does(addon):
     unique = addon("parts.schema").unique_name
     assert unique("Leg", ["Leg", "Leg.001"]) == unique("Leg.001", ["Leg", "Leg.001"]) == "Leg.002"

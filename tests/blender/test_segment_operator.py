@@ -336,6 +336,11 @@ def test_the_script_api(addon):
     part = api.predict(obj, [(-3, 0, 0)], [1])
     assert part.polygons[LEFT_BALL].mean() > 0.9 and not part.polygons[RIGHT_BALL].any()
     assert 0.5 < part.score <= 1
+    (corner,) = LEFT_BALL.indices(1)[:1]
+    middle = obj.data.polygons[corner].center[:]
+    smallest = api.predict(obj, [middle], [1], size=1e-4, candidates=True)
+    assert all(one.polygons[corner] for one in smallest if one.polygons.sum() == 1)
+    assert all(one.polygons.any() for one in smallest)
     left, right = api.predict_parts(obj, [[(-3, 0, 0)], [(3, 0, 0)]])
     assert left.polygons[LEFT_BALL].mean() > 0.9 and right.polygons[RIGHT_BALL].mean() > 0.9
     assert not (left.polygons & right.polygons).any()
