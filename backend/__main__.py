@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import Cancelled, PartSAMError
+from .freed_memory import keep_freed_memory
 from .threads import wait_passively
 
 _FOLDER = Path(__file__).with_name("commands")
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (sys.argv[1:] unless given) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     wait_passively()
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     chosen = next((word for word in arguments if word in ALL_COMMANDS), None)
     if chosen is not None and chosen not in COMMANDS:

@@ -278,7 +278,8 @@ def test_where_no_mask_is_good_enough_a_connected_shape_is_one_part(segmenter: S
 def test_both_branches_and_full_mask_prompts_segment_as_well(mesh: Mesh) -> None:
     segmenter = tiny_segmenter(TWO_BRANCHES)
     shape = segmenter.encode(mesh)
-    assert_whole(segmenter.segment_every_part(shape, prompts=12, settings=UNFILTERED), mesh.face_count)
+    for chosen in (UNFILTERED, replace(UNFILTERED, min_score=1e9)):  # all masks are wanted, or none is
+        assert_whole(segmenter.segment_every_part(shape, prompts=12, settings=chosen), mesh.face_count)
     first = segmenter.predict(shape, face_centroids(mesh)[:1], [1])
     assert segmenter.predict(shape, face_centroids(mesh)[:2], [1, 0], previous=first).best == 0
 

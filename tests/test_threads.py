@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend shares the processor with Blender, and with whatever else computes."""
+"""The backend shares processor and memory with Blender, and with whatever else computes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.freed_memory import give_back_freed_memory, keep_freed_memory
 from backend.threads import leave_a_core, wait_passively
 
 
@@ -52,3 +53,28 @@ def test_commands_settle_it_before_they_import_torch(repository: Path) -> None:
         [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, timeout=120
     )
     assert result.stdout.split() == ["PASSIVE", "False"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process holds")
+def test_freed_memory_is_kept_until_it_is_given_back(repository: Path) -> None:
+    program = (
+        "import os; from backend.freed_memory import *; keep_freed_memory();"
+        "page = os.sysconf('SC_PAGE_SIZE');"
+        "held = lambda: int(open('/proc/self/statm').read().split()[1]) * page >> 20;"
+        "blocks = [bytearray(2**20) for _ in range(100)]; del blocks; kept = held();"
+        "give_back_freed_memory(); print(kept, held())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=repository, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    kept, left = map(int, result.stdout.split())
+    assert kept > 100 > left
+
+
+def test_children_keep_freed_memory_too_and_the_user_wins() -> None:
+    environment = {"MALLOC_TRIM_THRESHOLD_": "1000000"}
+    keep_freed_memory(environment)
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "1000000"
+    assert sys.platform != "linux" or "MALLOC_MMAP_THRESHOLD_" in environment
+    give_back_freed_memory()

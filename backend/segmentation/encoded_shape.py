@@ -207,9 +207,11 @@ class PromptDecoder:
         if wanted is None or bool(wanted.all()):
             return self.logits(decoding, locations, masks)
         sets = wanted.any(dim=1).nonzero()[:, 0]
-        found = self.logits(decoding.take(sets), locations, masks)
-        logits = found.new_full((len(wanted), *wanted.shape[1:], found.shape[2]), CLEARLY_OUTSIDE)
-        return logits.index_copy_(0, sets, found)
+        shape = (*wanted.shape, locations.points.shape[1])
+        logits = torch.full(shape, CLEARLY_OUTSIDE, device=wanted.device)
+        if len(sets):
+            logits.index_copy_(0, sets, self.logits(decoding.take(sets), locations, masks))
+        return logits
 
     def prompts_at_once(self, wanted: int) -> int:
         """How many of so many prompts to decode at once: their patches fill a quarter of a chunk."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from ..freed_memory import give_back_freed_memory
+
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
@@ -110,10 +112,11 @@ def is_device_failure(error: BaseException) -> bool:
 
 
 def free_cached_memory() -> None:
-    """Give unused device memory back to the system."""
+    """Give unused memory back to the system, that of the device, too."""
     import torch
 
     gc.collect()
+    give_back_freed_memory()
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
 
