@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import mixed_precision
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
@@ -135,7 +134,7 @@ class ShapeEncoder:
         )
         points = self._tensor(cube)[None]
         attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
-        with mixed_precision(device, wanted=not self.on_device.plain):
+        with self.on_device.precision():
             return self.on_device.network.locate(
                 made.encoding, points, attributes, index.to(device), weight.to(device)
             )

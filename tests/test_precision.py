@@ -67,7 +67,7 @@ def test_rounding_weights_to_float16_keeps_the_masks(
 def test_mixed_precision_keeps_the_masks(
     bundled: Segmenter, case: KnownMesh, reference: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """bfloat16 autocast as on CUDA, run on the CPU. Measured: 0.13 to 0.22 % of the points."""
+    """bfloat16 autocast on the CPU, coarser than CUDA's float16. Measured: 0.13 to 0.22 % of the points."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, scores = masks(bundled, bundled.encode(case.mesh))
     assert 0 < (found != reference[0]).mean() < LIMIT

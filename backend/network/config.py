@@ -37,6 +37,10 @@ class NetworkConfig:
     size_prompt: a click may come with the size of the part that is meant
     score_context: the predicted IoU of each mask of a click also reads how it lies to the other masks, and
         to the size that was asked for
+
+    half_precision: on a graphics card. float16 is the more precise one: on two shapes 98 to 100 % of the
+        faces had the part that float32 gives them, with bfloat16 75 to 99.8 %. Its numbers end at 65,504;
+        those of `small` reach 3,340, and the published network's are unknown.
     """
 
     name: str
@@ -67,6 +71,7 @@ class NetworkConfig:
     normal_distance: float = 0.0
     size_prompt: bool = False
     score_context: bool = False
+    half_precision: str = "float16"
 
     def __post_init__(self) -> None:
         sizes = [value for value in dataclasses.astuple(self) if type(value) is int]
@@ -82,6 +87,8 @@ class NetworkConfig:
             heads = self.transformer_heads if name.startswith("t") else 2 * self.decoder_heads
             if getattr(self, name) % heads:
                 raise ValueError(f"{name} must be divisible by {heads}")
+        if self.half_precision not in ("float16", "bfloat16"):
+            raise ValueError(f"half_precision is float16 or bfloat16, not {self.half_precision!r}")
         if self.patches > self.points:
             raise ValueError("there cannot be more patches than points")
 
@@ -133,6 +140,7 @@ PUBLISHED = NetworkConfig(
     mask_channels=256,
     mask_prompt_points=None,
     mask_prompt_neighbors=16,
+    half_precision="bfloat16",
 )
 
 SMALL = NetworkConfig(

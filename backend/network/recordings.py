@@ -117,7 +117,7 @@ class DeviceNetwork:
         """As `PartSAM.encode`."""
 
         def compute(points: Tensor, normals: Tensor, colors: Tensor, *rest: Tensor) -> Tensors:
-            with self._precision():
+            with self._recordable_precision():
                 return _values(self.network.encode(points, normals, colors, PatchGeometry(*rest)))
 
         return Encoding(
@@ -136,15 +136,24 @@ class DeviceNetwork:
 
         def compute(*inputs: Tensor) -> Tensors:
             own, asked = inputs[: len(fields(Encoding))], inputs[len(fields(Encoding)) :]
-            with self._precision():
+            with self._recordable_precision():
                 return _values(self.network.decode(Encoding(*own), *asked))
 
         asked = (points, labels, mask_logits, sizes)
         return Decoding(*self.recordings.run("decoding", compute, *_values(encoding), *asked))  # type: ignore[arg-type]
 
-    def _precision(self) -> AbstractContextManager[object]:
+    def precision(self, *, keeps_weights: bool = True) -> AbstractContextManager[object]:
+        """The precision that suits the network and the device. keeps_weights: see `mixed_precision`."""
+        return mixed_precision(
+            self.device,
+            half=self.network.config.half_precision,
+            wanted=not self.plain,
+            keeps_weights=keeps_weights,
+        )
+
+    def _recordable_precision(self) -> AbstractContextManager[object]:
         # A recording must not read the copies of weights that autocast keeps until its block ends.
-        return mixed_precision(self.device, wanted=not self.plain, keeps_weights=not self.recordings.records)
+        return self.precision(keeps_weights=not self.recordings.records)
 
 
 def _values(record: Encoding | Decoding | PatchGeometry) -> Tensors:

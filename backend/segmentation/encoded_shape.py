@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..devices import arithmetic_is_scarce, chunk_elements, mixed_precision, unasked_elements
+from ..devices import arithmetic_is_scarce, chunk_elements, unasked_elements
 from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
@@ -156,7 +156,7 @@ class PromptDecoder:
 
     def _tiled(self, decoding: Decoding, locations: Locations, masks: slice, tile: int) -> Tensor:
         count, tile = locations.points.shape[1], max(1, tile)
-        with mixed_precision(self.device, wanted=not self.plain):
+        with self.on_device.precision():
             tiles = [
                 self.network.mask_logits(decoding, locations.part(start, start + tile), masks)[0].float()
                 for start in range(0, count, tile)
@@ -188,7 +188,7 @@ class PromptDecoder:
             return self._logits_of_wanted(decoding, locations, masks, wanted)
         # A quarter of a chunk: what a processor keeps near is evaluated in 0.6 times the time of a whole one.
         at_once = max(1, chunk_elements(self.device) // (4 * self.network.config.mask_channels))
-        with mixed_precision(self.device, wanted=not self.plain):
+        with self.on_device.precision():
             return sparse_mask_logits(
                 self.network,
                 self.shape.encoding.centers[0],
