@@ -2,7 +2,7 @@
 """Measures what the add-on itself does with a large mesh, and for how long Blender stands still in a Segment.
 
     PARTSAM_BACKEND_PYTHON=.venv/bin/python .venv-bpy45/bin/python tests/benchmark_blender.py
-        [--faces N ...] [--only WORD] [--no-segment] [--repeat N] [--json OUT.json]
+        [--faces N ...] [--only WORD] [--no-segment] [--no-ticks] [--repeat N] [--json OUT.json]
 
 Runs in headless Blender on a built mesh (a torus whose tube swells) with 20 parts known by construction.
 Stages are in seconds of processor time of this process, all threads. A stage that is repeated counts with its
@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -340,47 +340,91 @@ def many_parts_stages(watch: Stopwatch, faces: int) -> None:
             )
 
 
-def segment_stage(measured: Measured, obj: bpy.types.Object) -> None:
-    """A Segment as from the window, driven as Blender's timer would; what the main thread was held up for."""
-    session_module, segment = addon("session"), addon("operators.running")
-    session, parts = session_module.get_session(), addon("parts")
-    parts.clear_parts(obj.data)
-    settings = addon("session.segmentation").SegmentSettings(prompts=64)
-    ticks: list[tuple[float, float, str]] = []
-    late = [0.0]
+@dataclass
+class Ticks:
+    """How long each tick of a piece of work held the main thread: its processor time, wall time and stage.
+
+    late: seconds by which ticks came later than Blender's timer had asked for, because another thread had
+    the interpreter
+    """
+
+    held: list[tuple[float, float, str]] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def held(stage: str) -> Iterator[None]:
+    def holding(self, stage: str) -> Iterator[None]:
         wall, own = time.perf_counter(), time.thread_time()
         yield
-        ticks.append((time.thread_time() - own, time.perf_counter() - wall, stage))
+        self.held.append((time.thread_time() - own, time.perf_counter() - wall, stage))
 
-    with held("press Segment"):
-        reading = addon("mesh_exchange.shape").ReadSettings()
-        tasks = addon("session.reading").read_tasks(bpy.context, [obj], reading)
-        session.start(
-            "Segmenting",
-            addon("session.segmentation").segment(session, tasks, settings),
-            done=lambda found: segment.finish_in_window("Segment", found),
-        )
+    def report(self, measured: Measured, name: str) -> None:
+        """Note the first one, which is the press of the button, and the longest of the others."""
+        first, longest = self.held[0], max(self.held[1:])
+        measured.seconds[f"{name}: pressing it, main thread"] = first[0]
+        measured.seconds[f"{name}: pressing it, wall"] = first[1]
+        measured.seconds[f"{name}: longest tick, main thread"] = longest[0]
+        measured.seconds[f"{name}: longest tick, wall"] = max(tick[1] for tick in self.held[1:])
+        measured.seconds[f"{name}: latest tick, wall"] = max(self.late)
+        print(f"{measured.faces:>10,}  {name}: {len(self.held)} ticks")
+        print(f"{'':>10}  latest tick {max(self.late):.3f} s of wall")
+        for own, wall, stage in [first, *sorted(self.held[1:], reverse=True)[:3]]:
+            print(f"{'':>10}  held {own:.3f} s of processor, {wall:.3f} s of wall in {stage!r}", flush=True)
+
+
+def run_in_ticks(measured: Measured, name: str, press: Callable[[], Any]) -> None:
+    """Start a piece of work as from the window, drive it as Blender's timer would, and report the ticks."""
+    session, ticks = addon("session").get_session(), Ticks()
+    with ticks.holding("press"):
+        press()
     while session.is_busy:
         before = time.perf_counter()
         time.sleep(TICK_SECONDS)
-        late.append(time.perf_counter() - before - TICK_SECONDS)  # another thread has the interpreter
+        ticks.late.append(time.perf_counter() - before - TICK_SECONDS)
         stage = getattr(session.run.job, "stage", "") or "start"
-        with held(stage):
+        with ticks.holding(stage):
             session.tick()
     if session.problem is not None:
         print(session.problem.message)
-    measured.seconds["segment: pressing it, main thread"] = ticks[0][0]
-    measured.seconds["segment: pressing it, wall"] = ticks[0][1]
-    measured.seconds["segment: longest tick, main thread"] = max(tick[0] for tick in ticks[1:])
-    measured.seconds["segment: longest tick, wall"] = max(tick[1] for tick in ticks[1:])
-    measured.seconds["segment: latest tick, wall"] = max(late)
-    print(f"{measured.faces:>10,}  segment: {len(ticks)} ticks, {len(obj.data.partsam.parts)} parts")
-    print(f"{'':>10}  latest tick {max(late):.3f} s of wall")
-    for own, wall, stage in sorted(ticks, reverse=True)[:4]:
-        print(f"{'':>10}  held {own:.3f} s of processor, {wall:.3f} s of wall in {stage!r}")
+    ticks.report(measured, name)
+
+
+def background_stages(measured: Measured, faces: int) -> None:
+    """Targets that run beside Blender: how long each tick of them holds it up."""
+    calculating = addon("targets.calculating")
+    targets = (
+        ("vertex groups with falloff", "to_vertex_groups", {"falloff": FALLOFF_SHARE}),
+        ("the same again", "to_vertex_groups", {"falloff": FALLOFF_SHARE}),
+        ("ID map of 2048 pixels", "bake_id_map", {"size": 2048, "margin": 4}),
+        ("interior faces", "remove_interior", {"action": "SELECT", "rays": 64, "openness": 0.0}),
+        ("unwrap", "unwrap_parts", {"method": "SMART", "margin": 0.005, "uv_map": "NEW"}),
+    )
+    _empty_file()
+    obj, labels = torus(faces)
+    addon("parts").write_labels(obj.data, labels)
+    for name, module, options in targets:
+        operator = addon(f"targets.{module}").TARGET.operator
+
+        def press(name: str = name, operator: Any = operator, options: dict[str, Any] = options) -> None:
+            plan = operator.plan(SimpleNamespace(**options), bpy.context, obj)
+            calculating.start_planned(name, name, [calculating.Planned.of(obj, plan)])
+
+        run_in_ticks(measured, name, press)
+
+
+def segment_stage(measured: Measured, obj: bpy.types.Object) -> None:
+    """A Segment as from the window; what the main thread was held up for."""
+    session, segmentation = addon("session").get_session(), addon("session.segmentation")
+    addon("parts").clear_parts(obj.data)
+    settings = segmentation.SegmentSettings(prompts=64)
+
+    def press() -> None:
+        reading = addon("mesh_exchange.shape").ReadSettings()
+        tasks = addon("session.reading").read_tasks(bpy.context, [obj], reading)
+        finish = addon("operators.running").finish_in_window
+        flow = segmentation.segment(session, tasks, settings)
+        session.start("Segmenting", flow, done=lambda found: finish("Segment", found))
+
+    run_in_ticks(measured, "segment", press)
 
 
 def _empty_file() -> None:
@@ -399,6 +443,8 @@ def measure(faces: int, options: argparse.Namespace) -> Measured:
     for stages in (edit_stages, view_stages, target_stages):
         stages(watch, obj)
     many_parts_stages(watch, faces)
+    if options.ticks:
+        background_stages(measured, faces)
     _empty_file()
     color_stages(watch, faces)
     if options.segment:
@@ -412,6 +458,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--only", default="", metavar="WORD", help="stages whose name has this word")
     parser.add_argument("--no-segment", dest="segment", action="store_false", help="without the backend")
+    parser.add_argument("--no-ticks", dest="ticks", action="store_false", help="without targets tick by tick")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="runs of each stage")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the seconds there")
     options = parser.parse_args()

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..mesh_exchange.arrays import FloatArray
+from ..mesh_exchange.arrays import FloatArray, IntArray
 from ..parts import UNASSIGNED, read_part_ids
-from .falloff import VertexWeights, blended_weights, read_weights, whole_weights
+from .falloff import (
+    Connectivity,
+    VertexWeights,
+    WeightTable,
+    blended_weights,
+    read_weights,
+    whole_weights,
+)
 from .ownership import digest, read_records, write_records
 
 KIND = "vertex_groups"
@@ -39,46 +46,83 @@ class WrittenGroups:
         return "; ".join(parts)
 
 
-def make_vertex_groups(obj: bpy.types.Object, *, falloff: float = 0.0) -> WrittenGroups:
-    """A vertex group per part, called like it; see `write_vertex_groups`.
+@dataclass(frozen=True)
+class OwnGroups:
+    """The groups that we made: names and weights by part id; the parts whose weights were changed by hand."""
+
+    names: dict[int, str]
+    held: dict[int, VertexWeights]
+    painted: set[int]
+
+
+@dataclass(frozen=True)
+class WeightTask:
+    """Weights by part, to be calculated from what was read; that may be done in another thread.
 
     falloff: half width of the blend across borders in world units. Without one, every vertex of a
-    part has weight 1, those on a border in each of the parts.
+        part has weight 1, those on a border in each of the parts.
+    scale: float64 [3, 3], of the object's world matrix
     """
-    mesh = obj.data
-    part_ids = read_part_ids(mesh)
-    if falloff > 0:
-        weights = blended_weights(mesh, part_ids, width=falloff, scale=world_scale(obj))
-    else:
-        weights = whole_weights(mesh, part_ids)
-    weights.pop(UNASSIGNED, None)
-    names = {part.part_id: part.name for part in mesh.partsam.parts}
-    return write_vertex_groups(obj, names, weights)
+
+    mesh: Connectivity
+    part_ids: IntArray
+    falloff: float
+    scale: FloatArray
+
+    @classmethod
+    def read(cls, obj: bpy.types.Object, *, falloff: float) -> WeightTask:
+        """Not in Edit mode."""
+        return cls(Connectivity.read(obj.data), read_part_ids(obj.data), falloff, world_scale(obj))
+
+    def weights(self) -> dict[int, VertexWeights]:
+        """Of all parts, by part id."""
+        if self.falloff > 0:
+            found = blended_weights(self.mesh, self.part_ids, width=self.falloff, scale=self.scale)
+        else:
+            found = whole_weights(self.mesh, self.part_ids)
+        found.pop(UNASSIGNED, None)
+        return found
+
+
+def make_vertex_groups(obj: bpy.types.Object, *, falloff: float = 0.0) -> WrittenGroups:
+    """A vertex group per part, called like it; see `write_vertex_groups` and `WeightTask`."""
+    return write_vertex_groups(obj, part_names(obj.data), WeightTask.read(obj, falloff=falloff).weights())
+
+
+def part_names(mesh: bpy.types.Mesh) -> dict[int, str]:
+    """The names of the parts by id."""
+    return {part.part_id: part.name for part in mesh.partsam.parts}
 
 
 def write_vertex_groups(
-    obj: bpy.types.Object, names: dict[int, str], weights: dict[int, VertexWeights]
+    obj: bpy.types.Object,
+    names: dict[int, str],
+    weights: dict[int, VertexWeights],
+    *,
+    own: OwnGroups | None = None,
 ) -> WrittenGroups:
     """Make or update the vertex groups of parts.
 
     names: what the group of each part is to be called; weights: by part id
+    own: what `own_groups` has read already
 
     A group that an earlier call made of the same part is updated, and follows the part's name; those of
     parts that are no more go. Groups of the user stay: where one has the name, ours gets a number. Weights
     of ours that were changed by hand stay, too.
     """
-    own, held, painted = _own_groups(obj)
-    for part_id in own.keys() - weights.keys() - painted:
-        obj.vertex_groups.remove(obj.vertex_groups[own.pop(part_id)])
+    own = own or own_groups(obj)
+    painted = own.painted
+    for part_id in own.names.keys() - weights.keys() - painted:
+        obj.vertex_groups.remove(obj.vertex_groups[own.names[part_id]])
     old = read_records(obj.data, KIND)
     records = {part_id: old[part_id] for part_id in painted}
     count, foreign = len(obj.data.vertices), []
     for part_id, entry in weights.items():
         if part_id in painted:
             continue
-        group, is_taken = _group_for(obj, own.get(part_id), names[part_id])
-        if part_id in held:
-            _clear(group, held[part_id], keeping=entry)
+        group, is_taken = _group_for(obj, own.names.get(part_id), names[part_id])
+        if part_id in own.held:
+            _clear(group, own.held[part_id], keeping=entry)
         add_weights(group, entry)
         records[part_id] = {"name": group.name, "vertices": count, "digest": _digest(entry)}
         foreign += [names[part_id]] if is_taken else []
@@ -89,7 +133,7 @@ def write_vertex_groups(
 
 def user_groups(obj: bpy.types.Object) -> set[str]:
     """Names of the vertex groups that we did not make."""
-    return {group.name for group in obj.vertex_groups} - set(_own_groups(obj)[0].values())
+    return {group.name for group in obj.vertex_groups} - set(own_names(obj).values())
 
 
 def follow_renamed(obj: bpy.types.Object, names: dict[int, str]) -> None:
@@ -143,25 +187,31 @@ def world_size(obj: bpy.types.Object) -> float:
     return float(np.linalg.norm(np.ptp(corners, axis=0)))
 
 
-def _own_groups(obj: bpy.types.Object) -> tuple[dict[int, str], dict[int, VertexWeights], set[int]]:
-    """Names and weights of the groups that we made, by part id; the parts whose weights were changed by hand.
-
-    Where vertices came or went the weights say nothing, and a group does not count as changed.
-    """
-    present = {group.name: group.index for group in obj.vertex_groups}
+def own_names(obj: bpy.types.Object) -> dict[int, str]:
+    """Names of the groups that we made, by part id."""
     records = read_records(obj.data, KIND)
-    own = {part_id: str(record["name"]) for part_id, record in records.items() if record["name"] in present}
+    names = {part_id: str(record["name"]) for part_id, record in records.items()}
+    return {part_id: name for part_id, name in names.items() if name in obj.vertex_groups}
+
+
+def own_groups(obj: bpy.types.Object, table: WeightTable | None = None) -> OwnGroups:
+    """The groups that we made. Where vertices came or went the weights say nothing, and a group does not
+    count as changed.
+
+    table: the weights of `obj`, if they have been read already
+    """
+    own, records = own_names(obj), read_records(obj.data, KIND)
     if not own:
-        return own, {}, set()
-    weights = read_weights(obj)
+        return OwnGroups(own, {}, set())
+    weights = read_weights(obj, table)
     count = len(obj.data.vertices)
-    held = {part_id: weights[present[name]] for part_id, name in own.items()}
+    held = {part_id: weights[obj.vertex_groups[name].index] for part_id, name in own.items()}
     painted = {
         part_id
         for part_id in own
         if records[part_id]["vertices"] == count and records[part_id]["digest"] != _digest(held[part_id])
     }
-    return own, held, painted
+    return OwnGroups(own, held, painted)
 
 
 def _digest(entry: VertexWeights) -> str:

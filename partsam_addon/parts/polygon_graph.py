@@ -36,13 +36,21 @@ class PolygonGraph:
 
 
 def build_polygon_graph(mesh: bpy.types.Mesh) -> PolygonGraph:
-    """The graph of `mesh`'s polygons. Vertices at the same place count as one (glTF splits at UV seams).
+    """The graph of `mesh`'s polygons; see `polygon_graph`."""
+    return polygon_graph(
+        vertex_positions(mesh), edge_vertices(mesh), corner_edges(mesh), corner_polygons(mesh)
+    )
+
+
+def polygon_graph(
+    positions: FloatArray, ends: IntArray, corner_edge: IntArray, corner_polygon: IntArray
+) -> PolygonGraph:
+    """The graph of the polygons of a mesh. Vertices at the same place count as one (glTF splits at UV seams).
+
+    positions: float32 [V, 3]; ends: int32 [E, 2]; corner_edge, corner_polygon: int32 [C]
 
     At an edge of more than two polygons, each is paired with the next.
     """
-    corner_edge, corner_polygon = corner_edges(mesh), corner_polygons(mesh)
-    positions = vertex_positions(mesh)
-    ends = edge_vertices(mesh)
     first, second = _neighboring_corners(edge_places(weld(positions), ends)[corner_edge], len(ends))
     pairs = np.stack([corner_polygon[first], corner_polygon[second]], axis=1)
     distinct = pairs[:, 0] != pairs[:, 1]

@@ -7,7 +7,8 @@ A face counts as visible if rays from it, towards all sides and from both its si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import bmesh
 import bpy
@@ -20,13 +21,17 @@ from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
+    corner_edges,
+    corner_polygons,
     corner_vertices,
+    edge_vertices,
     polygon_areas,
-    touched_elements,
     triangle_corners,
     vertex_positions,
 )
-from ..parts import build_polygon_graph, has_parts, sync_table
+from ..parts import has_parts, sync_table
+from ..parts.polygon_graph import polygon_graph
+from ..steps import Steps, finish
 
 _WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
 """Where on a large triangle rays start besides its middle: near each corner."""
@@ -57,49 +62,70 @@ class InteriorSearch:
     """
 
     def __init__(self, mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> None:
-        if not np.isfinite(vertex_positions(mesh)).all():
+        self._positions = vertex_positions(mesh)
+        if not np.isfinite(self._positions).all():
             raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
         self._tree = _surface_tree(mesh)
-        self._points, self._owners = _ray_starts(mesh)
-        self._directions = sphere_directions(rays)
-        self._along = _along_normals(mesh, self._directions)[self._owners]
-        self._pairs = build_polygon_graph(mesh).pairs
-        self._areas = polygon_areas(mesh).astype(np.float64)
-        totals = np.bincount(self._owners, minlength=len(mesh.polygons)) * rays
-        self._allowed = np.floor(totals * openness).astype(np.int64)
-        self._escaped = np.zeros(len(mesh.polygons), dtype=np.int64)
+        self._corner_vertices = corner_vertices(mesh)
+        self._triangles = triangle_corners(mesh)
+        self._graph = partial(
+            polygon_graph, self._positions, edge_vertices(mesh), corner_edges(mesh), corner_polygons(mesh)
+        )
+        self._areas = polygon_areas(mesh)
+        self._normals = np.empty((len(mesh.polygons), 3), dtype=np.float32)
+        mesh.polygon_normals.foreach_get("vector", self._normals.ravel())
+        self._rays, self._openness = rays, openness
 
-    def cast(self) -> Iterator[float]:
-        """Cast all rays, a portion at a time; yields the share of the points that is settled."""
-        lift, rays = _LIFT * _diagonal(self._points), 0
-        doubtful = np.arange(len(self._points))
-        # Most faces are settled by the ray along their normal; only the doubtful ones go on.
-        for step in range(-1, len(self._directions)):
-            starts = doubtful if step < 0 else doubtful[self._along[doubtful] != step]
-            for begin in range(0, len(starts), _PORTION):
-                here = starts[begin : begin + _PORTION]
-                chosen = self._along[here] if step < 0 else np.full(len(here), step)
-                origins = self._points[here] + lift * self._directions[chosen]
-                free = _get_out(self._tree, origins, self._directions, chosen)
-                np.add.at(self._escaped, self._owners[here[free]], 1)
-                rays += len(here)
-                if rays >= _PORTION:
-                    rays, left = 0, len(doubtful) - (begin if step < 0 else 0)
-                    yield 1 - left / len(self._points)
-            owners = self._owners[doubtful]
-            doubtful = doubtful[self._escaped[owners] <= self._allowed[owners]]
+    def find(self) -> Steps:
+        """The polygons that are not visible, bool [P]."""
+        points, owners = _ray_starts(self._positions, self._corner_vertices, *self._triangles)
+        directions = sphere_directions(self._rays)
+        starts = _RayStarts(points, owners, directions, _along_normals(self._normals, directions)[owners])
+        count = len(self._normals)
+        totals = np.bincount(owners, minlength=count) * self._rays
+        allowed = np.floor(totals * self._openness).astype(np.int64)
+        yield 0.0
+        escaped = yield from _cast(self._tree, starts, allowed)
+        return _without_crevices(escaped <= allowed, self._graph().pairs, self._areas.astype(np.float64))
 
-    def hidden(self) -> BoolArray:
-        """The polygons that are not visible, bool [P], once all rays were cast."""
-        return _without_crevices(self._escaped <= self._allowed, self._pairs, self._areas)
+
+@dataclass(frozen=True)
+class _RayStarts:
+    """points: float64 [n, 3]; owners: int [n], their polygons; directions: float64 [K, 3];
+    along: int64 [n], the direction nearest to the polygon's normal"""
+
+    points: FloatArray
+    owners: IntArray
+    directions: FloatArray
+    along: IntArray
+
+
+def _cast(tree: BVHTree, starts: _RayStarts, allowed: IntArray) -> Steps:
+    """How many rays get out of each polygon, int64 [P], counted until there are more than `allowed` [P]."""
+    points, owners, along = starts.points, starts.owners, starts.along
+    lift, rays, escaped = _LIFT * _diagonal(points), 0, np.zeros(len(allowed), dtype=np.int64)
+    doubtful = np.arange(len(points))
+    # Most faces are settled by the ray along their normal; only the doubtful ones go on.
+    for step in range(-1, len(starts.directions)):
+        waiting = doubtful if step < 0 else doubtful[along[doubtful] != step]
+        for begin in range(0, len(waiting), _PORTION):
+            here = waiting[begin : begin + _PORTION]
+            chosen = along[here] if step < 0 else np.full(len(here), step)
+            origins = points[here] + lift * starts.directions[chosen]
+            free = _get_out(tree, origins, starts.directions, chosen)
+            np.add.at(escaped, owners[here[free]], 1)
+            rays += len(here)
+            if rays >= _PORTION:
+                rays, left = 0, len(doubtful) - (begin if step < 0 else 0)
+                yield 1 - left / len(points)
+        doubtful = doubtful[escaped[owners[doubtful]] <= allowed[owners[doubtful]]]
+    return escaped
 
 
 def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> BoolArray:
     """The polygons that are not visible from outside, bool [P]. See `InteriorSearch`."""
-    search = InteriorSearch(mesh, rays=rays, openness=openness)
-    for _ in search.cast():
-        pass
-    return search.hidden()
+    hidden: BoolArray = finish(InteriorSearch(mesh, rays=rays, openness=openness).find())
+    return hidden
 
 
 def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
@@ -127,10 +153,8 @@ def _surface_tree(mesh: bpy.types.Mesh) -> BVHTree:
         edit_mesh.free()
 
 
-def _along_normals(mesh: bpy.types.Mesh, directions: FloatArray) -> IntArray:
-    """Which of `directions` [K, 3] each polygon looks into, int64 [P]."""
-    normals = np.empty((len(mesh.polygons), 3), dtype=np.float32)
-    mesh.polygon_normals.foreach_get("vector", normals.ravel())
+def _along_normals(normals: FloatArray, directions: FloatArray) -> IntArray:
+    """Which of `directions` [K, 3] is nearest to each of `normals` [P, 3], int64 [P]."""
     wanted = directions.T.astype(np.float32)
     parts = [
         (normals[start : start + _CHUNK] @ wanted).argmax(axis=1) for start in range(0, len(normals), _CHUNK)
@@ -160,15 +184,19 @@ def sphere_directions(count: int) -> FloatArray:
     return directions[spread]
 
 
-def _ray_starts(mesh: bpy.types.Mesh) -> tuple[FloatArray, IntArray]:
+def _ray_starts(
+    positions: FloatArray, of_corner: IntArray, corners: IntArray, polygons: IntArray
+) -> tuple[FloatArray, IntArray]:
     """Points on all triangles, float64 [n, 3], and the polygon of each: the middle of every triangle,
-    and points near the corners of those large enough to be seen in part."""
-    corners, polygons = triangle_corners(mesh)
-    vertices = corner_vertices(mesh)[corners]
-    positions = vertex_positions(mesh).astype(np.float64)
+    and points near the corners of those large enough to be seen in part.
+
+    positions: [V, 3]; of_corner: int [C], vertices; corners: int [T, 3] and polygons int [T] of triangles
+    """
+    vertices, positions = of_corner[corners], positions.astype(np.float64)
     a, b, c = (positions.take(vertices[:, k], axis=0) for k in range(3))
     extent = (np.maximum(np.maximum(a, b), c) - np.minimum(np.minimum(a, b), c)).T
-    used = touched_elements(mesh, np.ones(len(mesh.polygons), dtype=bool), "POINT")
+    used = np.zeros(len(positions), dtype=bool)
+    used[of_corner] = True
     large = np.maximum(np.maximum(*extent[:2]), extent[2]) > _LARGE * _diagonal(positions[used])
     triangles = np.stack([a[large], b[large], c[large]], axis=1)
     near_corners = np.einsum("kc,tcx->tkx", _WEIGHTS, triangles).reshape(-1, 3)

@@ -12,6 +12,7 @@ from ...backend.errors import PromptError
 from ..apply.ownership import read_made, write_made
 from ..mesh_exchange.arrays import FloatArray, IntArray, ranges, triangle_corners
 from ..parts import color_table, read_part_ids
+from ..steps import Steps, finish
 
 KIND = "id_map"
 
@@ -23,6 +24,9 @@ EMPTY = -1
 
 _CHUNK = 4_000_000
 """Pixels of the triangles' boxes at a time; bounds memory to some hundred MB."""
+
+_RASTERIZED = 0.9
+"""Share of the work that is done when all triangles are."""
 
 _TOLERANCE = 1e-9
 """Twice the area, in pixels, by which a pixel may lie outside of an edge."""
@@ -41,21 +45,62 @@ def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> 
     are transparent. No smoothing: each pixel has exactly one part's colour. The image of an earlier call for
     the same mesh is painted anew, in the new size; other images are left alone, whatever they are called.
     """
-    mesh = obj.data
-    check_bakeable(obj)
-    uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
-    mesh.uv_layers.active.uv.foreach_get("vector", uvs.ravel())
-    corners, polygons = triangle_corners(mesh)
-    covered = rasterize(np.nan_to_num(uvs)[corners], read_part_ids(mesh)[polygons], size)
-    covered = extend(covered, margin)
-    table = color_table(mesh)
-    opaque = np.concatenate([table, np.ones((len(table), 1), dtype=np.float32)], axis=1)
-    colors = np.concatenate([np.zeros((1, 4), dtype=np.float32), opaque])  # the first one: EMPTY
-    return _image(mesh, f"{obj.name} Parts", size, colors.take(covered - EMPTY, axis=0))
+    painting = Painting.read(obj, size=size, margin=margin)
+    return write_image(obj, finish(painting.paint()))
 
 
-def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
-    """The value of the triangle over each pixel centre, int32 [size, size] from the bottom row up.
+@dataclass(frozen=True)
+class Painting:
+    """What is to be painted, read from a mesh; the rest may be done in another thread.
+
+    uvs: float32 [C, 2]; corners: int32 [T, 3]; parts: int32 [T]
+    colors: float32 [largest id + 1, 3], by part id
+    """
+
+    uvs: FloatArray
+    corners: IntArray
+    parts: IntArray
+    colors: FloatArray
+    size: int
+    margin: int
+
+    @classmethod
+    def read(cls, obj: bpy.types.Object, *, size: int, margin: int) -> Painting:
+        """Through the active UV map. Not in Edit mode. PromptError where there is none."""
+        mesh = obj.data
+        check_bakeable(obj)
+        uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
+        mesh.uv_layers.active.uv.foreach_get("vector", uvs.ravel())
+        corners, polygons = triangle_corners(mesh)
+        return cls(uvs, corners, read_part_ids(mesh)[polygons], color_table(mesh), size, margin)
+
+    def paint(self) -> Steps:
+        """The pixels, as `Painted`."""
+        covered = yield from rasterize(np.nan_to_num(self.uvs)[self.corners], self.parts, self.size)
+        for _ in range(self.margin):
+            covered = extend(covered, 1)
+            yield _RASTERIZED
+        return Painted(covered, self.colors, _colored(covered, self.colors))
+
+
+@dataclass(frozen=True)
+class Painted:
+    """parts: int32 [size, size] from the bottom row up, EMPTY outside; colors: float32 [largest id + 1, 3];
+    pixels: float32 [size, size, 4]"""
+
+    parts: IntArray
+    colors: FloatArray
+    pixels: FloatArray
+
+
+def _colored(parts: IntArray, colors: FloatArray) -> FloatArray:
+    opaque = np.concatenate([colors, np.ones((len(colors), 1), dtype=np.float32)], axis=1)
+    table = np.concatenate([np.zeros((1, 4), dtype=np.float32), opaque])  # the first one: EMPTY
+    return table.take(parts - EMPTY, axis=0)
+
+
+def rasterize(triangles: FloatArray, values: IntArray, size: int) -> Steps:
+    """In portions: the value of the triangle over each pixel centre, int32 [size, size] from the bottom up.
 
     triangles: UVs [T, 3, 2]; values: int32 [T], from 0. Where triangles overlap, the last one wins;
     triangles outside 0..1 wrap around, as textures do.
@@ -81,6 +126,7 @@ def rasterize(triangles: FloatArray, values: IntArray, size: int) -> IntArray:
         owner, x, y = _covered(shapes.part(start, stop))
         canvas[y % size, x % size] = values[start + owner]
         start = stop
+        yield _RASTERIZED * start / len(stops)
     return canvas
 
 
@@ -149,8 +195,12 @@ def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def _image(mesh: bpy.types.Mesh, name: str, size: int, pixels: FloatArray) -> bpy.types.Image:
-    """The image that an earlier call made for this mesh, in the new size, or a new one."""
+def write_image(obj: bpy.types.Object, painted: Painted) -> bpy.types.Image:
+    """Put pixels into the image that an earlier call made for this mesh, or a new one."""
+    mesh, size, name = obj.data, len(painted.parts), f"{obj.name} Parts"
+    pixels, colors = painted.pixels, color_table(mesh)
+    if not np.array_equal(colors, painted.colors):  # chosen anew meanwhile
+        pixels = _colored(painted.parts, colors)
     image = read_made(mesh, KIND)
     # A copy of the mesh claims the image as well: it belongs to the one that it was made for.
     claims = sum(read_made(other, KIND) == image for other in bpy.data.meshes)

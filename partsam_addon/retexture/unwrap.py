@@ -3,27 +3,26 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import bpy
 import numpy as np
 
 from ...backend.errors import PromptError
-from ..apply.marks import mark_borders
+from ..apply.marks import borders_at_places, mark_borders
 from ..apply.ownership import read_made, write_made
 from ..apply.vertex_groups import world_scale
 from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
-    corner_polygons,
-    corner_vertices,
     read_polygon_integers,
     triangle_corners,
-    vertex_positions,
     write_flags,
     write_polygon_integers,
 )
@@ -58,13 +57,73 @@ def unwrap_parts(
     the world. margin: distance between islands and around each part's rectangle, in UV units.
     new_map: write into a map called "Parts" and leave the others; else into the active map.
     """
+    task = UnwrapTask.read(obj, method=method, margin=margin, new_map=new_map)
+    parts = task.split()
+    uvs = parts.given.uvs.copy()
+    unwrap_some(context, obj, parts, uvs, 0)
+    return write_uvs(obj, parts.lay_out(uvs), new_map=new_map)
+
+
+@dataclass(frozen=True)
+class UnwrapTask:
+    """What is to be unwrapped, read from a mesh.
+
+    part_ids: int32 [P]; triangles: corners int32 [T, 3]
+    scale: float64 [3, 3], of the object's world matrix
+    """
+
+    whole: WholeMesh
+    given: _Given
+    part_ids: IntArray
+    triangles: IntArray
+    scale: FloatArray
+    method: Method
+    margin: float
+
+    @classmethod
+    def read(cls, obj: bpy.types.Object, *, method: Method, margin: float, new_map: bool) -> UnwrapTask:
+        """Not in Edit mode. PromptError where there is no place for the UVs."""
+        check_unwrappable(obj, new_map=new_map)
+        mesh = obj.data
+        given = _Given.read(mesh, _given_layer(mesh, new_map=new_map))
+        triangles, scale = triangle_corners(mesh)[0], world_scale(obj)
+        return cls(WholeMesh.read(mesh), given, read_part_ids(mesh), triangles, scale, method, margin)
+
+    def split(self) -> ApartMesh:
+        """The parts as meshes of their own; needs no Blender data."""
+        whole = self.whole
+        corner_parts = self.part_ids[whole.corner_polygons]
+        borders = borders_at_places(whole.places, whole.edge_vertices, whole.corner_edges, corner_parts)
+        given = replace(self.given, seams=self.given.seams | borders)
+        topologies = [topology for _, topology in split_by_part(whole, self.part_ids)]
+        return ApartMesh(self, given, topologies, corner_parts)
+
+
+@dataclass(frozen=True)
+class ApartMesh:
+    """A mesh split by part.
+
+    given: with seams along the borders; corner_parts: int32 [C], the part of each corner
+    """
+
+    task: UnwrapTask
+    given: _Given
+    topologies: list[PartTopology]
+    corner_parts: IntArray
+
+    def lay_out(self, uvs: FloatArray) -> FloatArray:
+        """The UVs float32 [C, 2] of the parts, each unwrapped over the whole square, side by side in it."""
+        uvs, task = uvs.astype(np.float64), self.task
+        areas = _areas(task.whole.positions.astype(np.float64) @ task.scale.T, self, uvs)
+        return lay_out(uvs, self.corner_parts, areas, task.margin).astype(np.float32)
+
+
+def write_uvs(obj: bpy.types.Object, uvs: FloatArray, *, new_map: bool) -> str:
+    """Write UVs float32 [C, 2] of all corners, and seams along the borders; returns the UV map's name."""
     mesh = obj.data
     mark_borders(mesh, seam=True)
     name = _target_layer(mesh, new_map=new_map).name
-    uvs = _unwrap_each(context, obj, name, method, margin).astype(np.float64)
-    corner_parts = read_part_ids(mesh)[corner_polygons(mesh)]
-    placed = lay_out(uvs, corner_parts, _areas(obj, uvs, corner_parts), margin)
-    mesh.uv_layers[name].uv.foreach_set("vector", placed.astype(np.float32).ravel())
+    mesh.uv_layers[name].uv.foreach_set("vector", uvs.ravel())
     mesh.update_tag()
     return str(name)
 
@@ -98,6 +157,14 @@ def check_unwrappable(obj: bpy.types.Object, *, new_map: bool) -> None:
         raise PromptError(f'"{obj.name}" has {MAX_UV_MAPS} UV maps, the most that Blender allows; remove one')
 
 
+def _given_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> str | None:
+    """The map that `_target_layer` will return, if there is one already."""
+    if new_map or mesh.uv_layers.active is None:
+        name = str(read_made(mesh, KIND))
+        return name if name in mesh.uv_layers else None
+    return str(mesh.uv_layers.active.name)
+
+
 def _target_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> bpy.types.MeshUVLoopLayer:
     layers = mesh.uv_layers
     if new_map or layers.active is None:
@@ -109,32 +176,42 @@ def _target_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> bpy.types.MeshUVLoo
     return layers.active
 
 
-def _unwrap_each(
-    context: bpy.types.Context, obj: bpy.types.Object, name: str, method: Method, margin: float
-) -> FloatArray:
-    """UVs float32 [C, 2] of all parts, each unwrapped over the whole UV square.
+def unwrap_some(
+    context: bpy.types.Context,
+    obj: bpy.types.Object,
+    parts: ApartMesh,
+    uvs: FloatArray,
+    start: int,
+    *,
+    seconds: float = math.inf,
+) -> int:
+    """Unwrap parts from number `start` on into `uvs` [C, 2], for about so many `seconds`; where to go on.
 
     One after the other as a mesh of its own: Blender looks at all faces of a mesh to unwrap some of them.
     """
-    mesh = obj.data
-    whole, given = WholeMesh.read(mesh), _Given.read(mesh, name)
-    uvs = given.uvs.copy()
+    until = time.monotonic() + seconds
     with _holder(context, obj) as holder, _face_selection(context.tool_settings):
-        for _, topology in split_by_part(whole, read_part_ids(mesh)):
-            fill_mesh(holder.data, whole.positions[topology.vertices], topology)
-            given.write(holder.data, topology)
-            bpy.ops.object.mode_set(mode="EDIT")
-            try:
-                if method == "SMART":
-                    bpy.ops.uv.smart_project(island_margin=margin)
-                else:
-                    bpy.ops.uv.unwrap(method=method, margin=margin)
-                    bpy.ops.uv.pack_islands(margin=margin)
-            finally:
-                bpy.ops.object.mode_set(mode="OBJECT")
+        for number, topology in enumerate(parts.topologies[start:], start):
+            fill_mesh(holder.data, parts.task.whole.positions[topology.vertices], topology)
+            parts.given.write(holder.data, topology)
+            _unwrap_all_faces(parts.task.method, parts.task.margin)
             uvs[topology.corners] = _read_uvs(holder.data, UV_MAP)
             holder.data.clear_geometry()
-    return uvs
+            if time.monotonic() > until:
+                return number + 1
+    return len(parts.topologies)
+
+
+def _unwrap_all_faces(method: Method, margin: float) -> None:
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        if method == "SMART":
+            bpy.ops.uv.smart_project(island_margin=margin)
+        else:
+            bpy.ops.uv.unwrap(method=method, margin=margin)
+            bpy.ops.uv.pack_islands(margin=margin)
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
 
 
 @dataclass(frozen=True)
@@ -148,14 +225,15 @@ class _Given:
     slots: IntArray | None
 
     @staticmethod
-    def read(mesh: bpy.types.Mesh, name: str) -> _Given:
+    def read(mesh: bpy.types.Mesh, name: str | None) -> _Given:
         pinned, pins = mesh.attributes.get(f".pn.{name}"), None
         if pinned is not None:
             pins = np.zeros(len(mesh.loops), dtype=bool)
             pinned.data.foreach_get("value", pins)
         seams = np.zeros(len(mesh.edges), dtype=bool)
         mesh.edges.foreach_get("use_seam", seams)
-        return _Given(_read_uvs(mesh, name), pins, seams, read_polygon_integers(mesh, "material_index"))
+        uvs = np.zeros((len(mesh.loops), 2), dtype=np.float32) if name is None else _read_uvs(mesh, name)
+        return _Given(uvs, pins, seams, read_polygon_integers(mesh, "material_index"))
 
     def write(self, part: bpy.types.Mesh, topology: PartTopology) -> None:
         """Give it to the mesh of a part, all of it selected."""
@@ -204,21 +282,20 @@ def _read_uvs(mesh: bpy.types.Mesh, name: str) -> FloatArray:
     return np.nan_to_num(uvs)
 
 
-def _areas(obj: bpy.types.Object, uvs: FloatArray, corner_parts: IntArray) -> FloatArray:
-    """Area of each part in the world and in UV space, float64 [largest part + 1, 2]."""
-    mesh = obj.data
-    corners, _ = triangle_corners(mesh)
-    points = vertex_positions(mesh).astype(np.float64) @ world_scale(obj).T
-    a, b, c = (points[corner_vertices(mesh)[corners[:, k]]] for k in range(3))
+def _areas(points: FloatArray, parts: ApartMesh, uvs: FloatArray) -> FloatArray:
+    """Area of each part in the world, where its vertices are at points [V, 3], and in UV space, float64
+    [largest part + 1, 2]."""
+    corners, corner_parts = parts.task.triangles, parts.corner_parts
+    a, b, c = (points[parts.task.whole.corner_vertices[corners[:, k]]] for k in range(3))
     surface = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     p, q, r = (uvs[corners[:, k]] for k in range(3))
     flat = np.abs((q - p)[:, 0] * (r - p)[:, 1] - (q - p)[:, 1] * (r - p)[:, 0]) / 2
-    parts = corner_parts[corners[:, 0]]
+    labels = corner_parts[corners[:, 0]]
     size = int(corner_parts.max(initial=0)) + 1
     return np.stack(
         [
-            np.bincount(parts, weights=np.nan_to_num(surface), minlength=size),
-            np.bincount(parts, weights=flat, minlength=size),
+            np.bincount(labels, weights=np.nan_to_num(surface), minlength=size),
+            np.bincount(labels, weights=flat, minlength=size),
         ],
         axis=1,
     )

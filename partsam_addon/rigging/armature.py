@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..apply.falloff import VertexWeights, blended_weights, rigid_weights
+from ..apply.falloff import Connectivity, VertexWeights, blended_weights, rigid_weights
 from ..apply.ownership import forget_made, read_made, write_made
 from ..apply.vertex_groups import (
     WrittenGroups,
@@ -166,8 +166,8 @@ def _active_id(mesh: bpy.types.Mesh) -> int:
 
 def _weights(obj: bpy.types.Object, part_ids: IntArray, falloff: float) -> dict[int, VertexWeights]:
     if falloff > 0:
-        return blended_weights(obj.data, part_ids, width=falloff, scale=world_scale(obj))
-    return rigid_weights(obj.data, part_ids)
+        return blended_weights(Connectivity.read(obj.data), part_ids, width=falloff, scale=world_scale(obj))
+    return rigid_weights(Connectivity.read(obj.data), part_ids)
 
 
 def _armature_frame(obj: bpy.types.Object) -> Matrix:

@@ -9,16 +9,20 @@ background mode, `run_now` waits for each job. Between two jobs a flow has Blend
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...backend.errors import Cancelled
+from ..steps import Steps, advance
 
 if TYPE_CHECKING:
     from ..backend_process import BackendProcess, Job
 
-Flow = Generator["Job | Calculation", Any, Any]
+Flow = Generator["Job | Calculation | Pause", Any, Any]
+
+_PAUSE_SECONDS = 0.01
 
 
 class Calculation:
@@ -61,13 +65,50 @@ class Calculation:
             self._error = error
 
 
-def run_now(flow: Flow, backend: BackendProcess) -> Any:
-    """Run `flow` to its end, waiting for each of its jobs; its return value. Errors propagate."""
+class Pause:
+    """The end of a tick of a flow that reads Blender's data for long: it goes on in the next one."""
+
+    def __init__(self, stage: str, *, fraction: float = 0.0) -> None:
+        self.stage, self.fraction = stage, fraction
+        self._cancelled = False
+        self._until = time.monotonic() + _PAUSE_SECONDS
+
+    def poll(self) -> bool:
+        """Whether the tick in which it began is over."""
+        return time.monotonic() > self._until
+
+    def result(self) -> None:
+        """Nothing. Raises Cancelled."""
+        if self._cancelled:
+            raise Cancelled
+
+    def cancel(self) -> None:
+        """Do not go on."""
+        self._cancelled = True
+
+
+def in_portions(stage: str, steps: Steps) -> Flow:
+    """Run `steps` beside Blender; Cancel ends them after the portion in which it comes. Their value."""
+    share: float | None = 0.0
+    while share is not None:
+        share, value = yield Calculation(stage, partial(advance, steps), fraction=share)
+    return value
+
+
+def run_now(flow: Flow, backend: BackendProcess | None = None) -> Any:
+    """Run `flow` to its end, waiting for each of its jobs; its return value. Errors propagate.
+
+    backend: needed by flows that send requests
+    """
     try:
         job = next(flow)
         while True:
             try:
-                answer = job.result() if isinstance(job, Calculation) else backend.wait(job)
+                if isinstance(job, Calculation | Pause):
+                    answer = job.result()
+                else:
+                    assert backend is not None
+                    answer = backend.wait(job)
             except Exception as error:
                 job = flow.throw(error)
             else:
@@ -96,7 +137,7 @@ class FlowRun:
         self._failed = failed
         self._cancelled = False
         self.ended = False
-        self.job: Job | Calculation | None = None
+        self.job: Job | Calculation | Pause | None = None
 
     def start(self) -> None:
         """Run up to the first job."""
@@ -132,7 +173,7 @@ class FlowRun:
         self._flow.close()
         self._end(partial(self._failed, error))
 
-    def _resume(self, step: Callable[[], Job | Calculation]) -> None:
+    def _resume(self, step: Callable[[], Job | Calculation | Pause]) -> None:
         try:
             self.job = step()
         except StopIteration as stop:

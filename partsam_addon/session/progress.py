@@ -16,6 +16,9 @@ _SPANS = {
     "copies": (0.1, 1.0),
     "refine": (0.9, 1.0),
     "interior": (0.0, 1.0),
+    "weights": (0.0, 1.0),
+    "pixels": (0.0, 1.0),
+    "unwrap": (0.0, 1.0),
 }
 """Share of the work of one shape at which each stage begins and ends, as measured on the CPU, roughly."""
 

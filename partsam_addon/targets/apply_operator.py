@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import bpy
 
@@ -12,12 +14,26 @@ from ...backend.errors import PartSAMError, PromptError
 from ..mesh_exchange import check_editable, object_mode, sharing_notice
 from ..operators.parts_operator import PartsOperator, parts_problem
 from ..operators.reporting import reports_errors
+from ..session.flow import Flow, run_now
 from ..wording import say
 
 logger = logging.getLogger(__name__)
 
 Write = Callable[[list[str]], str]
 """Writes what was planned for one object; what to tell the user. Appends warnings to the list."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What takes a calculation before it can be written.
+
+    flow: calculates, and changes nothing
+    write: writes its value into the object (looked up again after a wait); what to tell the user. Appends
+        warnings to the list.
+    """
+
+    flow: Flow
+    write: Callable[[bpy.types.Object, Any, list[str]], str]
 
 
 class ApplyOperator(PartsOperator):
@@ -39,13 +55,12 @@ class ApplyOperator(PartsOperator):
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        objects = self.objects(context)
-        for obj in objects:
-            check_editable(obj)
-        warnings = [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
+        objects = self.editable_objects(context)
+        warnings = self.sharing_notices(objects)
         with object_mode(context, *objects):
-            plans = self._plan_all(context, objects, warnings)
-            messages, failure = _write_all(plans, warnings)
+            planned = self.plan_all(context, objects, warnings)
+            writes = [_calculated(obj, plan) for obj, plan in planned]
+            messages, failure = _write_all(writes, warnings)
         if failure is not None:
             # FINISHED, so that the undo step takes back what was written before.
             self.report({"ERROR"}, say("{failure}; undo takes back what was done before", failure=failure))
@@ -54,9 +69,20 @@ class ApplyOperator(PartsOperator):
         self.report({"WARNING" if warnings else "INFO"}, "; ".join([*messages, *warnings]))
         return {"FINISHED"}
 
-    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write | Plan:
         """Look at an object, outside its Edit mode, without changing anything; what is to be written."""
         raise NotImplementedError
+
+    def editable_objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
+        """Those to work on; MeshError where one cannot be changed."""
+        objects = self.objects(context)
+        for obj in objects:
+            check_editable(obj)
+        return objects
+
+    def sharing_notices(self, objects: list[bpy.types.Object]) -> list[str]:
+        """What to say of objects that change others with them."""
+        return [notice for obj in objects if self.changes_mesh and (notice := sharing_notice(obj))]
 
     def objects(self, context: bpy.types.Context) -> list[bpy.types.Object]:
         """The active object first, then the other selected ones with parts."""
@@ -69,21 +95,30 @@ class ApplyOperator(PartsOperator):
                 found.append(obj)
         return found
 
-    def _plan_all(
+    def plan_all(
         self, context: bpy.types.Context, objects: list[bpy.types.Object], warnings: list[str]
-    ) -> list[Write]:
-        """The plans; which objects are left out and why goes to the warnings. PromptError if all are."""
-        plans, left_out = [], []
+    ) -> list[tuple[bpy.types.Object, Write | Plan]]:
+        """Plans with their objects. Which are left out and why goes to the warnings; PromptError if all."""
+        plans: list[tuple[bpy.types.Object, Write | Plan]] = []
+        left_out = []
         for obj in objects:
             try:
                 self.enter(obj)
-                plans.append(self.plan(context, obj))
+                plans.append((obj, self.plan(context, obj)))
             except PartSAMError as error:
                 left_out.append(str(error))
         if not plans:
             raise PromptError("; ".join(dict.fromkeys(left_out)))
         warnings += left_out
         return plans
+
+
+def _calculated(obj: bpy.types.Object, plan: Write | Plan) -> Write:
+    """The write of a plan, once its calculation is done."""
+    if not isinstance(plan, Plan):
+        return plan
+    value, write = run_now(plan.flow), plan.write
+    return lambda warnings: write(obj, value, warnings)
 
 
 def _write_all(plans: list[Write], warnings: list[str]) -> tuple[list[str], Exception | None]:

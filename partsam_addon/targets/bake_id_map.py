@@ -6,17 +6,21 @@ from __future__ import annotations
 import bpy
 from bpy.props import IntProperty
 
-from ..retexture.id_map import bake_id_map, check_bakeable
+from ..retexture.id_map import Painted, Painting, write_image
+from ..session.flow import in_portions
 from ..wording import say
-from .apply_operator import ApplyOperator, Write
+from .apply_operator import Plan
+from .calculating import CalculatingOperator
 from .target import Target
 
 
-class PARTSAM_OT_apply_id_map(ApplyOperator, bpy.types.Operator):
+class PARTSAM_OT_apply_id_map(CalculatingOperator, bpy.types.Operator):
     """Paint the part colors through the active UV map into an image"""
 
     bl_idname = "partsam.apply_id_map"
     bl_label = "Bake ID Map of Parts"
+    title = "Painting the ID map"
+    waited_faces = 0
 
     size: IntProperty(
         name="Size",
@@ -35,14 +39,13 @@ class PARTSAM_OT_apply_id_map(ApplyOperator, bpy.types.Operator):
         subtype="PIXEL",
     )
 
-    def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Write:
-        check_bakeable(obj)
+    def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
+        painting = Painting.read(obj, size=self.size, margin=self.margin)
+        return Plan(in_portions("pixels", painting.paint()), _write)
 
-        def write(warnings: list[str]) -> str:
-            image = bake_id_map(obj, size=self.size, margin=self.margin)
-            return say('The ID map is the image "{name}"', name=image.name)
 
-        return write
+def _write(obj: bpy.types.Object, painted: Painted, _warnings: list[str]) -> str:
+    return say('The ID map is the image "{name}"', name=write_image(obj, painted).name)
 
 
 TARGET = Target(

@@ -3,20 +3,31 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import bpy
 from bpy.props import EnumProperty, FloatProperty
 
-from ..retexture.unwrap import check_unwrappable, unwrap_parts
+from ..mesh_exchange import find_object, object_mode
+from ..mesh_exchange.arrays import FloatArray
+from ..retexture.unwrap import UnwrapTask, unwrap_some, write_uvs
+from ..session.flow import Calculation, Flow, Pause
 from ..wording import say
-from .apply_operator import ApplyOperator, Write
+from .apply_operator import Plan
+from .calculating import CalculatingOperator
 from .target import Target
 
+_TICK_SECONDS = 0.05
+"""No further part is begun in a tick that has taken this long."""
 
-class PARTSAM_OT_apply_unwrap(ApplyOperator, bpy.types.Operator):
+
+class PARTSAM_OT_apply_unwrap(CalculatingOperator, bpy.types.Operator):
     """Unwrap each part by itself, with seams along the borders, and pack the UVs part by part"""
 
     bl_idname = "partsam.apply_unwrap"
     bl_label = "Unwrap Parts"
+    title = "Unwrapping parts"
 
     method: EnumProperty(
         name="Method",
@@ -48,17 +59,31 @@ class PARTSAM_OT_apply_unwrap(ApplyOperator, bpy.types.Operator):
         ),
     )
 
-    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+    def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         new_map = self.uv_map == "NEW"
-        check_unwrappable(obj, new_map=new_map)
+        task = UnwrapTask.read(obj, method=self.method, margin=self.margin, new_map=new_map)
+        return Plan(_unwrap(task, obj.session_uid), partial(_write, new_map))
 
-        def write(warnings: list[str]) -> str:
-            name = unwrap_parts(context, obj, method=self.method, margin=self.margin, new_map=new_map)
-            return say(
-                '{count} parts are unwrapped in "{name}"', count=len(obj.data.partsam.parts), name=name
-            )
 
-        return write
+def _unwrap(task: UnwrapTask, uid: int) -> Flow:
+    """The UVs float32 [C, 2] of all corners. Blender unwraps; all else is calculated beside it."""
+    parts = yield Calculation("unwrap", task.split)
+    uvs, done, count = parts.given.uvs.copy(), 0, len(parts.topologies)
+    while done < count:
+        context, obj = bpy.context, find_object(uid)
+        busy = [other for other in context.view_layer.objects if other.mode != "OBJECT"]
+        with object_mode(context, *busy):
+            # To leave a mode and come back takes long: then all at once.
+            seconds = math.inf if busy else _TICK_SECONDS
+            done = unwrap_some(context, obj, parts, uvs, done, seconds=seconds)
+        if done < count:
+            yield Pause("unwrap", fraction=done / count)
+    return (yield Calculation("unwrap", partial(parts.lay_out, uvs), fraction=1.0))
+
+
+def _write(new_map: bool, obj: bpy.types.Object, uvs: FloatArray, _warnings: list[str]) -> str:
+    name = write_uvs(obj, uvs, new_map=new_map)
+    return say('{count} parts are unwrapped in "{name}"', count=len(obj.data.partsam.parts), name=name)
 
 
 TARGET = Target(

@@ -201,14 +201,14 @@ def test_a_fault_half_way_can_be_undone_in_one_step(striped, parts, addon, monke
     bpy.context.view_layer.objects.active = striped
     bpy.ops.ed.undo_push(message="before")
     target = addon("targets.to_vertex_groups")
-    write = target.make_vertex_groups
+    write = target.write_vertex_groups
 
-    def failing(obj, **options):
+    def failing(obj, *given, **options):
         if obj.name == "other":
             raise MemoryError("too many weights")
-        return write(obj, **options)
+        return write(obj, *given, **options)
 
-    monkeypatch.setattr(target, "make_vertex_groups", failing)
+    monkeypatch.setattr(target, "write_vertex_groups", failing)
     with pytest.raises(RuntimeError, match="too many weights; undo takes back"):
         bpy.ops.partsam.apply_vertex_groups("EXEC_DEFAULT", True)
     assert len(striped.vertex_groups) == 3

@@ -77,7 +77,11 @@ def test_parts_apart_are_unwrapped_as_within_the_whole(parts, addon, method):
     x = np.array([polygon.center.x for polygon in obj.data.polygons])
     parts.write_labels(obj.data, np.digitize(x, [-0.3, 0.5]).astype(np.int32))
     addon("apply.marks").mark_borders(obj.data, seam=True)
-    apart = addon("retexture.unwrap")._unwrap_each(bpy.context, obj, "UVMap", method, 0.01)
+    unwrap = addon("retexture.unwrap")
+    apart_mesh = unwrap.UnwrapTask.read(obj, method=method, margin=0.01, new_map=False).split()
+    apart, done = apart_mesh.given.uvs.copy(), 0
+    while done < len(apart_mesh.topologies):
+        done = unwrap.unwrap_some(bpy.context, obj, apart_mesh, apart, done, seconds=0)
     assert bpy.context.object == obj and len(bpy.data.meshes) == 1
     whole, corners = (
         np.empty_like(apart),
@@ -188,13 +192,13 @@ def test_images_and_maps_of_the_user_are_left_alone(parts):
 
 
 def test_raster_covers_half_a_square_wraps_and_extends(addon):
-    id_map = addon("retexture.id_map")
+    id_map, finish = addon("retexture.id_map"), addon("steps").finish
     triangle = np.array([[[0, 0], [1, 0], [0, 1]]], dtype=float)
-    canvas = id_map.rasterize(triangle, np.array([5]), 8)
+    canvas = finish(id_map.rasterize(triangle, np.array([5]), 8))
     y, x = np.mgrid[0:8, 0:8]
     inside = (x + 0.5) / 8 + (y + 0.5) / 8 <= 1
     assert ((canvas == 5) == inside).all() and (canvas[~inside] == -1).all()
-    assert (id_map.rasterize(triangle + 3, np.array([5]), 8) == canvas).all()
+    assert (finish(id_map.rasterize(triangle + 3, np.array([5]), 8)) == canvas).all()
     single = np.full((5, 5), -1)
     single[2, 2] = 1
     grown = id_map.extend(single, 2)

@@ -72,7 +72,7 @@ def test_falloff_is_that_of_shortest_paths(addon: Addon, doubled: Labeled) -> No
     obj, part_ids = doubled
     mesh, width = obj.data, 1.5
     places = weld(addon("mesh_exchange.arrays").vertex_positions(mesh))
-    found = falloff.blended_weights(mesh, part_ids, width=width, scale=np.eye(3))
+    found = falloff.blended_weights(falloff.Connectivity.read(mesh), part_ids, width=width, scale=np.eye(3))
     members: dict[int, set[int]] = {1: set(), 2: set()}
     for polygon in mesh.polygons:
         members[int(part_ids[polygon.index])] |= {int(places[vertex]) for vertex in polygon.vertices}
@@ -118,7 +118,8 @@ def test_every_vertex_goes_to_the_part_of_most_corners(addon: Addon, doubled: La
     for polygon in mesh.polygons:
         for vertex in polygon.vertices:
             votes.setdefault(int(places[vertex]), []).append(int(part_ids[polygon.index]))
-    found = addon("apply.falloff").rigid_weights(mesh, part_ids)
+    falloff = addon("apply.falloff")
+    found = falloff.rigid_weights(falloff.Connectivity.read(mesh), part_ids)
     owner = {int(vertex): part_id for part_id, entry in found.items() for vertex in entry.vertices}
     for vertex in range(len(mesh.vertices)):
         ids = votes[int(places[vertex])]
@@ -199,7 +200,9 @@ def test_interior_faces_are_those_that_no_ray_leaves(addon: Addon) -> None:
     interior = addon("repair.interior")
     mesh = _nested_boxes().data
     rays, openness = 16, 0.05
-    points, owners = interior._ray_starts(mesh)
+    arrays = addon("mesh_exchange.arrays")
+    of_corner, triangles = arrays.corner_vertices(mesh), arrays.triangle_corners(mesh)
+    points, owners = interior._ray_starts(arrays.vertex_positions(mesh), of_corner, *triangles)
     lift = 1e-5 * float(np.linalg.norm(np.ptp(points, axis=0)))
     tree = BVHTree.FromPolygons([v.co for v in mesh.vertices], [tuple(p.vertices) for p in mesh.polygons])
     total, escaped = np.zeros(len(mesh.polygons)), np.zeros(len(mesh.polygons))
@@ -244,7 +247,9 @@ def test_pixels_of_triangles_are_those_inside(addon: Addon, scale: float) -> Non
                 ]
                 if turn != 0 and min(heights) >= -1e-9:
                     canvas[y % size, x % size] = value
-    found = addon("retexture.id_map").rasterize(triangles, np.arange(60, dtype=np.int32), size)
+    found = addon("steps").finish(
+        addon("retexture.id_map").rasterize(triangles, np.arange(60, dtype=np.int32), size)
+    )
     assert (found == canvas).all()
 
 

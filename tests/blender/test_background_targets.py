@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is made of large meshes beside Blender: as at once, in one undo step, with Cancel, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+from meshes import grid
+
+Addon = Callable[[str], ModuleType]
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "to_vertex_groups.PARTSAM_OT_apply_vertex_groups": {"falloff": 0.2},
+    "bake_id_map.PARTSAM_OT_apply_id_map": {"size": 32, "margin": 2},
+    "unwrap_parts.PARTSAM_OT_apply_unwrap": {"method": "SMART", "margin": 0.01, "uv_map": "NEW"},
+    "remove_interior.PARTSAM_OT_remove_interior": {"action": "SELECT", "rays": 16, "openness": 0.0},
+}
+
+
+@pytest.fixture
+def session(addon: Addon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    session = addon("session").get_session()
+    monkeypatch.delattr(type(session), "open_backend")  # no network is needed
+    yield session
+    session.problem = None
+
+
+def begin(addon: Addon, target: str) -> bpy.types.Object:
+    """Start a target in the background, as its dialog does."""
+    obj = grid(8, name="sheet")
+    addon("parts").write_labels(obj.data, np.arange(64) // 16)
+    bpy.ops.ed.undo_push(message="sheet")
+    begin_again(addon, target, obj)
+    return obj
+
+
+def begin_again(addon: Addon, target: str, obj: bpy.types.Object) -> None:
+    module, _, name = target.partition(".")
+    calculating: ModuleType = addon("targets.calculating")
+    plan = getattr(addon(f"targets.{module}"), name).plan(
+        SimpleNamespace(**OPTIONS[target]), bpy.context, obj
+    )
+    calculating.start_planned("Working", "Made", [calculating.Planned.of(obj, plan)])
+
+
+def operator(addon: Addon, target: str) -> Any:
+    module, _, name = target.partition(".")
+    return getattr(addon(f"targets.{module}"), name)
+
+
+def finish(session: Any) -> None:
+    while session.is_busy:
+        session.tick()
+
+
+def made(obj: bpy.types.Object) -> list[Any]:
+    """Everything that one of the targets makes."""
+    weights = [[(entry.group, round(entry.weight, 6)) for entry in v.groups] for v in obj.data.vertices]
+    maps = {
+        layer.name: np.round([entry.vector[:] for entry in layer.uv], 5).tolist()
+        for layer in obj.data.uv_layers
+    }
+    images = {image.name: list(image.pixels) for image in bpy.data.images}
+    return [weights, maps, images, [polygon.select for polygon in obj.data.polygons]]
+
+
+@pytest.mark.parametrize("target", OPTIONS)
+def test_the_same_beside_blender_and_at_once(addon: Addon, session: Any, target: str) -> None:
+    obj = begin(addon, target)
+    assert session.is_busy
+    before = made(obj)
+    finish(session)
+    assert session.problem is None and len(session.notices) == 1, session.problem
+    beside = made(bpy.data.objects["sheet"])
+    assert beside != before or "interior" in target
+    bpy.ops.ed.undo()
+    obj = bpy.data.objects["sheet"]
+    assert made(obj) == before
+    getattr(bpy.ops.partsam, operator(addon, target).bl_idname.partition(".")[2])(**OPTIONS[target])
+    assert made(obj) == beside
+
+
+@pytest.mark.parametrize("target", OPTIONS)
+def test_nothing_is_made_when_cancelled_or_changed_meanwhile(addon: Addon, session: Any, target: str) -> None:
+    obj = begin(addon, target)
+    before = made(obj)
+    session.cancel()
+    finish(session)
+    assert session.problem is None and session.notices == ("Cancelled; nothing was changed",)
+    begin_again(addon, target, obj)
+    obj.data.vertices[0].co.x += 0.5
+    finish(session)
+    assert "edited meanwhile" in session.problem.message
+    begin_again(addon, target, obj)
+    addon("parts").merge_parts(obj.data, 1, 2)
+    finish(session)
+    assert "changed meanwhile" in session.problem.message
+    assert made(obj) == before
+
+
+def test_weights_painted_while_they_are_read_are_kept(
+    addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = "to_vertex_groups.PARTSAM_OT_apply_vertex_groups"
+    monkeypatch.setattr(addon("targets.to_vertex_groups"), "_VERTICES_A_TICK", 20)
+    obj = begin(addon, target)
+    finish(session)
+    begin_again(addon, target, obj)
+    pauses: list[Any] = []
+    while session.is_busy:
+        session.tick()
+        job = None if session.run is None else session.run.job
+        if type(job).__name__ == "Pause" and job not in pauses:
+            pauses.append(job)
+            if len(pauses) == 3:
+                obj.vertex_groups[0].add([0], 0.25, "REPLACE")
+                obj.data.update()
+                bpy.context.view_layer.update()
+    assert len(pauses) > 8  # 81 vertices take 5, and it began again
+    assert any("painted by hand" in notice for notice in session.notices)
+    assert obj.data.vertices[0].groups[0].weight == 0.25
+
+
+def test_not_every_face_is_deleted(addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = "remove_interior.PARTSAM_OT_remove_interior"
+    monkeypatch.setitem(OPTIONS, target, {"action": "DELETE", "rays": 16, "openness": 1.0})
+    obj = begin(addon, target)
+    finish(session)
+    assert "Every face" in session.problem.message and len(obj.data.polygons) == 64
