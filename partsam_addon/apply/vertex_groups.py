@@ -121,9 +121,10 @@ def write_vertex_groups(
         if part_id in painted:
             continue
         group, is_taken = _group_for(obj, own.names.get(part_id), names[part_id])
-        if part_id in own.held:
-            _clear(group, own.held[part_id], keeping=entry)
-        add_weights(group, entry)
+        held = own.held.get(part_id)
+        if held is not None:
+            _clear(group, held, keeping=entry)
+        add_weights(group, entry if held is None else _changed(entry, held))
         records[part_id] = {"name": group.name, "vertices": count, "digest": _digest(entry)}
         foreign += [names[part_id]] if is_taken else []
     write_records(obj.data, KIND, records)
@@ -167,13 +168,23 @@ def _clear(group: bpy.types.VertexGroup, held: VertexWeights, *, keeping: Vertex
         group.remove(gone.tolist())
 
 
+def _changed(entry: VertexWeights, held: VertexWeights) -> VertexWeights:
+    """What of `entry` is not held already; vertices ascend in both."""
+    if not len(held.vertices):
+        return entry
+    place = np.searchsorted(held.vertices, entry.vertices).clip(max=len(held.vertices) - 1)
+    weights = np.minimum(entry.weights, 1).astype(np.float32)
+    new = (held.vertices[place] != entry.vertices) | (held.weights[place] != weights)
+    return VertexWeights(entry.vertices[new], entry.weights[new])
+
+
 def add_weights(group: bpy.types.VertexGroup, entry: VertexWeights) -> None:
     """Add weighted vertices to a group: those of equal weight in one call, the rest one by one."""
-    whole = entry.weights >= 1
-    group.add(entry.vertices[whole].tolist(), 1.0, "REPLACE")
+    whole, add = entry.weights >= 1, group.add  # looking the function up takes as long as calling it
+    add(entry.vertices[whole].tolist(), 1.0, "REPLACE")
     rest = zip(entry.vertices[~whole].tolist(), entry.weights[~whole].tolist(), strict=True)
     for vertex, weight in rest:
-        group.add((vertex,), weight, "REPLACE")
+        add((vertex,), weight, "REPLACE")
 
 
 def world_scale(obj: bpy.types.Object) -> FloatArray:

@@ -175,8 +175,11 @@ def test_exploded_and_separated(play: Play) -> None:
 def test_views_are_drawn_in_every_mode(play: Play) -> None:
     record = play("views")
     assert record["modifiers"] == 0
-    assert record["interior"] == [6, "6 interior faces are removed"]
+    assert record["interior"] == ["6 interior faces are removed", 6]
     assert record["brought_back"]
+    assert record["unwrap"][1] == ["UVMap", "Parts"]
+    assert len(record["id_map"][1]) == 1
+    assert record["maps_left"] == ["UVMap"]
     shots = ARTIFACTS / "views"
     bare = colored_share(shots / "exploded_clay.png")
     for name in ("overlay", "exploded", "isolated", "isolated_edit", "edit", "sculpt"):

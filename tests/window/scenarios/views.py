@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -47,29 +48,46 @@ def scenario(window: WindowDriver) -> Steps:
         yield 0.7
         window.shot(mode.lower())
         bpy.ops.object.mode_set(mode="OBJECT")
-    yield from interior_faces(window)
+    yield from beside_blender(window)
 
 
-def interior_faces(window: WindowDriver) -> Steps:
-    """A cube in a sphere that is large enough to be looked at in the background."""
-    record, session = window.record, window.session()
+def beside_blender(window: WindowDriver) -> Steps:
+    """A cube in a sphere large enough for work in the background: options, the work, one undo step."""
+    record = window.record
     bpy.ops.mesh.primitive_uv_sphere_add(segments=256, ring_count=128)
     bpy.ops.object.mode_set(mode="EDIT")
     bpy.ops.mesh.primitive_cube_add(size=0.5)
     bpy.ops.object.mode_set(mode="OBJECT")
     bpy.ops.ed.undo_push(message="Sphere")
-    before = len(bpy.context.object.data.polygons)
+    faces = len(bpy.context.object.data.polygons)
+    yield from run_with_options(window, bpy.ops.partsam.remove_interior, "interior")
+    record["interior"].append(faces - len(bpy.context.object.data.polygons))
+    bpy.ops.ed.undo()
+    record["brought_back"] = len(bpy.context.object.data.polygons) == faces
+    window.label_by_height(bpy.context.object)
+    bpy.ops.ed.undo_push(message="Parts")
+    yield from run_with_options(window, bpy.ops.partsam.apply_unwrap, "unwrap")
+    record["unwrap"].append(bpy.context.object.data.uv_layers.keys())
+    yield from run_with_options(window, bpy.ops.partsam.apply_id_map, "id_map")
+    record["id_map"].append([i.name for i in bpy.data.images if "Parts" in i.name])
+    bpy.ops.ed.undo()
+    bpy.ops.ed.undo()
+    record["maps_left"] = bpy.context.object.data.uv_layers.keys()
+    yield 0.3
+
+
+def run_with_options(window: WindowDriver, operator: Callable[[str], object], name: str) -> Steps:
+    """Press a button whose options come first, press Enter, and wait; what was said goes into the record."""
+    session = window.session()
     middle = (window.area.x + window.area.width / 2, window.area.y + window.area.height / 2)
     yield from window.move(*middle)
-    bpy.ops.partsam.remove_interior("INVOKE_DEFAULT")
+    session.notices = ()
+    operator("INVOKE_DEFAULT")
     yield 0.7
-    window.shot("interior")
+    window.shot(name)
     yield from window.key("RET", *middle)
-    yield from window.wait_for(lambda: session.notices and not session.is_busy, 100, "the rays were cast")
-    record["interior"] = [before - len(bpy.context.object.data.polygons), *session.notices]
-    bpy.ops.ed.undo()
-    record["brought_back"] = len(bpy.context.object.data.polygons) == before
-    yield 0.3
+    yield from window.wait_for(lambda: session.notices and not session.is_busy, 100, f"{name} ended")
+    window.record[name] = list(session.notices)
 
 
 run(scenario)
