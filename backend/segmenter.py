@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .answers import ClickAnswers, MaskPrediction, checked_clicks
 from .devices import pick_device, works_by_itself
 from .encoding import ShapeEncoder
 from .errors import CheckpointError, MeshError, PromptError
@@ -28,7 +28,6 @@ from .nearest import nearest_faced
 from .network import (
     PRESETS,
     DeviceNetwork,
-    Locations,
     NetworkConfig,
     PartSAM,
     farthest_point_sampling,
@@ -40,7 +39,7 @@ from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.close_up import CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.point_normals import estimate_normals
-from .segmentation.together import JointPrediction, joint_prompts
+from .segmentation.together import JointPrediction
 
 __all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
@@ -49,22 +48,6 @@ UNTRAINED = "-untrained"
 
 _WARM_UPS = 3
 """The first sets libraries up, the second is recorded, the third replayed."""
-
-
-@dataclass(frozen=True)
-class MaskPrediction:
-    """Masks for one set of clicks.
-
-    point_logits: float32 [C, N]; face_logits: float32 [C, F], None for point clouds; inside where > 0
-    scores: float32 [C], predicted IoU; C = 3 for a single click, else 1
-    best: the mask that is meant: of the highest predicted IoU, or, where a network that takes no sizes was
-        told one, the one nearest to it
-    """
-
-    point_logits: FloatArray
-    face_logits: FloatArray | None
-    scores: FloatArray
-    best: int
 
 
 def available_models() -> list[str]:
@@ -197,11 +180,15 @@ class Segmenter:
 
         None where that would not help: parts of 2 % or more, clicks far apart, point clouds.
         """
-        return self._encoder.close_up(shape, _checked_clicks(points), size, seed=seed)
+        return self._encoder.close_up(shape, checked_clicks(points), size, seed=seed)
 
     @property
     def _encoder(self) -> ShapeEncoder:
         return ShapeEncoder(self._on_device)
+
+    @property
+    def _answers(self) -> ClickAnswers:
+        return ClickAnswers(self._on_device)
 
     def predict(
         self,
@@ -220,62 +207,7 @@ class Segmenter:
         zoom: where to look closely, too, a `close_up` of the shape around the clicks inside; the answer with
             the higher predicted IoU counts
         """
-        clicks = _checked_clicks(points)
-        signs = np.asarray(labels).reshape(-1)
-        if len(clicks) != len(signs):
-            raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give one for each")
-        if not np.isin(signs, (0, 1)).all():
-            raise PromptError("labels must be 0 or 1")
-        if previous is not None and previous.point_logits.shape[1] != len(shape.points):
-            raise PromptError("the previous prediction belongs to another shape; leave it out")
-        if size is not None and not 0 < size <= 1:
-            raise PromptError(f"size is a share of the surface, above 0 and at most 1, not {size}")
-        cube = self._tensor(shape.normalization.apply(clicks).clip(-1, 1))[None]
-        prior = None if previous is None else torch.as_tensor(previous.point_logits[previous.best][None])
-        sizes = None if size is None else torch.tensor([size])
-        at_points, at_faces, scores = self._answers(
-            shape, cube, self._tensor(signs)[None].long(), prior, sizes
-        )
-        faces = None if at_faces is None else at_faces[0]
-        answer = MaskPrediction(at_points[0], faces, scores[0], self._meant(at_points[0], scores[0], size))
-        if zoom is None:
-            return answer
-        closer = self._predict_closely(shape, zoom, clicks, signs, previous, size)
-        return closer if closer.scores[closer.best] >= answer.scores[answer.best] else answer
-
-    def _meant(self, at_points: FloatArray, scores: FloatArray, size: float | None) -> int:
-        """Which of the masks [C, N] with predicted IoUs [C] is meant, if the part is of that size."""
-        if size is None or self.takes_size:
-            return int(scores.argmax())
-        share = (at_points > 0).mean(axis=1).clip(min=1e-6)
-        return int(np.abs(np.log(share / size)).argmin())
-
-    @torch.inference_mode()
-    def _predict_closely(
-        self,
-        shape: EncodedShape,
-        zoom: CloseUp,
-        clicks: FloatArray,
-        signs: IntArray,
-        previous: MaskPrediction | None,
-        size: float | None,
-    ) -> MaskPrediction:
-        seen = (signs == 1) | zoom.ball.reaches(clicks)  # nothing outside of the ball can be in the mask
-        crop = zoom.encoded
-        cube = self._tensor(crop.normalization.apply(clicks[seen]).clip(-1, 1))[None]
-        prior = None
-        if previous is not None and previous.face_logits is not None:
-            prior = torch.as_tensor(zoom.own_logits(previous.face_logits[[previous.best]]))
-        sizes = None if size is None else torch.tensor([min(size / zoom.ball.share, 1.0)])
-        masks = _offered(cube)
-        decoder = PromptDecoder(self._on_device, crop)
-        decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes)
-        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0]
-        at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0]
-        scores = decoding.iou[0, 0, masks].float().cpu().numpy()
-        point_logits = zoom.on_whole(at_points, shape).cpu().numpy()
-        face_logits = zoom.at_faces(at_sites, shape).cpu().numpy()
-        return MaskPrediction(point_logits, face_logits, scores, self._meant(point_logits, scores, size))
+        return self._answers.predict(shape, points, labels, previous=previous, size=size, zoom=zoom)
 
     def predict_parts(self, shape: EncodedShape, clicks: Sequence[FloatArray]) -> JointPrediction:
         """Several parts at once: each one's clicks are positive for it and negative for its neighbours.
@@ -283,52 +215,8 @@ class Segmenter:
         clicks: for each part an array [P, 3] in the caller's units, at least one click each
         Raises PromptError.
         """
-        if len(clicks) == 0:
-            raise PromptError("asking for parts takes the clicks of at least one")
-        cubes = [shape.normalization.apply(_checked_clicks(points)).clip(-1, 1) for points in clicks]
-        points, labels = joint_prompts(cubes)
-        at_points, at_faces, scores = self._answers(
-            shape, self._tensor(points), self._tensor(labels).long(), None, None
-        )
-        best = scores.argmax(axis=1)  # a single click has three readings
-        rows = np.arange(len(best))
-        return JointPrediction(
-            at_points[rows, best], None if at_faces is None else at_faces[rows, best], scores[rows, best]
-        )
+        return self._answers.predict_parts(shape, clicks)
 
-    @torch.inference_mode()
-    def _answers(
-        self,
-        shape: EncodedShape,
-        points: Tensor,
-        labels: Tensor,
-        previous: Tensor | None,
-        sizes: Tensor | None,
-    ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
-        """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C]."""
-        masks = _offered(points)
-        decoder = PromptDecoder(self._on_device, shape)
-        at_points, at_faces, scores = [], [], []
-        step = decoder.prompts_at_once(len(points))
-        for start in range(0, len(points), step):
-            chunk = slice(start, start + step)
-            decoding = decoder.decode(points[chunk], labels[chunk], previous, _rows(sizes, chunk))
-            # All of it is asked for before anything is waited for.
-            found = [
-                decoder.estimated_logits(decoding, shape.point_locations, masks),
-                decoding.iou[0, :, masks].float(),
-            ]
-            if shape.sites.of_face is not None:
-                at_sites = decoder.estimated_logits(decoding, shape.site_locations, masks)
-                found.append(shape.at_faces(at_sites))
-            arrays = [tensor.cpu().numpy() for tensor in found]
-            at_points.append(arrays[0])
-            scores.append(arrays[1])
-            at_faces += arrays[2:]
-        faces = np.concatenate(at_faces) if at_faces else None
-        return np.concatenate(at_points), faces, np.concatenate(scores)
-
-    @torch.inference_mode()
     def predict_batch(
         self,
         shape: EncodedShape,
@@ -343,7 +231,7 @@ class Segmenter:
         sizes: [M], about which share of the surface each part takes, 0 where unknown
         returns: logits at the shape's points float32 [M, C, N], predicted IoUs [M, C]
         """
-        return self._predict_at(shape, shape.point_locations, points, labels, previous, sizes)
+        return self._answers.batch(shape, shape.point_locations, points, labels, previous, sizes)
 
     @torch.inference_mode()
     def face_logits_batch(
@@ -355,30 +243,8 @@ class Segmenter:
         """
         if shape.sites.of_face is None:
             raise PromptError("a point cloud has no faces; use predict_batch")
-        logits, _ = self._predict_at(shape, shape.site_locations, points, labels, previous)
+        logits, _ = self._answers.batch(shape, shape.site_locations, points, labels, previous)
         return shape.at_faces(logits)
-
-    def _predict_at(
-        self,
-        shape: EncodedShape,
-        locations: Locations,
-        points: Tensor,
-        labels: Tensor,
-        previous: Tensor | None,
-        sizes: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        masks = _offered(points)
-        decoder = PromptDecoder(self._on_device, shape)
-        logits, scores = [], []
-        step = decoder.prompts_at_once(len(points))
-        for start in range(0, len(points), step):
-            chunk = slice(start, start + step)
-            prior = _rows(previous, chunk)
-            clicks, signs = points[chunk].to(self.device).float(), labels[chunk].to(self.device).long()
-            decoding = decoder.decode(clicks, signs, prior, _rows(sizes, chunk))
-            logits.append(decoder.estimated_logits(decoding, locations, masks))
-            scores.append(decoding.iou[0, :, masks].float())
-        return torch.cat(logits), torch.cat(scores)
 
     @torch.inference_mode()
     def field(self, shape: EncodedShape, locations: FloatArray) -> FloatArray:
@@ -425,24 +291,6 @@ class Segmenter:
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
-
-
-def _checked_clicks(points: FloatArray) -> FloatArray:
-    clicks = np.atleast_2d(np.asarray(points, dtype=np.float64))
-    if clicks.ndim != 2 or clicks.shape[1] != 3 or not len(clicks):
-        raise PromptError(f"clicks must be rows of 3 coordinates, at least one, got {list(clicks.shape)}")
-    if not np.isfinite(clicks).all():
-        raise PromptError("clicks must be finite points")
-    return clicks
-
-
-def _offered(points: Tensor) -> slice:
-    """The mask tokens that answer prompts [M, P, 3]: three readings of a single click, else one."""
-    return slice(1, 4) if points.shape[1] == 1 else slice(0, 1)
-
-
-def _rows(values: Tensor | None, rows: slice) -> Tensor | None:
-    return None if values is None else values[rows]
 
 
 def _check_points(points: FloatArray, normals: FloatArray, colors: FloatArray) -> None:
