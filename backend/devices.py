@@ -180,6 +180,11 @@ def mixed_precision(
     return torch.autocast(device, dtype=precisions[device], cache_enabled=keeps_weights)
 
 
+def computes_in_half(device: str) -> bool:
+    """Whether products are computed in the half precision that a network asks for."""
+    return device == CUDA
+
+
 GRAPHS_VARIABLE = "PARTSAM_CUDA_GRAPHS"
 """Environment variable: 1 records computations on a graphics card, 0 does not."""
 

@@ -77,7 +77,10 @@ class Segmenter:
         """The same network without what makes it fast: float32, the textbook's attention, every mask
         evaluated everywhere. What the fast one is to be compared with."""
         other = Segmenter(
-            copy.deepcopy(self.network), device=self.device, name=self.model_name, trained=self.is_trained
+            copy.deepcopy(self.network).float(),
+            device=self.device,
+            name=self.model_name,
+            trained=self.is_trained,
         )
         other._on_device = DeviceNetwork(other.network, self.device, plain=True)
         for module in other.network.modules():
@@ -124,7 +127,9 @@ class Segmenter:
         name = str(model)
         if name.endswith(UNTRAINED) and name.removesuffix(UNTRAINED) in PRESETS:
             network = untrained_network(PRESETS[name.removesuffix(UNTRAINED)])
-            return cls(network, device=device, name=name, trained=False)
+            segmenter = cls(network, device=device, name=name, trained=False)
+            segmenter._on_device.round_weights()
+            return segmenter
         path = MODELS_FOLDER / f"{name}.safetensors"
         if not path.is_file():
             path = Path(model)
@@ -133,7 +138,9 @@ class Segmenter:
                 f"no model {name!r}: it is neither one of {', '.join(available_models())} nor a file"
             )
         loaded = load_network(path, device=device)
-        return cls(loaded.network, device=device, name=path.stem)
+        segmenter = cls(loaded.network, device=device, name=path.stem)
+        segmenter._on_device.round_weights()
+        return segmenter
 
     def encode(self, mesh: Mesh, *, seed: int = 0) -> EncodedShape:
         """Sample and encode a mesh; the same for the same seed. Raises MeshError for unusable meshes."""

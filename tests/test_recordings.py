@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,9 @@ import torch
 import trimesh
 
 from backend import Mesh, Segmenter
-from backend.network import recordings, untrained_network
+from backend.network import NetworkConfig, patch_geometry, recordings, untrained_network
 from backend.network.recordings import Recordings
-from tests.tiny_network import TINY
+from tests.tiny_network import TINY, TWO_BRANCHES
 
 Results = tuple[torch.Tensor | None, ...]
 
@@ -111,3 +112,23 @@ def test_warming_up_records_what_is_done_several_times(monkeypatch: pytest.Monke
     assert not warm.release_recordings()
     warm.warm_up()
     assert warm.release_recordings()
+
+
+@pytest.mark.parametrize("config", [TINY, TWO_BRANCHES])
+def test_weights_in_half_precision_answer_as_converted_ones(config: NetworkConfig) -> None:
+    """bfloat16 on the CPU stands in for what a graphics card computes in."""
+    config = dataclasses.replace(config, half_precision="bfloat16")
+    network, points = untrained_network(config, seed=3), torch.rand(1, 400, 3) * 2 - 1
+    geometry = patch_geometry(points[0].numpy(), config)
+    clicks, labels = points[:, :6].view(1, 3, 2, 3), torch.ones(1, 3, 2, dtype=torch.long)
+
+    def answers() -> list[torch.Tensor | None]:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            encoding = network.encode(points, points, points.abs(), geometry)
+            return [*vars(encoding).values(), *vars(network.decode(encoding, clicks, labels)).values()]
+
+    expected = answers()
+    recordings.round_weights(network)
+    assert network.decoder.point_linear2.weight.dtype == torch.bfloat16
+    for ours, theirs in zip(answers(), expected, strict=True):
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs)

@@ -24,8 +24,9 @@ def gather_weighted(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """
     batch, rows, channels = table.shape
     _, count, taps = index.shape
-    offset = torch.arange(batch, device=index.device).view(batch, 1, 1) * rows
-    flat = (index + offset).view(batch * count, taps)
+    if batch > 1:
+        index = index + torch.arange(batch, device=index.device).view(batch, 1, 1) * rows
+    flat = index.reshape(batch * count, taps)
     weight = weight.reshape(batch * count, taps, 1).to(table.dtype)
     table = table.reshape(batch * rows, channels)
     if table.is_cpu and not torch.is_grad_enabled():

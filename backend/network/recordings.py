@@ -8,15 +8,16 @@ recording launches them all at once. It holds for inputs of one shape, so each s
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..devices import Record, graph_recorder, mixed_precision
+from ..devices import Record, computes_in_half, graph_recorder, mixed_precision
 from .model import Decoding, Encoding, PartSAM
 from .patches import PatchGeometry
 
@@ -33,11 +34,24 @@ _TOLERANCE = 0.02
 sums of points in a texel differently each time. A recording that reads stale memory is off by more."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Recording:
+    """inputs: what a replay reads; given: the tensors that were last copied there, if they still live"""
+
     replay: Callable[[], None]
     inputs: Tensors
     results: Tensors
+    given: tuple[weakref.ref[Tensor] | None, ...]
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """The results for `inputs`. Tensors do not change here, so that what is there is not copied again:
+        copying an encoding takes a part of the time of a click."""
+        for own, last, new in zip(self.inputs, self.given, inputs, strict=True):
+            if own is not None and new is not None and (last is None or last() is not new):
+                own.copy_(new)
+        self.given = _references(inputs)
+        self.replay()
+        return _copied(self.results)
 
 
 class Recordings:
@@ -66,11 +80,7 @@ class Recordings:
                 return compute(*inputs)
             return self._recorded(key, self._record, compute, inputs)
         self._held.move_to_end(key)
-        for own, given in zip(recording.inputs, inputs, strict=True):
-            if own is not None and given is not None:
-                own.copy_(given)
-        recording.replay()
-        return _copied(recording.results)
+        return recording.answer(inputs)
 
     def clear(self) -> bool:
         """Give back the memory that recordings hold; whether there were any."""
@@ -96,7 +106,7 @@ class Recordings:
             self._record = None
             self.clear()
             return results
-        self._held[key] = _Recording(replay, own, replayed)
+        self._held[key] = _Recording(replay, own, replayed, _references(inputs))
         while len(self._held) > _KEPT:
             self._held.popitem(last=False)
         return results
@@ -142,6 +152,12 @@ class DeviceNetwork:
         asked = (points, labels, mask_logits, sizes)
         return Decoding(*self.recordings.run("decoding", compute, *_values(encoding), *asked))  # type: ignore[arg-type]
 
+    def round_weights(self) -> None:
+        """Keep the factors of products in the precision that they are computed in, where that is half: they
+        need not be converted for each of them, and the answers are the same. Changes the network."""
+        if computes_in_half(self.device):
+            round_weights(self.network)
+
     def precision(self, *, keeps_weights: bool = True) -> AbstractContextManager[object]:
         """The precision that suits the network and the device. keeps_weights: see `mixed_precision`."""
         return mixed_precision(
@@ -156,8 +172,19 @@ class DeviceNetwork:
         return self.precision(keeps_weights=not self.recordings.records)
 
 
+def round_weights(network: PartSAM) -> None:
+    """Weights of products in the network's half precision; all others stay as they are."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
+            module.to(getattr(torch, network.config.half_precision))
+
+
 def _values(record: Encoding | Decoding | PatchGeometry) -> Tensors:
     return tuple(getattr(record, field.name) for field in fields(record))
+
+
+def _references(tensors: Tensors) -> tuple[weakref.ref[Tensor] | None, ...]:
+    return tuple(None if tensor is None else weakref.ref(tensor) for tensor in tensors)
 
 
 def _copied(tensors: Tensors) -> Tensors:
