@@ -14,7 +14,8 @@ import bpy
 import numpy as np
 
 from ..apply.falloff import WeightTable, read_weight_table
-from ..apply.vertex_groups import add_weights
+from ..apply.ownership import Record, read_records, write_records
+from ..apply.vertex_groups import KIND, add_weights, own_names
 from ..mesh_exchange.arrays import (
     BoolArray,
     FloatArray,
@@ -26,6 +27,9 @@ from .topology import PartTopology
 _TOPOLOGY = {"position", ".edge_verts", ".corner_vert", ".corner_edge"}
 
 DEFORMERS = {"ARMATURE", "LATTICE", "CURVE", "HOOK", "SIMPLE_DEFORM", "SOFT_BODY", "CLOTH", "WAVE"}
+
+_NAMELESS = {"MIRROR", "NODES"}
+"""Modifiers that may use groups without a setting that names them: those of the other side, attributes."""
 
 _NORMALS = "custom_normal"
 
@@ -66,6 +70,7 @@ class MeshLayers:
     """What `read_layers` found.
 
     weights: of the vertex groups
+    made_groups: by the name of each group that we made of a part, the part's id and what is recorded of it
     shape_keys: name -> positions float32 [V, 3]
     normals: corner normals float32 [C, 3] that are to be kept, if any
     freestyle: marks of edges bool [E] and faces bool [P], where Blender keeps them apart
@@ -76,6 +81,7 @@ class MeshLayers:
 
     layers: list[Layer]
     weights: WeightTable
+    made_groups: dict[str, tuple[int, Record]]
     shape_keys: dict[str, FloatArray]
     normals: FloatArray | None
     freestyle: dict[str, BoolArray] = field(default_factory=dict)
@@ -105,6 +111,7 @@ def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLay
     return MeshLayers(
         layers=layers,
         weights=read_weight_table(obj),
+        made_groups={str(made["name"]): (part, made) for part, made in read_records(mesh, KIND).items()},
         shape_keys=_read_shape_keys(mesh),
         normals=_read_normals(mesh, plain=keep_shading),
         freestyle=_read_freestyle(mesh),
@@ -152,24 +159,45 @@ def write_weights(
     part: bpy.types.Object,
     layers: MeshLayers,
     topology: PartTopology,
-    *,
-    drop_unused: bool = False,
 ) -> None:
-    """Give `part` the weights of `obj`; with `drop_unused` also the vertex groups that hold vertices of it.
-
-    Else it has all groups of `obj` already, from its template: to make them anew for each of many parts
-    would take minutes.
-    """
+    """Give `part` the weights of `obj`; groups that hold some are added to those of its template."""
     groups = obj.vertex_groups
     for index, entry in layers.weights.of(topology.vertices):
-        if drop_unused:
-            group = part.vertex_groups.new(name=groups[index].name)
+        name = groups[index].name
+        group = part.vertex_groups.get(name)
+        if group is None:
+            group = part.vertex_groups.new(name=name)
             group.lock_weight = groups[index].lock_weight
-        else:
-            group = part.vertex_groups[index]
         add_weights(group, entry)
-    if len(groups) and not drop_unused:
-        part.vertex_groups.active_index = groups.active_index
+    names = layers.made_groups.keys() & {group.name for group in part.vertex_groups}
+    if made := [layers.made_groups[name] for name in names]:
+        write_records(part.data, KIND, dict(made))
+    if groups.active is not None and groups.active.name in part.vertex_groups:
+        part.vertex_groups.active_index = part.vertex_groups[groups.active.name].index
+
+
+def groups_of_every_part(obj: bpy.types.Object) -> set[str]:
+    """Names of the vertex groups that each part is to have, whether it has vertices in them or not.
+
+    All but those that we made of the parts, as far as nothing uses them by name: a thousand parts with a
+    thousand groups each would take minutes.
+    """
+    names = {group.name for group in obj.vertex_groups}
+    return names - (set(own_names(obj).values()) - _named_by_modifiers(obj))
+
+
+def _named_by_modifiers(obj: bpy.types.Object) -> set[str]:
+    """Vertex groups that modifiers, or shape keys, use by name."""
+    if any(modifier.type in _NAMELESS for modifier in obj.modifiers):
+        return {group.name for group in obj.vertex_groups}
+    found = {
+        getattr(modifier, setting.identifier)
+        for modifier in obj.modifiers
+        for setting in modifier.bl_rna.properties
+        if setting.type == "STRING" and "group" in setting.identifier
+    }
+    keys = obj.data.shape_keys
+    return found | {block.vertex_group for block in (keys.key_blocks if keys is not None else ())}
 
 
 def drop_unused_slots(part: bpy.types.Object) -> None:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import bpy
 import numpy as np
 
+from ..apply.ownership import forget_made
+from ..apply.vertex_groups import KIND
 from ..mesh_exchange.arrays import FloatArray
 from .animation import copy_animation, copy_drivers
 from .topology import PartTopology
@@ -13,10 +17,10 @@ from .topology import PartTopology
 _SETTINGS = ("slider_min", "slider_max", "value", "mute", "vertex_group", "interpolation")
 
 
-def part_template(obj: bpy.types.Object, *, groups: bool = False) -> bpy.types.Mesh:
+def part_template(obj: bpy.types.Object, *, groups: Collection[str] = ()) -> bpy.types.Mesh:
     """A mesh without geometry that has the materials and settings of `obj`'s; copy it per part.
 
-    groups: it has the vertex groups, too
+    groups: names of the vertex groups that it has, too
     """
     template = obj.data.copy()
     # Only an object can drop the keys of its mesh, and give it groups.
@@ -24,8 +28,10 @@ def part_template(obj: bpy.types.Object, *, groups: bool = False) -> bpy.types.M
     if template.shape_keys is not None:
         holder.shape_key_clear()
     template.clear_geometry()
+    forget_made(template, KIND)  # else each part would carry what was made of all
     for original in obj.vertex_groups if groups else ():
-        holder.vertex_groups.new(name=original.name).lock_weight = original.lock_weight
+        if original.name in groups:
+            holder.vertex_groups.new(name=original.name).lock_weight = original.lock_weight
     bpy.data.objects.remove(holder)
     table = template.partsam
     for collection in (table.parts, table.retired, table.levels):

@@ -29,7 +29,15 @@ from ..view import show_all_parts
 from ..view.state import reset_view
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, homes_of, place_part, replace_original
-from .layers import DEFORMERS, MeshLayers, drop_unused_slots, read_layers, write_attributes, write_weights
+from .layers import (
+    DEFORMERS,
+    MeshLayers,
+    drop_unused_slots,
+    groups_of_every_part,
+    read_layers,
+    write_attributes,
+    write_weights,
+)
 from .linking import BuiltPart, link_copies
 from .part_mesh import fill_mesh, part_template, write_shape_keys
 from .topology import (
@@ -136,7 +144,7 @@ def separate_parts(
     place = arrange(context, obj, settings.grouping)
     keeps_origin = settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=place.empty is not None)
     joints = joint_places(obj.data) if settings.origin == "JOINT" and not keeps_origin else {}
-    template = part_template(obj, groups=not settings.drop_unused)
+    template = part_template(obj, groups=() if settings.drop_unused else groups_of_every_part(obj))
     known = parts_by_id(obj.data)
     objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
     built: dict[int, BuiltPart] = {}
@@ -150,7 +158,7 @@ def separate_parts(
         forget_rig(part)
         part.name = _name(obj, described)
         place_part(obj, part, place, Matrix.Translation(center))
-        write_weights(obj, part, layers, topology, drop_unused=settings.drop_unused)
+        write_weights(obj, part, layers, topology)
         dropped += write_shape_keys(obj, part, layers.shape_keys, topology, np.array(center))
         _drop_modifiers(part)
         if settings.drop_unused:

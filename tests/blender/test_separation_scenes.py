@@ -201,6 +201,35 @@ def test_unused_slots_and_groups_may_stay_away(split):
     assert [group.name for group in left.vertex_groups] == ["b"] and not right.vertex_groups
 
 
+def test_groups_of_other_parts_stay_away_unless_something_names_them(split, parts):
+    parts.write_labels(split.data, columns(4, [1, 3]))  # the outer ones do not touch
+    split.vertex_groups.new(name="Mine")
+    split.name = "sheet"
+    bpy.ops.partsam.apply_vertex_groups()
+    names = [part.name for part in split.data.partsam.parts]
+    split.vertex_groups[names[0]].lock_weight = True
+    split.vertex_groups.active_index = split.vertex_groups[names[0]].index
+    bpy.ops.ed.undo_push(message="groups")
+    bpy.ops.partsam.apply_separate("EXEC_DEFAULT", True, grouping="NONE")
+    found = {part.name: {group.name for group in part.vertex_groups} for part in made()}
+    assert found == {name: {"Mine", name, *names[1:2]} for name in (names[0], names[2])} | {
+        names[1]: {"Mine", *names}
+    }
+    first = bpy.data.objects[names[0]]
+    assert first.vertex_groups.active.name == names[0] and first.vertex_groups.active.lock_weight
+    assert sorted(len(vertex.groups) for vertex in first.data.vertices) == [1] * 5 + [2] * 5
+    bpy.ops.ed.undo()
+    obj = bpy.data.objects["sheet"]
+    activate(obj)
+    obj.modifiers.new("Smooth", "SMOOTH").vertex_group = names[2]
+    bpy.ops.partsam.apply_separate(grouping="NONE")
+    first = bpy.data.objects[names[0]]
+    assert {group.name for group in first.vertex_groups} == {"Mine", *names}
+    activate(first)
+    bpy.ops.partsam.apply_vertex_groups()  # knows which of them are its own, and that others' parts are gone
+    assert {group.name for group in first.vertex_groups} == {"Mine", names[0]}
+
+
 def corner_normals(mesh):
     normals = np.empty((len(mesh.loops), 3), dtype=np.float32)
     mesh.corner_normals.foreach_get("vector", normals.ravel())
