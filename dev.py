@@ -153,13 +153,7 @@ def _pytest(name: str, environment: Environment, arguments: Sequence[str], *, li
     report.unlink(missing_ok=True)
     start = time.monotonic()
     command: list[str | Path] = [python, "-m", "pytest", "--durations=5", f"--junitxml={report}", *arguments]
-    log = None if live else report.with_suffix(".log")
-    status = run(command, timeout=SUITE_TIMEOUT, log=log)
-    if status < 0 and name == "blender 4.2":
-        # Blender 4.2's module dies of a signal now and then, for a reason not yet found: mostly as a file is
-        # loaded while an object of another scene is in Edit mode. A crash that repeats still fails.
-        print(f"{name}: ended by signal {-status}; run once more", file=sys.stderr, flush=True)
-        status = run(command, timeout=SUITE_TIMEOUT, log=log)
+    status = run(command, timeout=SUITE_TIMEOUT, log=None if live else report.with_suffix(".log"))
     seconds = time.monotonic() - start
     if not report.is_file():
         return Outcome(name, 0, 1, 0, seconds)

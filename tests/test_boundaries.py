@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -208,13 +208,32 @@ def test_one_module_knows_the_names_of_devices() -> None:
 
 def test_the_addon_never_overrides_the_context() -> None:
     """An operator called in an override crashes Blender while a thread of ours runs; see modes.py."""
-    guilty = {}
-    for name in python_files("partsam_addon/"):
+    assert not _uses(python_files("partsam_addon/"), lambda node: node.attr == "temp_override")
+
+
+def test_tool_settings_are_those_of_the_scene() -> None:
+    """Up to Blender 4.3 reading these of a context makes the scene that context's owner, for ever.
+
+    `bpy.context` then keeps the address of a scene that is freed as another file is loaded, and whoever sets
+    `bpy.context.window.scene` (Blender's glTF importer does) writes there. Blender crashes some time later.
+    """
+
+    def is_of_context(node: ast.Attribute) -> bool:
+        owner = getattr(node.value, "attr", getattr(node.value, "id", ""))
+        return node.attr in {"tool_settings", "layer_collection"} and owner == "context"
+
+    assert not _uses([*python_files("partsam_addon/"), *python_files("tests/")], is_of_context)
+
+
+def _uses(names: Iterable[str], is_meant: Callable[[ast.Attribute], bool]) -> dict[str, list[int]]:
+    """Lines of the files `names` with a meant attribute, for those files that have some."""
+    found = {}
+    for name in names:
         attributes = (node for node in ast.walk(parse(name)) if isinstance(node, ast.Attribute))
-        lines = [node.lineno for node in attributes if node.attr == "temp_override"]
+        lines = [node.lineno for node in attributes if is_meant(node)]
         if lines:
-            guilty[name] = lines
-    assert not guilty
+            found[name] = lines
+    return found
 
 
 def test_texts_with_values_are_translated() -> None:

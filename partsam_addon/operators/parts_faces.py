@@ -35,10 +35,10 @@ class PARTSAM_OT_part_select(CopiesOperator, bpy.types.Operator):
         )
         name = parts[0].name if len(parts) == 1 else f"{parts[0].name} ×{len(parts)}"
         if is_cloud(obj.data):
-            context.tool_settings.mesh_select_mode = (True, False, False)
+            context.scene.tool_settings.mesh_select_mode = (True, False, False)
             return say('Selected {elements} of "{name}"', elements=elements(obj.data, count), name=name)
         # In vertex mode, faces of other parts between selected vertices would count as selected.
-        context.tool_settings.mesh_select_mode = (False, False, True)
+        context.scene.tool_settings.mesh_select_mode = (False, False, True)
         return say('Selected {elements} of "{name}"', elements=elements(obj.data, count), name=name)
 
 

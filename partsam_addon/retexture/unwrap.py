@@ -190,7 +190,7 @@ def unwrap_some(
     One after the other as a mesh of its own: Blender looks at all faces of a mesh to unwrap some of them.
     """
     until = time.monotonic() + seconds
-    with _holder(context, obj) as holder, _face_selection(context.tool_settings):
+    with _holder(context, obj) as holder, _face_selection(context.scene.tool_settings):
         for number, topology in enumerate(parts.topologies[start:], start):
             fill_mesh(holder.data, parts.task.whole.positions[topology.vertices], topology)
             parts.given.write(holder.data, topology)

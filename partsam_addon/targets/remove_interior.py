@@ -82,7 +82,7 @@ def _write(action: str, obj: bpy.types.Object, polygons: BoolArray, _warnings: l
     count = int(np.count_nonzero(polygons))
     if action == "SELECT":
         write_element_flags(obj.data, "select", polygons)
-        bpy.context.tool_settings.mesh_select_mode = (False, False, True)
+        bpy.context.scene.tool_settings.mesh_select_mode = (False, False, True)
         return say_count(count, "One interior face is selected", "{count} interior faces are selected")
     if count:
         remove_faces(obj.data, polygons)

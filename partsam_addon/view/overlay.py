@@ -133,10 +133,17 @@ class PartsOverlay:
     def _drawn(self, context: bpy.types.Context, obj: bpy.types.Object) -> DrawnObject | None:
         """What was uploaded of `obj`, or is now; None while its edit mesh is being changed."""
         drawn = self._objects.get(obj.session_uid)
-        if drawn is None and not (obj.mode == "EDIT" and len(context.window.modal_operators)):
+        if drawn is None and not (obj.data.is_editmode and _is_modal(context)):
             drawn = _upload(context, obj)
             self._objects[obj.session_uid] = drawn
         return drawn
+
+
+def _is_modal(context: bpy.types.Context) -> bool:
+    """Whether a modal operator runs in any window: a transform keeps pointers into the edit mesh, whose data
+    move as its faces are read.
+    """
+    return any(len(window.modal_operators) for window in context.window_manager.windows)
 
 
 def _shown_objects(context: bpy.types.Context) -> list[bpy.types.Object]:

@@ -61,6 +61,9 @@ def empty_scene() -> Iterator[None]:
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     bpy.ops.ed.undo_push(message="start")
     yield
+    if bpy.context.id_data is not None:
+        # Up to 4.3 Blender would write into a scene that the next file frees; see tests/test_boundaries.py.
+        pytest.exit("bpy.context.tool_settings or .layer_collection was read: use those of the scene", 1)
 
 
 @pytest.fixture(scope="session")
