@@ -17,8 +17,11 @@ Row = dict[str, Any]
 class Job(Protocol):
     """Travels to other processes and machines, so it is small and can be pickled."""
 
-    def prepare(self) -> Any:
-        """What a process loads once, a model say; PartSAMError where nothing can be done without it."""
+    def prepare(self, worker: int) -> Any:
+        """What a process loads once, a model say; PartSAMError where nothing can be done without it.
+
+        worker: the process's number on this machine, from 0: several graphics cards are dealt out by it
+        """
 
     def read(self, item: Input, times: StageTimes) -> Any:
         """The content of an input, in a thread beside the work on the one before."""

@@ -42,10 +42,11 @@ class _Flight:
 class _Worker:
     """A process, and what it has in hand."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, number: int) -> None:
+        self.number = number
         context = multiprocessing.get_context("spawn")  # a forked process must not use a graphics card
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve_files, args=(theirs, job), daemon=True)
+        self.process = context.Process(target=serve_files, args=(theirs, job, number), daemon=True)
         self.process.start()
         theirs.close()
         self.flights: dict[str, _Flight] = {}
@@ -81,7 +82,7 @@ class LocalEngine:
 
     def __init__(self, job: Job, *, workers: int = 1, limits: Limits | None = None) -> None:
         self._job, self._limits = job, limits or Limits()
-        self._workers = [_Worker(job) for _ in range(workers)]
+        self._workers = [_Worker(job, number) for number in range(workers)]
         self._failed_starts = 0
         self._alone: deque[Input] = deque()
 
@@ -164,7 +165,7 @@ class LocalEngine:
         """Start a process in place of one, and do again what that had in hand."""
         self._alone.extend(flight.item for flight in worker.flights.values())
         worker.close()
-        self._workers[self._workers.index(worker)] = _Worker(self._job)
+        self._workers[self._workers.index(worker)] = _Worker(self._job, worker.number)
 
 
 def _resident_bytes(pid: int | None) -> int:

@@ -31,11 +31,14 @@ class SegmentJob:
     parts_folder: Path | None = None
     threads: int = 0
 
-    def prepare(self) -> Segmenter:
-        """The model."""
+    def prepare(self, worker: int) -> Segmenter:
+        """The model, on one of the graphics cards if there are several."""
         import torch
 
+        from ..devices import use_gpu
         from ..segmenter import Segmenter
+
+        use_gpu(worker)
 
         if self.threads:
             torch.set_num_threads(self.threads)

@@ -26,8 +26,8 @@ class _Read:
     error: Exception | None = None
 
 
-def serve_files(pipe: Connection, job: Job) -> None:
-    """Answer each Input that comes through the pipe.
+def serve_files(pipe: Connection, job: Job, number: int) -> None:
+    """Answer each Input that comes through the pipe, as worker `number` of this machine.
 
     Messages out: ("ready",), ("reading", name), ("waiting", name), ("working", name), ("done", name, row)
     and ("fatal", message), after which the process ends.
@@ -39,7 +39,7 @@ def serve_files(pipe: Connection, job: Job) -> None:
             pipe.send(message)
 
     try:
-        context = job.prepare()
+        context = job.prepare(number)
     except PartSAMError as error:
         tell("fatal", str(error))
         return

@@ -114,15 +114,17 @@ class CurateJob:
 
     settings: CurationSettings
 
-    def prepare(self) -> Segmenter | None:
+    def prepare(self, worker: int) -> Segmenter | None:
         """The model of stage two."""
         if self.settings.model is None:
             return None
         import torch
 
+        from ..devices import use_gpu
         from ..segmenter import Segmenter
 
         need_clustering()
+        use_gpu(worker)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         return Segmenter.load(self.settings.model, device=self.settings.device)

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ..errors import MeshError
 from ..geometry.mesh import LARGEST_COORDINATE, FloatArray, IntArray
 from ..refinement import FaceGraph, dissolve_islands
-from ..segmentation.point_normals import estimate_normals
+from ..segmentation.point_normals import surface_at
 
 if TYPE_CHECKING:
     from ..segmentation import EncodedShape, Parts
@@ -27,7 +27,7 @@ NO_PART = -1
 _CHUNK = 1 << 20
 """Points whose nearest sample is looked up at once."""
 _POINTS_FOR_PLANES = 200_000
-_POINTS_FOR_SIDES = 60_000
+_POINTS_FOR_SIDES = 40_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CloudParts:
     """The parts of a point cloud.
 
     parts: of the sample; cloud: float64 [N, 3], all points, in the caller's units
-    sample: float64 [S, 3], the points that the network read
+    sample: float64 [S, 3], the points that the network read, noise taken off
     graph: which of them are neighbours on the surface
     """
 
@@ -99,12 +99,12 @@ def segment_cloud(
     """
     from ..segmentation.sites import graph_of_points
 
-    shape, sample = encode_cloud(segmenter, points, normals, colors, seed=seed, count=count)
+    shape, _ = encode_cloud(segmenter, points, normals, colors, seed=seed, count=count)
     parts = segmenter.segment_every_part(
         shape, prompts=prompts, prompt_batch=prompt_batch, progress=progress, cancel=cancel
     )
-    points = np.asarray(points, dtype=np.float64)
-    return CloudParts(parts, points, points[sample], graph_of_points(parts.sites))
+    graph = graph_of_points(parts.sites, shape.normals)
+    return CloudParts(parts, np.asarray(points, dtype=np.float64), parts.sites.locations, graph)
 
 
 def encode_cloud(
@@ -128,13 +128,13 @@ def encode_cloud(
         dense = random.permutation(finite)[:_POINTS_FOR_PLANES]
         chosen = even_sample(points[dense], count, random)
         others = np.setdiff1d(np.arange(len(dense))[:_POINTS_FOR_SIDES], chosen)
-        normals_of = estimate_normals(points[dense], at=np.concatenate([chosen, others]))
-        sample, sample_normals = dense[chosen], normals_of[: len(chosen)]
+        surface = surface_at(points[dense], at=np.concatenate([chosen, others]))
+        sample, (places, sample_normals) = dense[chosen], (rows[: len(chosen)] for rows in surface)
     else:
         sample = finite[even_sample(points[finite], count, random)]
-        sample_normals = np.asarray(normals)[sample]
+        places, sample_normals = points[sample], np.asarray(normals)[sample]
     sample_colors = None if colors is None else np.asarray(colors)[sample]
-    return segmenter.encode_points(points[sample], sample_normals, sample_colors), sample
+    return segmenter.encode_points(places, sample_normals, sample_colors), sample
 
 
 def even_sample(points: FloatArray, count: int, random: np.random.Generator) -> IntArray:

@@ -231,7 +231,7 @@ def _assemble(
     order = np.argsort(-((values > 0) @ sites.weights), kind="stable")  # the largest first
     logits, values = logits[order], values[order]
     scores, ranks, support = scores[order], ranks[order], support[order]
-    site_graph = graph_of_points(sites) if graph is None else graph_of_sites(graph, sites)
+    site_graph = graph_of_points(sites, shape.normals) if graph is None else graph_of_sites(graph, sites)
     tree = build_part_tree(values, ranks, sites.weights, site_graph, settings.tree)
     features = node_features(tree, Candidates(values, scores, support), sites.weights, site_graph)
     chain = partition_chain(tree, bundled_part_quality()(features), settings.selection)

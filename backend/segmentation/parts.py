@@ -70,7 +70,7 @@ class Parts:
 
         Smaller parts take what they claim from the larger ones below them; rows sum to 1.
         """
-        return self._site_evidence(self.partition(granularity, parts=parts))[self._of_face()]
+        return self.site_evidence(self.partition(granularity, parts=parts))[self._of_face()]
 
     def refined_labels(
         self,
@@ -113,8 +113,8 @@ class Parts:
         wanted = (1 - share) * np.log(counts[low]) + share * np.log(counts[high])
         return self.partitions[low + int(np.abs(np.log(counts[low : high + 1]) - wanted).argmin())]
 
-    def _site_evidence(self, partition: Partition) -> FloatArray:
-        """float32 [S, P]."""
+    def site_evidence(self, partition: Partition) -> FloatArray:
+        """`face_evidence` at the sites, float32 [S, P]."""
         evidence = np.zeros((len(partition.labels), len(partition.masks)), dtype=np.float32)
         remaining = np.ones(len(partition.labels), dtype=np.float32)
         is_mask = partition.masks < len(self.mask_logits)

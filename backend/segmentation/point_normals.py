@@ -1,44 +1,105 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Normals of points: planes through their neighbours, turned so that neighbours agree and all look out.
+"""The surface under points: planes through their neighbours, wide enough for the noise, turned to look out.
 
-H. Hoppe et al., "Surface Reconstruction from Unorganized Points", SIGGRAPH 1992. Own code: the libraries
-that have it (Open3D, PCL) are larger than the rest of the environment.
+M. Alexa et al., "Computing and Rendering Point Set Surfaces", TVCG 2003. Own code: the libraries that have it
+(Open3D, PCL) are larger than the rest of the environment.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..threads import search_threads
+from .orientation import outward_signs
 
 _NEIGHBORS = 16
 _WIDTHS = (16, 40, 100, 250)
-"""Neighbours through which a plane is laid."""
+"""Neighbours through which a plane is laid where points are exact."""
+_NOISE_WIDTHS = (16, 40, 70, 100, 150, 200, 300, 400)
+_FLAT = 4.5
+"""A neighbourhood in noise is wide enough if its radius is so many times what its points lie off the plane."""
+_PROBES = 2000
+_SOLID = 2.8
+"""Below it points fill a volume (a ball that is full of them has 2.4, whatever its size)."""
+_LEAST_SECOND_WIDTH = 60
 _CLEARLY = 0.8
 _CHUNK = 1 << 13
-_LEAST_WEIGHT = 1e-6
-"""Of an edge of the spanning tree: scipy takes 0 for no edge."""
 
 
 def estimate_normals(points: FloatArray, *, at: IntArray | None = None) -> FloatArray:
     """Unit normals float32 [N, 3] of points [N, 3] on a surface, or only of the points `at` [M].
 
-    Each plane is as wide as makes it flattest for its width: narrow where points are exact, wider in noise.
-    Each connected piece of the neighbour graph of these points is turned by itself, so that the points
-    farthest from its middle look away from it. Points without extent get any.
+    Points without extent get any.
+    """
+    return surface_at(points, at=at)[1]
+
+
+def surface_at(points: FloatArray, *, at: IntArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """The surface under the points `at` [M] of points [N, 3]: (positions float64 [M, 3], unit normals
+    float32 [M, 3]).
+
+    Exact points stay where they are. In noise they move onto planes through so many of their neighbours that
+    the noise is thin beside them; these planes are weighted towards their middle.
     """
     points = np.asarray(points, dtype=np.float64)
     chosen = points if at is None else points[at]
-    normals = _plane_normals(cKDTree(points), points, chosen)
+    tree = cKDTree(points)
+    width = _width_for_noise(tree, points)
+    if width == _NOISE_WIDTHS[0]:
+        normals = _flattest_normals(tree, points, chosen)
+    else:
+        moved, _ = _projected(tree, points, chosen, width)
+        chosen, normals = _projected(cKDTree(moved), moved, moved, max(_LEAST_SECOND_WIDTH, width // 3))
     count = min(_NEIGHBORS + 1, len(chosen))
-    near = cKDTree(chosen).query(chosen, k=count, workers=-1)[1].reshape(len(chosen), count)
-    return _agreeing(chosen, normals, near).astype(np.float32)
+    near = cKDTree(chosen).query(chosen, k=count, workers=search_threads(len(chosen)))[1]
+    signs = outward_signs(chosen, normals, near.reshape(len(chosen), count))
+    return chosen, (normals * signs[:, None]).astype(np.float32)
 
 
-def _plane_normals(tree: cKDTree, points: FloatArray, chosen: FloatArray) -> FloatArray:
+def _width_for_noise(tree: cKDTree, points: FloatArray) -> int:
+    """The least number of neighbours that are flat beside their radius, for half of the points at least.
+
+    The largest where none are; the smallest where points fill a volume: that is structure, not noise.
+    """
+    probes = points[:: max(1, len(points) // _PROBES)]
+    flatness: list[float] = []
+    for width in _NOISE_WIDTHS:
+        if width >= len(points):
+            break
+        distance, near = tree.query(probes, k=width, workers=search_threads(len(probes)))
+        offsets = points[near] - points[near].mean(axis=1, keepdims=True)
+        least = np.linalg.eigvalsh(np.einsum("nki,nkj->nij", offsets, offsets))[:, 0] / (width - 3)
+        off = np.sqrt(np.maximum(least, 0))
+        flatness.append(float(np.median(distance[:, -1] / np.maximum(off, 1e-9 * distance[:, -1] + 1e-300))))
+        if flatness[-1] >= _FLAT:
+            return width
+    is_surface = len(flatness) == len(_NOISE_WIDTHS) and flatness[-1] > _SOLID
+    return _NOISE_WIDTHS[-1] if is_surface else _NOISE_WIDTHS[0]
+
+
+def _projected(
+    tree: cKDTree, points: FloatArray, chosen: FloatArray, width: int
+) -> tuple[FloatArray, FloatArray]:
+    """`chosen` [M, 3] on the planes through their neighbours, and these planes' normals, float64 [M, 3] each."""
+    width = min(width, len(points))
+    moved, normals = np.empty_like(chosen), np.empty_like(chosen)
+    for start in range(0, len(chosen), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        distance, near = tree.query(chosen[rows], k=width, workers=search_threads(_CHUNK))
+        weights = np.exp(-((distance / np.maximum(0.6 * distance[:, -1:], 1e-300)) ** 2))
+        weights /= weights.sum(axis=1, keepdims=True)
+        around = points[near]
+        middle = np.einsum("nk,nki->ni", weights, around)
+        offsets = (around - middle[:, None]) * np.sqrt(weights)[..., None]
+        normal = np.linalg.eigh(np.matmul(offsets.transpose(0, 2, 1), offsets))[1][:, :, 0]
+        height = np.einsum("ni,ni->n", chosen[rows] - middle, normal)
+        moved[rows], normals[rows] = chosen[rows] - height[:, None] * normal, normal
+    return moved, normals
+
+
+def _flattest_normals(tree: cKDTree, points: FloatArray, chosen: FloatArray) -> FloatArray:
     """The direction in which the neighbours of each of `chosen` [M, 3] extend least, float64 [M, 3].
 
     Of several numbers of neighbours each takes the one with the least share of the variance along the normal
@@ -51,8 +112,8 @@ def _plane_normals(tree: cKDTree, points: FloatArray, chosen: FloatArray) -> Flo
         least = np.full(len(rows), np.inf)
         for neighbors in _WIDTHS:
             count = min(neighbors + 1, len(points))
-            near = tree.query(chosen[rows], k=count, workers=-1)[1].reshape(len(rows), count)
-            offsets = points[near]
+            near = tree.query(chosen[rows], k=count, workers=search_threads(_CHUNK))[1]
+            offsets = points[near.reshape(len(rows), count)]
             offsets = offsets - offsets.mean(axis=1, keepdims=True)
             variances, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))
             share = variances[:, 0] / np.maximum(variances.sum(axis=1), 1e-300)
@@ -62,41 +123,3 @@ def _plane_normals(tree: cKDTree, points: FloatArray, chosen: FloatArray) -> Flo
             if not len(rows) or count == len(points):
                 break
     return normals
-
-
-def _agreeing(points: FloatArray, normals: FloatArray, near: IntArray) -> FloatArray:
-    """Flip normals along a spanning tree that crosses creases last, then each piece as a whole."""
-    source = np.repeat(np.arange(len(points)), near.shape[1] - 1)
-    target = near[:, 1:].reshape(-1)
-    bend = 1 - np.abs(np.einsum("ni,ni->n", normals[source], normals[target]))
-    shape = (len(points), len(points))
-    # Duplicate entries would add up: each pair stands once, lower index first.
-    low, high = np.minimum(source, target), np.maximum(source, target)
-    _, once = np.unique(low * len(points) + high, return_index=True)
-    keep = once[low[once] != high[once]]
-    graph = coo_array((bend[keep] + _LEAST_WEIGHT, (low[keep], high[keep])), shape=shape).tocsr()
-    tree = minimum_spanning_tree(graph)
-    count, piece = connected_components(tree, directed=False)
-    signs = np.ones(len(points))
-    roots, middles = _outermost(points, piece, count)
-    for root, middle in zip(roots, middles, strict=True):
-        signs[root] = -1 if normals[root] @ (points[root] - middle) < 0 else 1
-        order, parents = breadth_first_order(tree, root, directed=False)
-        _spread_signs(signs, normals, order[1:], parents)
-    return normals * signs[:, None]
-
-
-def _outermost(points: FloatArray, piece: IntArray, count: int) -> tuple[IntArray, FloatArray]:
-    """For each piece (its point that is farthest from its middle [count], its middle [count, 3])."""
-    sizes = np.bincount(piece, minlength=count)
-    middles = np.stack([np.bincount(piece, axis, count) for axis in points.T], axis=1) / sizes[:, None]
-    distance = ((points - middles[piece]) ** 2).sum(axis=1)
-    order = np.lexsort([distance, piece])
-    return order[np.cumsum(sizes) - 1], middles
-
-
-def _spread_signs(signs: FloatArray, normals: FloatArray, order: IntArray, parents: IntArray) -> None:
-    """Give each point of a tree the sign that makes it agree with its parent, from the root outwards."""
-    agrees = np.where(np.einsum("ni,ni->n", normals[order], normals[parents[order]]) < 0, -1.0, 1.0)
-    for point, parent, sign in zip(order.tolist(), parents[order].tolist(), agrees.tolist(), strict=True):
-        signs[point] = signs[parent] * sign

@@ -10,12 +10,20 @@ import numpy as np
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..geometry.rows import extents
+from ..geometry.rows import lengths as row_lengths
 from ..nearest import nearest_faced, nearest_several
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
+
+_NEIGHBORS = 8
+"""Of each point of a cloud. With them, on a plane of random points of mean spacing s, ..."""
+_EDGE_BY_SPACING = 1.1
+"""... an edge is so many s long, and ..."""
+_EDGES_ACROSS = 3.3
+"""... a line crosses so many edges on each s."""
 
 
 @dataclass(frozen=True)
@@ -111,23 +119,36 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
     )
 
 
-def graph_of_points(sites: Sites, *, neighbors: int = 8) -> FaceGraph:
-    """A graph for a point cloud: each site and its nearest ones, borders a site wide, nothing sharp."""
-    count = len(sites.locations)
-    near = nearest_several(sites.locations, sites.locations, min(neighbors + 1, count))[1]
+def graph_of_points(sites: Sites, normals: FloatArray) -> FaceGraph:
+    """A graph for a point cloud: each site and its nearest ones, with the angles between their normals [S, 3].
+
+    As on a mesh: areas are those of the surface, and a border is as long as the edges that it crosses
+    together, however many neighbours each site has.
+    """
+    places, count = sites.locations, len(sites.locations)
+    near = nearest_several(places, places, min(_NEIGHBORS + 1, count))[1]
     pairs = np.stack([np.repeat(np.arange(count), near.shape[1]), near.reshape(-1)], axis=1)
     edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0).astype(np.int32)
-    diagonal = float(np.linalg.norm(np.ptp(sites.locations, axis=0)))
-    areas = sites.weights * diagonal**2  # a cloud has no area of its own; this is the order of a solid's
+    along = places[edges[:, 1]] - places[edges[:, 0]]
+    distance = row_lengths(along)
+    spacing = max(float(np.median(distance)) / _EDGE_BY_SPACING, 1e-300) if len(edges) else 1.0
     return FaceGraph(
-        face_areas=areas,
+        face_areas=sites.weights * count * spacing**2,
         edges=edges,
-        edge_length=np.full(len(edges), float(np.sqrt(areas.mean()))),
-        dihedral=np.zeros(len(edges)),
+        edge_length=np.full(len(edges), spacing / _EDGES_ACROSS),
+        dihedral=_angles(np.asarray(normals, dtype=np.float64), edges, along),
         is_link=np.zeros(len(edges), dtype=bool),
         shells=connected_nodes(count, edges),
-        diagonal=diagonal,
+        diagonal=float(np.linalg.norm(np.ptp(places, axis=0))),
     )
+
+
+def _angles(normals: FloatArray, edges: IntArray, along: FloatArray) -> FloatArray:
+    """Radians between the normals at the ends of edges, negative where they lean towards each other."""
+    first, second = normals[edges[:, 0]], normals[edges[:, 1]]
+    cosine = np.einsum("ni,ni->n", first, second)
+    leaning = np.einsum("ni,ni->n", second - first, along)
+    return np.where(leaning < 0, -1.0, 1.0) * np.arccos(np.clip(cosine, -1, 1))
 
 
 def _spread_over_area(mesh: Mesh, count: int) -> IntArray:

@@ -41,7 +41,7 @@ class FuseJob:
     shard_size: int = 500
     retry_failed: bool = False
 
-    def prepare(self) -> None:
+    def prepare(self, worker: int) -> None:
         """Look for the libraries."""
         need_libraries()
 
