@@ -16,6 +16,8 @@ from backend.geometry import Mesh
 from backend.mesh_files import PointCloud, read_scan_or_mesh
 from backend.scans import ScanSettings, estimate_normals, scan_mesh, segment_cloud, write_cloud
 from backend.scans.clouds import even_sample
+from backend.segmentation.point_normals import surface_at
+from backend.segmentation.sites import Sites, graph_of_points
 
 CASES = Path(__file__).parent / "data" / "mesh_cases"
 
@@ -41,6 +43,41 @@ def test_estimated_normals_look_outwards() -> None:
     agreement = (found * np.concatenate([normals, normals])).sum(axis=1)
     assert np.median(agreement) > 0.99
     assert (agreement > 0.8).mean() > 0.99
+
+
+def test_noise_is_taken_off_and_exact_points_stay() -> None:
+    points, normals = torus(20_000)
+    exact, _ = surface_at(points)
+    np.testing.assert_array_equal(exact, points)
+    noise = 0.05  # two thirds of a percent of the diagonal, and more than points lie apart
+    noisy = points + np.random.default_rng(2).normal(0, noise, points.shape)
+    places, found = surface_at(noisy)
+    agreement = (found * normals).sum(axis=1)
+    assert np.degrees(np.arccos(agreement.clip(-1, 1))).mean() < 8
+    assert (agreement > 0).mean() > 0.999
+    off = np.hypot(np.hypot(places[:, 0], places[:, 1]) - 2, places[:, 2]) - 0.6
+    assert np.sqrt((off**2).mean()) < noise / 2
+
+
+def test_a_volume_full_of_points_is_no_noisy_surface() -> None:
+    points = np.random.default_rng(0).random((5000, 3))
+    np.testing.assert_array_equal(surface_at(points)[0], points)
+
+
+def test_graph_of_points_measures_borders_and_creases_as_on_a_mesh() -> None:
+    random = np.random.default_rng(3)
+    sphere = random.normal(size=(6000, 3))
+    sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
+    graph = graph_of_points(Sites.of_points(sphere), sphere)
+    assert graph.face_areas.sum() == pytest.approx(4 * np.pi, rel=0.2)
+    across = (sphere[graph.edges, 0] > 0).sum(axis=1) == 1
+    assert graph.edge_length[across].sum() == pytest.approx(2 * np.pi, rel=0.15)
+    assert 0 < np.median(graph.dihedral) < 0.1  # convex
+    plane = np.column_stack([random.uniform(-1, 1, (4000, 2)), np.zeros(4000)])
+    bent = np.where(plane[:, :1] > 0, plane, np.column_stack([0 * plane[:, 0], plane[:, 1], -plane[:, 0]]))
+    facing = np.where(plane[:, :1] > 0, [0, 0, 1], [1, 0, 0])  # a floor and a wall
+    graph = graph_of_points(Sites.of_points(bent), facing)
+    assert np.unique(np.round(graph.dihedral, 6)).tolist() == pytest.approx([-np.pi / 2, 0], abs=1e-5)
 
 
 @pytest.mark.parametrize("points", [np.zeros((6, 3)), np.arange(4.0)[:, None] * [1, 2, 3]])

@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter
 
 from ..geometry import Mesh, face_normals, sample_surface
 from ..geometry.mesh import FloatArray, IntArray
+from ..segmentation.orientation import even_directions, image_plane
 
 _DEEPEST_STEP = 4.0
 """Pixel widths by which a pixel may lie behind the nearest of its neighbours."""
@@ -40,7 +41,7 @@ def scan_mesh(mesh: Mesh, settings: ScanSettings, *, seed: int = 0) -> tuple[Flo
     diagonal = float(np.linalg.norm(np.ptp(dense.points, axis=0)))
     normals = face_normals(mesh)[dense.faces]
     points, faces = [], []
-    for direction in _directions(settings.cameras):
+    for direction in even_directions(settings.cameras):
         seen = _seen(dense.points, direction, settings.resolution)
         # The depth of a camera errs along its line of sight, and more on slanted surfaces.
         slant = np.clip(np.abs(normals[seen] @ direction), 0.25, 1)
@@ -55,19 +56,9 @@ def scan_mesh(mesh: Mesh, settings: ScanSettings, *, seed: int = 0) -> tuple[Flo
     return found[kept], on_face[kept]
 
 
-def _directions(count: int) -> FloatArray:
-    """Unit vectors float64 [count, 3] on a golden spiral."""
-    height = 1 - (2 * np.arange(count) + 1) / count
-    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
-    ring = np.sqrt(1 - height**2)
-    return np.column_stack([ring * np.cos(angle), ring * np.sin(angle), height])
-
-
 def _seen(points: FloatArray, direction: FloatArray, resolution: int) -> IntArray:
     """Index of the nearest point in each pixel of a camera that looks along -direction."""
-    across = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
-    across /= np.linalg.norm(across)
-    image = points @ np.column_stack([across, np.cross(direction, across)])
+    image = points @ image_plane(direction)
     image -= image.min(axis=0)
     side = image.max() / resolution
     pixels = np.minimum((image / side).astype(np.int64), resolution - 1) @ [1, resolution]

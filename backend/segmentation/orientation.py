@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which side of a plane through points is outside: what is seen from afar votes, and neighbours agree.
 
-Voting by views: K. Takayama et al., "A Simple Method for Correcting Facet Orientations in Polygon Meshes Based
-on Ray Casting", JCGT 2014. Agreement along a spanning tree: H. Hoppe et al., "Surface Reconstruction from
-Unorganized Points", SIGGRAPH 1992; here both are weighed against each other, exactly, since a tree allows it.
+Voting by views: K. Takayama et al., "A Simple Method for Correcting Facet Orientations in Polygon Meshes
+Based on Ray Casting", JCGT 2014. Agreement along a spanning tree: H. Hoppe et al., "Surface Reconstruction
+from Unorganized Points", SIGGRAPH 1992. Here both are weighed against each other, exactly: a tree allows it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.rows import lengths
 
 _VIEWS = 48
-_POINTS_PER_CELL = 6
-_MOST_CELLS = 96
+_MOST_CELLS = 512
 """Along each side of a view."""
 _STIFFNESS = 6.0
 """Of two neighbours with equal planes: against the votes of so many points that are seen in all views that
@@ -32,7 +32,8 @@ def outward_signs(points: FloatArray, normals: FloatArray, near: IntArray) -> Fl
     near: int [N, 1 + K], each point and its nearest neighbours
     """
     tree = _tree_that_crosses_creases_last(normals, near)
-    votes = _votes_of_views(points, normals)
+    reach = points[near[:, -1]] - points
+    votes = _votes_of_views(points, normals, float(np.median(lengths(reach))))
     _, piece = connected_components(tree, directed=False)
     signs = np.ones(len(points))
     for root in np.unique(piece, return_index=True)[1]:
@@ -57,19 +58,19 @@ def _tree_that_crosses_creases_last(normals: FloatArray, near: IntArray) -> csr_
     return minimum_spanning_tree(graph)
 
 
-def _votes_of_views(points: FloatArray, normals: FloatArray) -> FloatArray:
+def _votes_of_views(points: FloatArray, normals: FloatArray, side: float) -> FloatArray:
     """How much more each normal looks to where it is seen from than away, float64 [N], about -1 to 1.
 
-    Depth images of the points from all around. What lies behind the nearest of its pixel counts the less the
-    deeper it lies: through a thin wall the far side is seen less than the near one.
+    Depth images of the points from all around, with pixels of that `side`. What lies behind the nearest of
+    its pixel and those around counts the less the deeper it lies: through a thin wall the far side is
+    seen less than the near one.
     """
-    cells = int(np.clip(np.sqrt(len(points) / _POINTS_PER_CELL), 4, _MOST_CELLS))
-    side = max(float(np.linalg.norm(np.ptp(points, axis=0))), 1e-300) / cells
+    extent = max(float(np.linalg.norm(np.ptp(points, axis=0))), 1e-300)
+    side = max(side, extent / _MOST_CELLS)
+    cells = int(extent / side) + 1
     votes = np.zeros(len(points))
     for direction in even_directions(_VIEWS):
-        across = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
-        across /= np.linalg.norm(across)
-        image = points @ np.column_stack([across, np.cross(direction, across)])
+        image = points @ image_plane(direction)
         image -= image.min(axis=0)
         pixels = np.minimum((image / side).astype(np.int64), cells - 1) @ [cells, 1]
         depth = points @ direction
@@ -111,3 +112,10 @@ def even_directions(count: int) -> FloatArray:
     angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
     ring = np.sqrt(1 - height**2)
     return np.column_stack([ring * np.cos(angle), ring * np.sin(angle), height])
+
+
+def image_plane(direction: FloatArray) -> FloatArray:
+    """Two unit vectors across a view's direction [3], float64 [3, 2]."""
+    across = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
+    across /= np.linalg.norm(across)
+    return np.column_stack([across, np.cross(direction, across)])

@@ -19,7 +19,9 @@ _WIDTHS = (16, 40, 100, 250)
 """Neighbours through which a plane is laid where points are exact."""
 _NOISE_WIDTHS = (16, 40, 70, 100, 150, 200, 300, 400)
 _FLAT = 4.5
-"""A neighbourhood in noise is wide enough if its radius is so many times what its points lie off the plane."""
+"""In noise, neighbourhoods are wide enough if their radius is so many times what points are off the plane."""
+_LARGEST_SHARE = 0.02
+"""Of the points: a larger neighbourhood would be a part of the shape."""
 _PROBES = 2000
 _SOLID = 2.8
 """Below it points fill a volume (a ball that is full of them has 2.4, whatever its size)."""
@@ -66,7 +68,7 @@ def _width_for_noise(tree: cKDTree, points: FloatArray) -> int:
     probes = points[:: max(1, len(points) // _PROBES)]
     flatness: list[float] = []
     for width in _NOISE_WIDTHS:
-        if width >= len(points):
+        if width > _LARGEST_SHARE * len(points):
             break
         distance, near = tree.query(probes, k=width, workers=search_threads(len(probes)))
         offsets = points[near] - points[near].mean(axis=1, keepdims=True)
@@ -75,14 +77,14 @@ def _width_for_noise(tree: cKDTree, points: FloatArray) -> int:
         flatness.append(float(np.median(distance[:, -1] / np.maximum(off, 1e-9 * distance[:, -1] + 1e-300))))
         if flatness[-1] >= _FLAT:
             return width
-    is_surface = len(flatness) == len(_NOISE_WIDTHS) and flatness[-1] > _SOLID
-    return _NOISE_WIDTHS[-1] if is_surface else _NOISE_WIDTHS[0]
+    is_surface = bool(flatness) and flatness[-1] > _SOLID
+    return _NOISE_WIDTHS[len(flatness) - 1] if is_surface else _NOISE_WIDTHS[0]
 
 
 def _projected(
     tree: cKDTree, points: FloatArray, chosen: FloatArray, width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """`chosen` [M, 3] on the planes through their neighbours, and these planes' normals, float64 [M, 3] each."""
+    """`chosen` [M, 3] on the planes through their neighbours, and the planes' normals, float64 [M, 3]."""
     width = min(width, len(points))
     moved, normals = np.empty_like(chosen), np.empty_like(chosen)
     for start in range(0, len(chosen), _CHUNK):

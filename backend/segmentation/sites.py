@@ -19,10 +19,10 @@ MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
 
 _NEIGHBORS = 8
-"""Of each point of a cloud. With them, on a plane of random points of mean spacing s, ..."""
-_EDGE_BY_SPACING = 1.1
+"""Of each point of a cloud. With them, on a plane whose points stand for s x s each, ..."""
+_EDGE_BY_SPACING = 1.25
 """... an edge is so many s long, and ..."""
-_EDGES_ACROSS = 3.3
+_EDGES_ACROSS = 3.5
 """... a line crosses so many edges on each s."""
 
 
@@ -120,7 +120,7 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
 
 
 def graph_of_points(sites: Sites, normals: FloatArray) -> FaceGraph:
-    """A graph for a point cloud: each site and its nearest ones, with the angles between their normals [S, 3].
+    """A graph for a point cloud: each site and its nearest ones, with the angles of their normals [S, 3].
 
     As on a mesh: areas are those of the surface, and a border is as long as the edges that it crosses
     together, however many neighbours each site has.
