@@ -25,6 +25,13 @@ _CENTERS_AT_CLICK = 4
 _CENTERS_AROUND = 16
 """So many centres nearest to one that is inside are evaluated, too: a small part may lie between them."""
 
+_WIDE = 0.3
+"""Prompts that reach more than this share of the places are evaluated at all of them, without lists of
+places: 64 prompts at 3,072 points 78 and 82 -> 60 and 64 ms, a click 32 -> 28."""
+
+_TILE = 3
+"""Those take so many times more pairs at once: they have fewer intermediates."""
+
 
 def sparse_mask_logits(
     network: PartSAM,
@@ -59,8 +66,16 @@ def sparse_mask_logits(
     spread = gather_weighted(table.contiguous()[None], locations.index, locations.weight.float())[0]
     logits = spread[:, : sets * count].T.clamp(max=CLEARLY_OUTSIDE).reshape(sets, count, -1)
     vectors = decoding.mask_vectors[0, :, masks]
+    reaches = spread[:, sets * count :].T > 0  # [M, N]
+    wide = reaches.sum(dim=1) > _WIDE * reaches.shape[1]
+    everywhere = wide.nonzero()[:, 0]
+    if len(everywhere):
+        those, tile = decoding.take(everywhere), max(1, _TILE * pairs_at_once // len(everywhere))
+        for start in range(0, logits.shape[2], tile):
+            part = locations.part(start, start + tile)
+            logits[everywhere, :, start : start + tile] = network.mask_logits(those, part, masks)[0].float()
     distances = network.click_distances(decoding, locations.points)
-    for pairs in (spread[:, sets * count :].T > 0).nonzero().split(pairs_at_once):
+    for pairs in (reaches & ~wide.unsqueeze(1)).nonzero().split(pairs_at_once):
         prompts, places = pairs.T
         near = None if distances is None else distances[:, prompts, places]
         hidden = _hidden(network, decoding, locations, prompts, places, near)
