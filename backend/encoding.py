@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .devices import works_by_itself
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
@@ -25,6 +26,7 @@ from .network import (
 from .segmentation import EncodedShape
 from .segmentation.close_up import CloseUp, ball_around, sample_ball
 from .segmentation.sites import Sites
+from .threads import meanwhile
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,20 @@ class ShapeEncoder:
         point_faces: IntArray | None,
     ) -> EncodedShape:
         """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh."""
-        made = self._encoded(points, normals, colors)
-        with torch.inference_mode():
-            point_locations = self._locate(made, points, normals, colors)
+
+        def find_sites() -> Sites:
             if mesh is None or point_faces is None:
-                sites, site_locations = Sites.of_points(points), point_locations
-            else:  # a graphics card encodes while the CPU sees to the sites
-                sites = Sites.of_mesh(mesh, point_faces)
-                attributes = sites.attributes(mesh, normals, colors)
-                site_locations = self._locate(made, sites.locations, *attributes)
+                return Sites.of_points(points)
+            return Sites.of_mesh(mesh, point_faces)
+
+        with meanwhile(find_sites, beside=works_by_itself(self.on_device.device)) as found_sites:
+            made = self._encoded(points, normals, colors)
+            with torch.inference_mode():
+                point_locations = site_locations = self._locate(made, points, normals, colors)
+                sites = found_sites()
+                if sites.of_face is not None:
+                    attributes = sites.attributes(mesh, normals, colors)
+                    site_locations = self._locate(made, sites.locations, *attributes)
         return EncodedShape(
             points=made.cube,
             normals=normals,

@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _QUERIES_OF_A_THREAD = 1 << 13
 
@@ -31,6 +36,17 @@ def search_threads(queries: int) -> int:
     queries each. What scipy starts if left to itself, one for each core of the machine, took longer to start
     than to search (128 threads 0.2 s)."""
     return max(1, min(usable_cores(), queries // _QUERIES_OF_A_THREAD))
+
+
+@contextmanager
+def meanwhile(work: Callable[[], Value], *, beside: bool) -> Iterator[Callable[[], Value]]:
+    """How to get the result of `work`, which runs in a thread from now on if `beside`, else when it is asked
+    for: where another device computes, the processor is free for it."""
+    if not beside:
+        yield work
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work).result
 
 
 def usable_cores() -> int:

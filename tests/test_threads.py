@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.freed_memory import give_back_freed_memory, keep_freed_memory
-from backend.threads import leave_a_core, wait_passively
+from backend.threads import leave_a_core, meanwhile, wait_passively
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "2"), (3, "2"), (16, "15")])
@@ -78,3 +78,11 @@ def test_children_keep_freed_memory_too_and_the_user_wins() -> None:
     assert environment["MALLOC_TRIM_THRESHOLD_"] == "1000000"
     assert sys.platform != "linux" or "MALLOC_MMAP_THRESHOLD_" in environment
     give_back_freed_memory()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_runs_meanwhile_gives_its_result_or_its_error(beside: bool) -> None:
+    with meanwhile(lambda: 3, beside=beside) as result:
+        assert result() == 3
+    with meanwhile(lambda: 1 // 0, beside=beside) as broken, pytest.raises(ZeroDivisionError):
+        broken()

@@ -6,9 +6,8 @@ Candidates are filtered on a few thousand points; only those kept are decoded at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..devices import works_by_itself
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray
 from ..refinement.face_graph import FaceGraph
+from ..threads import meanwhile
 from .candidates import stability_scores, support_scores, suppress_overlaps
 from .encoded_shape import EncodedShape, PromptDecoder
 from .node_features import Candidates, node_features
@@ -101,17 +101,12 @@ def find_parts(
     return parts
 
 
-@contextmanager
-def _face_graph(decoder: PromptDecoder) -> Iterator[Callable[[], FaceGraph | None]]:
+def _face_graph(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], FaceGraph | None]]:
     """How to get the face graph, which is built meanwhile if another device answers the prompts."""
     shape = decoder.shape
     if shape.mesh is None:
-        yield lambda: None
-    elif works_by_itself(decoder.device):
-        with ThreadPoolExecutor(1) as pool:
-            yield pool.submit(lambda: shape.face_graph).result
-    else:
-        yield lambda: shape.face_graph
+        return nullcontext(lambda: None)
+    return meanwhile(lambda: shape.face_graph, beside=works_by_itself(decoder.device))
 
 
 def _kept_candidates(
