@@ -18,8 +18,8 @@ from backend import devices
 from backend.errors import DeviceError
 from backend.service import examination
 from backend.service.protocol import Message, content_hash
+from backend.service.request_handlers import RequestHandlers
 from backend.service.server import Call
-from backend.service.session import Session
 
 environment = load("environment")
 errors = sys.modules[load("environment.faults").PartSAMError.__module__]
@@ -83,15 +83,15 @@ def test_a_device_counts_only_after_it_has_computed(monkeypatch: pytest.MonkeyPa
 
 def test_the_user_is_told_once_that_a_device_was_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     NoKernel(monkeypatch, devices.CUDA)
-    session = Session()
-    assert session.handle(call("hello", {}, {})).fields["device"] == "cpu"
+    handlers = RequestHandlers()
+    assert handlers.handle(call("hello", {}, {})).fields["device"] == "cpu"
     mesh = examination.example_mesh()
     arrays = {"vertices": mesh.vertices, "triangles": mesh.triangles.astype(np.int32)}
     asked = {"content": content_hash(arrays), "model": "small-untrained", "device": "auto", "seed": 0}
     told = []
     for _ in range(2):
         request = call("encode", asked, arrays)
-        assert session.handle(request).fields["device"] == "cpu"
+        assert handlers.handle(request).fields["device"] == "cpu"
         told.append(request.notices)
     assert [len(notices) for notices in told] == [1, 0] and "no kernel image" in told[0][0]
 

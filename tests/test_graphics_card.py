@@ -22,8 +22,8 @@ from backend.network import PUBLISHED, SMALL, interpolation_weights, patch_geome
 from backend.network.farthest_points import farthest_point_sampling, kernel_works
 from backend.segmenter import EncodedShape
 from backend.service.protocol import Message, content_hash
+from backend.service.request_handlers import RequestHandlers
 from backend.service.server import Call, Reply
-from backend.service.session import Session
 from tests.bundled_cases import snowman
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
@@ -123,11 +123,11 @@ def test_a_card_with_little_memory_still_answers(capped: int) -> None:
     """By smaller tiles first, then a smaller batch or fewer points, at the very end on the CPU."""
     mesh = lumpy_torus(40_000)
     arrays = {"vertices": mesh.vertices, "triangles": mesh.triangles}
-    session, notices = Session(), []
+    handlers, notices = RequestHandlers(), []
 
     def ask(kind: str, fields: dict[str, object], **sent: np.ndarray) -> Reply:
         call = Call(Message(kind, 1, fields, sent), lambda stage, share: None, lambda: False)
-        reply = session.handle(call)
+        reply = handlers.handle(call)
         notices.extend(call.notices)
         return reply
 

@@ -37,8 +37,8 @@ from backend.service.protocol import (
     read_message,
     write_message,
 )
+from backend.service.request_handlers import RequestHandlers
 from backend.service.server import Call, Reply, RequestRefused
-from backend.service.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "small-untrained"
@@ -542,24 +542,24 @@ def call(kind: str, fields: dict[str, object], arrays: dict[str, np.ndarray] | N
 
 
 def answered(
-    session: Session, kind: str, fields: dict[str, object], **arrays: np.ndarray
+    handlers: RequestHandlers, kind: str, fields: dict[str, object], **arrays: np.ndarray
 ) -> tuple[Reply, list[str]]:
     request = call(kind, fields, arrays)
-    return session.handle(request), request.notices
+    return handlers.handle(request), request.notices
 
 
 def test_released_memory_is_filled_again_when_needed() -> None:
-    session = Session()
-    session.release_memory()  # nothing is held yet
-    shape = answered(session, "encode", encode_fields(BALL), **BALL)[0].fields["shape"]
+    handlers = RequestHandlers()
+    handlers.release_memory()  # nothing is held yet
+    shape = answered(handlers, "encode", encode_fields(BALL), **BALL)[0].fields["shape"]
     clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
-    before = answered(session, "predict", {"shape": shape}, **clicks)[0]
-    session.release_memory()
-    after = answered(session, "predict", {"shape": shape}, **clicks)[0]
+    before = answered(handlers, "predict", {"shape": shape}, **clicks)[0]
+    handlers.release_memory()
+    after = answered(handlers, "predict", {"shape": shape}, **clicks)[0]
     np.testing.assert_array_equal(before.arrays["face_logits"], after.arrays["face_logits"])
-    answered(session, "release", {"model": True})
+    answered(handlers, "release", {"model": True})
     with pytest.raises(RequestRefused, match="no longer held"):
-        answered(session, "predict", {"shape": shape}, **clicks)
+        answered(handlers, "predict", {"shape": shape}, **clicks)
 
 
 def wait_for_graphs() -> None:
@@ -569,36 +569,36 @@ def wait_for_graphs() -> None:
 
 
 def test_the_face_graph_is_made_once_right_after_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, built = Session(), []
+    handlers, built = RequestHandlers(), []
     build = encoded_shape.build_face_graph
     monkeypatch.setattr(encoded_shape, "build_face_graph", lambda mesh: built.append(mesh) or build(mesh))
     for _ in range(2):
-        answered(session, "encode", encode_fields(BALL), **BALL)
+        answered(handlers, "encode", encode_fields(BALL), **BALL)
         wait_for_graphs()
-    (held,) = session._shapes
+    (held,) = handlers._holdings.shapes
     assert len(built) == 1
     assert held.graph is held.encoded.face_graph
 
 
 def test_a_preview_keeps_no_encoding_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget for one shape, the first goes when the second comes, clicked on or not."""
-    monkeypatch.setattr("backend.service.session.SHAPES_BUDGET", 1)
-    session = Session()
+    monkeypatch.setattr("backend.service.holdings.SHAPES_BUDGET", 1)
+    handlers = RequestHandlers()
     clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
     encodings, previews = [], []
     for seed in range(2):
-        shape = answered(session, "encode", encode_fields(BALL, seed=seed), **BALL)[0].fields["shape"]
-        previews.append(answered(session, "predict", {"shape": shape}, **clicks)[0].fields["prediction"])
-        (held,) = session._shapes
+        shape = answered(handlers, "encode", encode_fields(BALL, seed=seed), **BALL)[0].fields["shape"]
+        previews.append(answered(handlers, "predict", {"shape": shape}, **clicks)[0].fields["prediction"])
+        (held,) = handlers._holdings.shapes
         encodings.append(weakref.ref(held.encoded))
         del held
     wait_for_graphs()
     gc.collect()
     assert [encoding() is None for encoding in encodings] == [True, False]
     wanted = {"candidate": 0, "strength": 1.0}
-    assert answered(session, "refine_prediction", {"prediction": previews[1], **wanted})[0].arrays
+    assert answered(handlers, "refine_prediction", {"prediction": previews[1], **wanted})[0].arrays
     with pytest.raises(RequestRefused, match="click again"):
-        answered(session, "refine_prediction", {"prediction": previews[0], **wanted})
+        answered(handlers, "refine_prediction", {"prediction": previews[0], **wanted})
 
 
 def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monkeypatch) -> None:
@@ -617,19 +617,19 @@ def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monk
 
     monkeypatch.setattr(Segmenter, "segment_every_part", segment_on_a_small_card)
     monkeypatch.setattr(Segmenter, "encode_points", encode_on_a_small_card)
-    session = Session()
-    encoded, notices = answered(session, "encode", encode_fields(BALL), **BALL)
+    handlers = RequestHandlers()
+    encoded, notices = answered(handlers, "encode", encode_fields(BALL), **BALL)
     assert encoded.fields["points"] == 5000
     assert notices == ["Memory ran out on cpu; went on with 5000 instead of 16384 sample points."]
 
     wanted = {"shape": encoded.fields["shape"], "prompts": 8, "granularity": 0.5}
-    found, notices = answered(session, "segment_every_part", wanted)
+    found, notices = answered(handlers, "segment_every_part", wanted)
     assert found.arrays["labels"].shape == (len(BALL["triangles"]),)
     assert [notice.split("went on with ")[1] for notice in notices] == [
         "16 instead of 64 prompts at a time.",
         "4 instead of 16 prompts at a time.",
     ]
-    assert answered(session, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
+    assert answered(handlers, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
 
 
 def test_a_network_that_does_not_fit_is_loaded_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -641,12 +641,12 @@ def test_a_network_that_does_not_fit_is_loaded_on_the_cpu(monkeypatch: pytest.Mo
         return load(model, device=device)
 
     monkeypatch.setattr(Segmenter, "load", load_on_a_full_card)
-    session = Session()
-    reply, notices = answered(session, "encode", encode_fields(BALL) | {"device": "auto"}, **BALL)
+    handlers = RequestHandlers()
+    reply, notices = answered(handlers, "encode", encode_fields(BALL) | {"device": "auto"}, **BALL)
     assert reply.fields["device"] == "cpu"
     assert len(notices) == 1 and "no memory left" in notices[0]
     clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
-    assert answered(session, "predict", {"shape": reply.fields["shape"]}, **clicks)[0].arrays
+    assert answered(handlers, "predict", {"shape": reply.fields["shape"]}, **clicks)[0].arrays
 
 
 def test_the_last_step_down_is_the_cpu_as_it_was_asked_for() -> None:

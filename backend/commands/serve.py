@@ -8,8 +8,8 @@ import logging
 import signal
 
 from ..service.parent_watch import watch_parent
+from ..service.request_handlers import RequestHandlers
 from ..service.server import Server, end_process
-from ..service.session import Session
 from ..service.standard_streams import claim_standard_streams
 from ..threads import leave_a_core, wait_passively
 
@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if args.parent_pid is not None:
         watch_parent(args.parent_pid, end_process)
-    Server(source, sink, Session(), idle_seconds=args.idle_release).run()
+    Server(source, sink, RequestHandlers(), idle_seconds=args.idle_release).run()
     return 0

@@ -2,7 +2,7 @@
 """Reads requests from a stream and answers them, one after another, on another.
 
 A thread of its own reads, so that a cancellation takes effect while a request runs. What a request
-means is the handler's business (`session.Session`).
+means is the handler's business (`RequestHandlers`).
 """
 
 from __future__ import annotations
