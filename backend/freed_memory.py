@@ -17,14 +17,14 @@ from typing import Any
 _MIB = 1 << 20
 _OPTIONS = (
     ("MALLOC_MMAP_THRESHOLD_", -3, 32 * _MIB),  # larger arrays do go back: the most that glibc takes
-    ("MALLOC_TRIM_THRESHOLD_", -1, 256 * _MIB),
-    ("MALLOC_TOP_PAD_", -2, 32 * _MIB),
+    ("MALLOC_TRIM_THRESHOLD_", -1, 64 * _MIB),
+    ("MALLOC_TOP_PAD_", -2, 16 * _MIB),
 )
 """Variable that glibc reads at the start of a process, number for `mallopt`, bytes."""
 
 
 def keep_freed_memory(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Keep up to 256 MiB of freed memory, in this process and its children, unless the environment says
+    """Keep up to 64 MiB of freed memory at a time, in this process and its children, unless the environment says
     otherwise. Does nothing without glibc."""
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
