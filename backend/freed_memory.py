@@ -24,8 +24,8 @@ _OPTIONS = (
 
 
 def keep_freed_memory(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Keep up to 64 MiB of freed memory at a time, in this process and its children, unless the environment says
-    otherwise. Does nothing without glibc."""
+    """Keep up to 64 MiB of freed memory at a time, in this process and its children, unless the environment
+    says otherwise. Does nothing without glibc."""
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return
