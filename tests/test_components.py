@@ -1,29 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connected components of few and of many nodes, against the definition."""
+"""Connected components, against the definition."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from backend.refinement import components
 from backend.refinement.components import connected_nodes
 
 
-@pytest.mark.parametrize("few", [0, 1000])
 @given(st.integers(0, 12).flatmap(lambda edges: arrays(np.int64, (edges, 2), elements=st.integers(0, 14))))
-def test_nodes_are_together_that_a_path_joins(few: int, edges: np.ndarray) -> None:
+def test_nodes_are_together_that_a_path_joins(edges: np.ndarray) -> None:
     joined = np.eye(15, dtype=bool)
     joined[edges[:, 0], edges[:, 1]] = joined[edges[:, 1], edges[:, 0]] = True
     for middle in range(15):
         joined |= joined[:, [middle]] & joined[[middle]]
     expected = np.unique(joined.argmax(axis=1), return_inverse=True)[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(components, "_FEW", few)
-        np.testing.assert_array_equal(connected_nodes(15, edges), expected)
+    np.testing.assert_array_equal(connected_nodes(15, edges), expected)
 
 
 def test_a_long_path_is_one() -> None:
