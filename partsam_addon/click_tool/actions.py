@@ -57,7 +57,7 @@ class PARTSAM_OT_click_action(bpy.types.Operator):
 
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        return next(text for name, _label, text in ACTIONS if name == properties.action)
+        return say(next(text for name, _label, text in ACTIONS if name == properties.action))
 
     @reports_errors
     def execute(self, _context: bpy.types.Context) -> set[str]:

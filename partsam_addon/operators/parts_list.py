@@ -7,6 +7,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, StringProperty
 
 from ...backend.errors import PromptError
+from ..mesh_exchange import check_editable, object_mode
 from ..parts import (
     active_part,
     check_parts,
@@ -27,6 +28,7 @@ from ..parts import (
 from ..parts.repeats import copies_of
 from ..wording import say, say_count
 from .parts_operator import CopiesOperator, OnePartOperator, PartsOperator, elements
+from .reporting import reports_errors
 from .swatches import swatch
 
 NEIGHBOR = "NEIGHBOR"
@@ -114,7 +116,11 @@ def _merge_targets(
         active = active_part(obj.data)
         own = operator.part or (active.part_id if active is not None else 0)
         parts = [part for part in obj.data.partsam.parts if part.part_id != own and not part.locked]
-        near = {} if obj.data.is_editmode else {n: i for i, n in enumerate(neighbors_or_none(obj.data, own))}
+        if operator.touching:  # looked up before: not to be had in Edit mode
+            touching = [int(number) for number in operator.touching.split()]
+        else:
+            touching = [] if obj.data.is_editmode else neighbors_or_none(obj.data, own)
+        near = {part_id: place for place, part_id in enumerate(touching)}
         parts.sort(key=lambda part: (near.get(part.part_id, len(near)), -part.area, part.part_id))
         _enum_cache.extend(
             (
@@ -140,7 +146,21 @@ class PARTSAM_OT_part_merge(OnePartOperator, bpy.types.Operator):
         name="Into", description="Part that gets the faces", items=_merge_targets, options={"SKIP_SAVE"}
     )
 
+    touching: StringProperty(
+        options={"HIDDEN", "SKIP_SAVE"}, description="Ids of the neighbors, nearest first"
+    )
+
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        return self.offer(context)
+
+    @reports_errors
+    def offer(self, context: bpy.types.Context) -> set[str]:
+        """Let the user choose, neighbors first, whatever mode the object is in."""
+        obj = context.object
+        check_editable(obj)
+        with object_mode(context, obj):
+            self.enter(obj)
+            self.touching = " ".join(map(str, neighbors_or_none(obj.data, self.part_id(obj))))
         context.window_manager.invoke_search_popup(self)
         return {"RUNNING_MODAL"}
 

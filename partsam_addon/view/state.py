@@ -13,7 +13,7 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..parts import has_parts
+from ..parts import active_part, has_parts
 
 STAND_IN = "BOUNDS"
 """How Blender displays an object whose parts the overlay draws."""
@@ -24,7 +24,9 @@ class PARTSAM_PG_view(bpy.types.PropertyGroup):
 
     factor: FloatProperty(name="Factor", description="How far the parts are drawn apart", options={"HIDDEN"})
     isolated: IntProperty(
-        name="Isolated", description="Id of the part that is shown alone, or 0", options={"HIDDEN"}
+        name="Isolated",
+        description="Id of the part that is shown alone, or 0: in Object mode the active one",
+        options={"HIDDEN"},
     )
     display: StringProperty(
         name="Display", description="How the object was displayed before", options={"HIDDEN"}
@@ -35,11 +37,14 @@ classes: tuple[type, ...] = (PARTSAM_PG_view,)
 
 
 def isolated_part(obj: bpy.types.Object) -> int | None:
-    """Id of the part that is shown alone, if one is."""
+    """Id of the part that is shown alone, if one is: in Object mode the active one of the list."""
     part_id = int(obj.partsam_view.isolated)
     if not part_id or obj.type != "MESH":
         return None
-    return part_id if any(part.part_id == part_id for part in obj.data.partsam.parts) else None
+    if not any(part.part_id == part_id for part in obj.data.partsam.parts):
+        return None
+    active = active_part(obj.data) if is_in_object_mode(obj) else None
+    return part_id if active is None else int(active.part_id)
 
 
 def hidden_parts(obj: bpy.types.Object) -> frozenset[int]:

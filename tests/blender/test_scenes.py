@@ -686,11 +686,14 @@ def test_merging_offers_neighbors_first(quarters, addon):
     quarters.data.partsam.active_index = 3
 
     class Operator:
-        part = 0
+        part, touching = 0, ""
 
     found = items(Operator, bpy.context)
     assert [item[1] for item in found] == ["Neighbor", "Part 3", "Part 1", "Part 2"]
     assert [item[2].startswith("It touches") for item in found[1:]] == [True, False, False]
+    bpy.ops.object.mode_set(mode="EDIT")
+    Operator.touching = "2 1"  # as found before the popup opens
+    assert [item[1] for item in items(Operator, bpy.context)][1:3] == ["Part 2", "Part 1"]
 
 
 def test_panels_have_edited_meshes_counted_again(quarters, parts, session):

@@ -191,6 +191,20 @@ def test_groups_of_appended_files_stay_apart(striped, view, tmp_path):
     assert len(view.separated_group(wanted.objects[0])) == len(view.separated_group(bpy.context.object)) == 3
 
 
+def test_isolation_follows_the_row(striped, addon, view):
+    bpy.ops.partsam.part_isolate(part=1)
+    striped.data.partsam.active_index = 1
+    assert view.isolated_part(striped) == 2
+    addon("view.isolate")._follow_row()  # Blender calls it, in its window
+    alone = view.shown_polygons(striped)
+    assert [polygon.hide for polygon in striped.data.polygons] == (~alone).tolist()
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert view.isolated_part(striped) == 2
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.partsam.part_isolate(part=2)
+    assert view.isolated_part(striped) is None and not any(p.hide for p in striped.data.polygons)
+
+
 def test_isolation_follows_the_labels(striped, parts, view):
     """Merging and cutting change what the part is, or end it."""
     bpy.ops.partsam.part_isolate(part=2)
