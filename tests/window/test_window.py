@@ -66,17 +66,23 @@ def colored_share(picture: Path) -> float:
     return sum(saturation[90:]) / sum(saturation)
 
 
-def changed_share(first: Path, second: Path) -> float:
-    """Share of the viewport's pixels that clearly differ between two screenshots."""
+BUTTONS, BELOW_BUTTONS = (1046, 112, 1282, 182), (1046, 186, 1282, 860)
+"""Parts of the sidebar's tab in a screenshot, in pixels: left, top, right, bottom."""
+
+
+def changed_share(first: Path, second: Path, box: tuple[int, int, int, int] | None = None) -> float:
+    """Share of the pixels in `box`, or in the viewport, that clearly differ between two screenshots."""
     pictures = [Image.open(path).convert("RGB") for path in (first, second)]
     change = ImageChops.difference(*pictures).convert("L")
-    viewport = change.crop((80, 100, change.width * 6 // 10, change.height * 85 // 100)).histogram()
-    return sum(viewport[24:]) / sum(viewport)
+    box = box or (80, 100, change.width * 6 // 10, change.height * 85 // 100)
+    counts = change.crop(box).histogram()
+    return sum(counts[24:]) / sum(counts)
 
 
 def test_segment_button(play: Play) -> None:
     record = play("segment")
     assert record["shown_at_once"] == "Segmenting"
+    assert record["drawn"]["UI"] > 2 > record["drawn"]["WINDOW"]
     assert record["still_running_when_turned"]
     assert record["problem"] == "None"
     assert record["parts"] >= 3
@@ -95,6 +101,8 @@ def test_segment_button(play: Play) -> None:
     assert record["in_edit_mode"] == ["EDIT", record["parts"]]
     assert "SIGKILL" in record["problem_after_kill"]
     shots = ARTIFACTS / "segment"
+    assert changed_share(shots / "ready.png", shots / "running.png", BELOW_BUTTONS) == 0  # nothing jumps
+    assert changed_share(shots / "ready.png", shots / "running.png", BUTTONS) > 0.05
     assert colored_share(shots / "parts.png") > colored_share(shots / "ready.png") + 0.05
     assert colored_share(shots / "undone.png") < colored_share(shots / "parts.png") - 0.05
 
@@ -180,11 +188,13 @@ def test_views_are_drawn_in_every_mode(play: Play) -> None:
     assert record["unwrap"][1] == ["UVMap", "Parts"]
     assert len(record["id_map"][1]) == 1
     assert record["maps_left"] == ["UVMap"]
+    assert record["hidden"][0] == record["hidden"][1] > 0
     shots = ARTIFACTS / "views"
     bare = colored_share(shots / "exploded_clay.png")
-    for name in ("overlay", "exploded", "isolated", "isolated_edit", "edit", "sculpt"):
+    for name in ("overlay", "exploded", "isolated", "isolated_other_row", "isolated_edit", "edit", "sculpt"):
         assert colored_share(shots / f"{name}.png") > bare + 0.01, name
     assert colored_share(shots / "isolated.png") < colored_share(shots / "overlay.png")
+    assert changed_share(shots / "isolated.png", shots / "isolated_other_row.png") > 0.03
 
 
 def test_copies_other_meshes_and_point_clouds(play: Play) -> None:
@@ -213,6 +223,7 @@ def test_parts_are_picked_in_the_viewport(play: Play) -> None:
     assert record["unchanged"]
     assert record["edit_mode"] == ["EDIT", 3, []]
     assert record["left_edit_mode"]
+    assert record["found_by_search"]
     with Image.open(ARTIFACTS / "picking" / "merge.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))[
             :, :900

@@ -30,6 +30,7 @@ def scenario(window: WindowDriver) -> Steps:
     yield from merging(window, obj)
     yield from leaving(window, obj)
     yield from in_edit_mode(window, obj)
+    yield from search(window, obj)
 
 
 def start(window: WindowDriver) -> Steps:
@@ -148,6 +149,26 @@ def error_box(window: WindowDriver) -> Steps:
     region = window.region("UI")
     top = bpy.context.window.height - region.y - region.height
     window.record["error_box"] = [region.x + 30, top + 102, region.x + region.width - 60, top + 150]
+
+
+def search(window: WindowDriver, obj: object) -> Steps:
+    """F3 finds what stands in submenus only."""
+    place = window.view_point(0.3, 0.3)
+    yield from window.key("F3", *place)
+    yield 0.7
+    for letter in "face sets":
+        kind = "SPACE" if letter == " " else letter.upper()
+        for value in ("PRESS", "RELEASE"):
+            text = {"unicode": letter} if value == "PRESS" else {}
+            bpy.context.window.event_simulate(
+                type=kind, value=value, x=int(place[0]), y=int(place[1]), **text
+            )
+        yield 0.15
+    yield 0.7
+    window.shot("search")
+    yield from window.key("RET", *place)
+    yield 0.7
+    window.record["found_by_search"] = ".sculpt_face_set" in obj().data.attributes
 
 
 run(scenario)

@@ -39,6 +39,7 @@ def scenario(window: WindowDriver) -> Steps:
     window.record["shown_at_once"] = session.run.title
     yield from window.wait_for(lambda: session.progress.fraction >= 0.1, 200, "the shape is being encoded")
     window.shot("running")
+    yield from count_redraws(window)
     turned = window.view_matrix()
     yield from window.key("NUMPAD_6", *window.view_point(0.3, 0.3))
     yield from window.wait_for(lambda: window.view_matrix() != turned, 10, "the view was turned meanwhile")
@@ -80,6 +81,21 @@ def scenario(window: WindowDriver) -> Steps:
     yield 0.5
     window.record["problem_after_kill"] = session.problem.message
     window.shot("killed")
+
+
+def count_redraws(window: WindowDriver) -> Steps:
+    """Which regions of the viewport are drawn while nothing but the progress changes."""
+    session, drawn = window.session(), {"WINDOW": 0, "UI": 0}
+
+    def count(kind: str) -> None:
+        drawn[kind] += session.is_busy
+
+    space = bpy.types.SpaceView3D
+    handles = [(space.draw_handler_add(count, (kind,), kind, "POST_PIXEL"), kind) for kind in drawn]
+    yield from window.wait_for(lambda: drawn["UI"] > 2 or not session.is_busy, 60, "progress was drawn")
+    for handle, kind in handles:
+        space.draw_handler_remove(handle, kind)
+    window.record["drawn"] = drawn
 
 
 def redo_panel(window: WindowDriver, obj: object) -> Steps:

@@ -42,7 +42,12 @@ def scenario(window: WindowDriver) -> Steps:
     yield 0.5
     window.shot("isolated_edit")
     bpy.ops.object.mode_set(mode="OBJECT")
-    bpy.ops.partsam.part_isolate(part=3)
+    obj().data.partsam.active_index = 0  # as a click in the list does
+    yield 0.5
+    window.shot("isolated_other_row")
+    faces = obj().data.polygons
+    record["hidden"] = [sum(face.hide for face in faces), len(faces) - obj().data.partsam.parts[0].face_count]
+    bpy.ops.partsam.part_isolate(part=1)
     for mode in ("EDIT", "SCULPT"):
         bpy.ops.object.mode_set(mode=mode)
         yield 0.7
