@@ -41,6 +41,11 @@ def _changed(part: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None
     mesh.update_tag()
 
 
+def _activated(table: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    if table.is_followed:
+        table.id_data.update_tag()
+
+
 class PARTSAM_PG_part(bpy.types.PropertyGroup):
     """One part of a mesh."""
 
@@ -113,7 +118,12 @@ class PARTSAM_PG_parts(bpy.types.PropertyGroup):
     """The parts of a mesh, ordered by id; `retired` ones have lost all their faces."""
 
     parts: CollectionProperty(type=PARTSAM_PG_part)
-    active_index: IntProperty(name="Active Part", description="Part that the buttons work on")
+    active_index: IntProperty(
+        name="Active Part", description="Part that the buttons work on", update=_activated
+    )
+    is_followed: BoolProperty(
+        name="Followed", description="Whether what the viewport shows depends on the active part"
+    )
     retired: CollectionProperty(type=PARTSAM_PG_part)
     levels: CollectionProperty(type=PARTSAM_PG_level)
     origin: IntProperty(name="Origin", description="Number of this table, which its faces carry; 0: none yet")

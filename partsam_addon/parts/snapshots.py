@@ -81,7 +81,7 @@ def _described(group: bpy.types.PropertyGroup) -> Snapshot:
     """All values of a property group, and of the groups in its collections."""
     values: Snapshot = {}
     for prop in group.bl_rna.properties:
-        if prop.identifier in {"rna_type", "is_settled", "is_kept"}:
+        if prop.identifier in {"rna_type", "is_settled", "is_kept", "is_followed"}:
             continue
         value = getattr(group, prop.identifier)
         if prop.type == "COLLECTION":

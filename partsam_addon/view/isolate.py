@@ -19,7 +19,6 @@ from ..mesh_exchange.elements import (
     write_element_integers,
 )
 from ..parts import read_part_ids, set_active_part
-from ..parts.schema import PARTSAM_PG_parts
 from .state import is_in_object_mode, isolated_part, sync_display
 
 __all__ = ["isolate_part", "isolated_part", "show_all_parts", "shown_polygons"]
@@ -30,15 +29,13 @@ _ALONE for those of the part, whose hide flags are the user's own."""
 
 _BY_USER, _ALONE = 1, 2
 
-_OWNER = object()
-"""Of the subscription to the active row."""
-
 
 def isolate_part(obj: bpy.types.Object, part_id: int) -> None:
     """Show only this part. Renders, exports and the shape stay as they are. Not in Edit mode."""
     set_active_part(obj.data, part_id)
     _show_alone(obj, read_part_ids(obj.data) == part_id)
     obj.partsam_view.isolated = part_id
+    obj.data.partsam.is_followed = True
     _update(obj)
 
 
@@ -49,6 +46,9 @@ def show_all_parts(obj: bpy.types.Object) -> None:
         write_element_flags(mesh, "hide", _hidden_by_user(mesh))
         forget_integers(mesh, _STATE)
     obj.partsam_view.isolated = 0
+    mesh.partsam.is_followed = any(
+        other.data == mesh and other.partsam_view.isolated for other in bpy.data.objects
+    )
     _update(obj)
 
 
@@ -60,7 +60,7 @@ def shown_polygons(obj: bpy.types.Object) -> BoolArray | None:
 
 @persistent
 def _follow_labels(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    """After labels have changed: hide what is no longer of the part, or end the isolation with the part."""
+    """After labels or the row have changed: hide what is not of the part, or end the isolation with it."""
     for update in depsgraph.updates:
         if update.is_updated_geometry and isinstance(update.id, bpy.types.Object):
             obj = update.id.original
@@ -79,34 +79,13 @@ def _refresh(obj: bpy.types.Object) -> None:
         _show_alone(obj, alone)
 
 
-def _follow_row() -> None:
-    """After another row of the list was chosen: hide all that is not of its part, for the other modes."""
-    for obj in bpy.data.objects:
-        if is_in_object_mode(obj) and obj.partsam_view.isolated and obj.is_editable:
-            _refresh(obj)
-            _update(obj)
-
-
-@persistent
-def _subscribe(*_arguments: object) -> None:
-    """Loading a file ends all subscriptions."""
-    bpy.msgbus.clear_by_owner(_OWNER)
-    bpy.msgbus.subscribe_rna(
-        key=(PARTSAM_PG_parts, "active_index"), owner=_OWNER, args=(), notify=_follow_row
-    )
-
-
 def register() -> None:
-    """Let isolations follow the labels and the list."""
+    """Let isolations follow the labels and the row of the list."""
     bpy.app.handlers.depsgraph_update_post.append(_follow_labels)
-    bpy.app.handlers.load_post.append(_subscribe)
-    _subscribe()
 
 
 def unregister() -> None:
     """Stop following."""
-    bpy.msgbus.clear_by_owner(_OWNER)
-    bpy.app.handlers.load_post.remove(_subscribe)
     bpy.app.handlers.depsgraph_update_post.remove(_follow_labels)
 
 

@@ -191,11 +191,11 @@ def test_groups_of_appended_files_stay_apart(striped, view, tmp_path):
     assert len(view.separated_group(wanted.objects[0])) == len(view.separated_group(bpy.context.object)) == 3
 
 
-def test_isolation_follows_the_row(striped, addon, view):
+def test_isolation_follows_the_row(striped, view):
     bpy.ops.partsam.part_isolate(part=1)
     striped.data.partsam.active_index = 1
     assert view.isolated_part(striped) == 2
-    addon("view.isolate")._follow_row()  # Blender calls it, in its window
+    bpy.context.view_layer.update()
     alone = view.shown_polygons(striped)
     assert [polygon.hide for polygon in striped.data.polygons] == (~alone).tolist()
     bpy.ops.object.mode_set(mode="EDIT")
