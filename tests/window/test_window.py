@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The built zip in a real Blender window: buttons pressed by simulated events, results on screenshots.
 
+`BLENDER_GUI_SUITE=sid` in the environment has them run in the newest Blender of Debian, instead of 4.3.
 Screenshots are kept in `test_artifacts/window/`. Where no Blender with a window can be had, the tests are
 skipped and say so.
 """
