@@ -23,6 +23,9 @@ from ..mesh_exchange.arrays import (
 from ..mesh_exchange.elements import is_cloud
 from ..parts.polygon_graph import weld
 
+_SLICE = 1024
+"""Vertices that are handled as Python objects at a time: many take longer, each."""
+
 
 @dataclass(frozen=True)
 class VertexWeights:
@@ -99,9 +102,11 @@ def read_weight_table(obj: bpy.types.Object) -> WeightTable:
 def read_weight_rows(obj: bpy.types.Object, start: int, stop: int) -> np.ndarray:
     """The weights of a range of vertices: rows of vertex, group and weight, in the order of the vertices."""
     row = [("vertex", np.int32), ("group", np.int32), ("weight", np.float32)]
+    vertices = obj.data.vertices if len(obj.vertex_groups) else ()
     entries: Iterator[tuple[int, int, float]] = (
         (index, entry.group, entry.weight)
-        for index, vertex in enumerate(obj.data.vertices[start:stop] if len(obj.vertex_groups) else (), start)
+        for first in range(start, min(stop, len(vertices)), _SLICE)
+        for index, vertex in enumerate(vertices[first : min(first + _SLICE, stop)], first)
         for entry in vertex.groups
     )
     return np.fromiter(entries, dtype=row)
