@@ -345,6 +345,8 @@ def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: P
     assert network["same_labels"] > 0.995
     assert min(network["mask_iou"], network["click_iou"]) > 0.99
     assert min(*network["fast"].values(), *network["plain"].values()) > 0
+    (sweep,) = numbers["sweeps"]
+    assert len(sweep["encode"]) == 3 and len(sweep["every_part"]) > 2
     (cut,) = numbers["cuts"]
     assert cut["faces"] == stages["faces"] == pytest.approx(600, rel=0.1)
     assert cut["reference_ratio"] > 0

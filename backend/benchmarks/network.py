@@ -102,14 +102,14 @@ def _answers(segmenter: Segmenter, mesh: Mesh, prompts: int, repeat: int) -> _An
         prediction = segmenter.predict(shape, place, np.ones(1, dtype=np.int64))
         return np.asarray(prediction.face_logits)[prediction.best] > 0
 
-    encode_ms, shape = _median_ms(segmenter, encode, repeat)
-    every_part_ms, parts = _median_ms(segmenter, every_part, repeat)
+    encode_ms, shape = median_ms(segmenter, encode, repeat)
+    every_part_ms, parts = median_ms(segmenter, every_part, repeat)
     places = shape.normalization.invert(shape.points[:_CLICKS])
-    click_ms, _ = _median_ms(segmenter, lambda: click(places[0]), max(repeat, _CLICKS))
+    click_ms, _ = median_ms(segmenter, lambda: click(places[0]), max(repeat, _CLICKS))
     return _Answers(AnswerTimes(encode_ms, every_part_ms, click_ms), parts, list(map(click, places)))
 
 
-def _median_ms(segmenter: Segmenter, work: Callable[[], Value], repeat: int) -> tuple[float, Value]:
+def median_ms(segmenter: Segmenter, work: Callable[[], Value], repeat: int) -> tuple[float, Value]:
     """Milliseconds and the last result; of several times the first is not counted."""
     from ..devices import finish
 

@@ -10,13 +10,14 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..benchmarks.network import NetworkMeasurement, measure_network
 from ..benchmarks.stages import StageMeasurement, measure_stages
+from ..benchmarks.sweeps import Sweep, measure_sweep
 from ..mesh_files.atomic import atomic_writer
 from .arguments import add_network_arguments, positive
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Measurement = TypeVar("Measurement")
 
-TABLES = ("stages", "network", "cuts")
+TABLES = ("stages", "network", "sweeps", "cuts")
 
 _LABELS = 20
 """Parts of the built shape that the cut is measured on."""
@@ -54,12 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure each size in a process of its own, so that memory peaks do not mix; print three tables."""
+    """Measure each size in a process of its own, so that memory peaks do not mix; print four tables."""
     from ..benchmarks.graph_cut import measure_cut
 
     _print_machine(args)
     stages: list[StageMeasurement] = []
     networks: list[NetworkMeasurement] = []
+    sweeps: list[Sweep] = []
     cuts: list[CutMeasurement] = []
     if "stages" in args.only:
         stages = [_measure_apart(measure_stages, faces, args) for faces in args.faces]
@@ -67,11 +69,14 @@ def run(args: argparse.Namespace) -> int:
     if "network" in args.only:
         networks = [_measure_apart(measure_network, faces, args, repeat=args.repeat) for faces in args.faces]
         _print_networks(networks, args)
+    if "sweeps" in args.only:
+        sweeps = [_measure_apart(measure_sweep, args.faces[0], args, repeat=args.repeat)]
+        _print_sweeps(sweeps)
     if "cuts" in args.only:
         cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
         _print_cuts(cuts)
     if args.json is not None:
-        _write_json(args, stages, networks, cuts)
+        _write_json(args, stages=stages, network=networks, sweeps=sweeps, cuts=cuts)
     return 0
 
 
@@ -121,6 +126,13 @@ def _print_stages(measurements: list[StageMeasurement], args: argparse.Namespace
         print(f"{item.faces:>10,}{row}{total:>9.2f}{_memory(item.peak_mib):>8}{item.parts:>7}")
 
 
+def _print_sweeps(measurements: list[Sweep]) -> None:
+    for item in measurements:
+        print(f"\n{item.faces:,} faces, milliseconds")
+        for head, times in (("points, encode", item.encode), ("prompts, all parts", item.every_part)):
+            print(f"{head:>20}" + "".join(f"{count:>10,}: {time:>8,.1f}" for count, time in times.items()))
+
+
 def _print_cuts(measurements: list[CutMeasurement]) -> None:
     print(f"\ngraph cut over {_LABELS} labels, seconds; `sweep` and `plain` do the same work: every label")
     print("offered to every face once, by our construction and by the textbook's\n")
@@ -139,19 +151,14 @@ def _memory(mib: float | None) -> str:
     return "?" if mib is None else f"{mib:,.0f}"
 
 
-def _write_json(
-    args: argparse.Namespace,
-    stages: list[StageMeasurement],
-    networks: list[NetworkMeasurement],
-    cuts: list[CutMeasurement],
-) -> None:
+def _write_json(args: argparse.Namespace, **tables: Sequence[Any]) -> None:
     numbers: dict[str, Any] = {
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "settings": {"model": args.model, "device": args.device, "prompts": args.prompts},
-        "stages": [dataclasses.asdict(item) for item in stages],
-        "network": [dataclasses.asdict(item) for item in networks],
-        "cuts": [dataclasses.asdict(item) | {"reference_ratio": item.reference_ratio} for item in cuts],
+        **{name: [dataclasses.asdict(item) for item in items] for name, items in tables.items()},
     }
+    for written, item in zip(numbers["cuts"], tables["cuts"], strict=True):
+        written["reference_ratio"] = item.reference_ratio
     with atomic_writer(args.json) as file:
         file.write(json.dumps(numbers, indent=2).encode() + b"\n")
     print(f"\nwrote {args.json}")
