@@ -33,6 +33,7 @@ def _about_nodes(document: GltfDocument) -> Iterator[str]:
 
 
 def _about_primitives(document: GltfDocument) -> Iterator[str]:
+    used = document.tree.get("extensionsUsed", [])
     primitives = [p for mesh in document.items("meshes") for p in mesh.get("primitives", [])]
     modes = [primitive.get("mode", 4) for primitive in primitives]
     other = sum(mode not in TRIANGLE_MODES for mode in modes)
@@ -43,6 +44,8 @@ def _about_primitives(document: GltfDocument) -> Iterator[str]:
         yield f"{empty} primitives without positions are not read"
     if any("POSITION" in p.get("attributes", {}) and is_compressed(document, p) for p in primitives):
         yield "Draco compression was undone"
+    if "EXT_meshopt_compression" in used or "KHR_meshopt_compression" in used:
+        yield "meshopt compression was undone"
 
 
 def _about_the_rest(document: GltfDocument) -> Iterator[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import MeshFileError
 from .gltf_document import GltfDocument, read_document, read_uri
 from .gltf_graph import GraphReader
+from .gltf_meshopt import without_meshopt
 from .gltf_notes import notes_of
 from .gltf_primitives import (
     POINTS,
@@ -36,22 +37,13 @@ from .scene import PointCloud, SourceScene
 from .scene_graph import Rest
 from .surface import Image, Looks, Surface
 
-_UNREADABLE = {"EXT_meshopt_compression", "KHR_meshopt_compression"}
-"""Extensions that replace buffer data; files that only *use* one carry the plain data, too."""
-
 _MOST_TRIANGLES = 500_000_000
 """Instances multiply what a file holds: a small damaged one must not fill the memory."""
 
 
 def read_gltf(path: Path) -> SourceScene:
     """Read all triangles of the default scene of a .glb or .gltf file, in the order of its nodes."""
-    document = read_document(path)
-    needed = _UNREADABLE.intersection(document.tree.get("extensionsRequired", []))
-    if needed:
-        raise MeshFileError(
-            f"{path.name} needs {', '.join(sorted(needed))}, which cannot be read; "
-            "export it again without compression"
-        )
+    document = without_meshopt(read_document(path))
     worlds = world_matrices(document)
     reader = GraphReader(document, worlds)
     graph, graph_notes = reader.read()

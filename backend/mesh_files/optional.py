@@ -10,6 +10,7 @@ from ..errors import MeshFileError
 
 PACKAGES = {
     "DracoPy": "DracoPy==2.2.0",
+    "meshopt": "meshopt==0.1.1",
     "assimp_py": "assimp-py==1.1.0",
     "lib3mf": "lib3mf==2.5.0",
     "pxr": "usd-core==26.11",
