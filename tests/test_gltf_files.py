@@ -182,6 +182,46 @@ def test_skin_places_vertices_by_their_joints(tmp_path: Path) -> None:
     assert scene.notes == ()
 
 
+def test_more_than_four_joints_at_a_vertex(tmp_path: Path) -> None:
+    builder = GltfBuilder()
+    first, second = np.zeros((4, 4)), np.zeros((4, 4))
+    first[:, 0], second[:, 1] = 0.25, 0.75
+    attributes = {
+        "POSITION": builder.accessor(SQUARE),
+        "JOINTS_0": builder.accessor(np.zeros((4, 4)), "u1"),
+        "WEIGHTS_0": builder.accessor(first),
+        "JOINTS_1": builder.accessor(np.ones((4, 4)), "u1"),
+        "WEIGHTS_1": builder.accessor(second),
+    }
+    builder.tree["skins"] = [{"joints": [1, 2]}]
+    builder.single_mesh({"attributes": attributes, "indices": builder.accessor(TWO.ravel(), "u2")})
+    builder.tree["nodes"] = [{"mesh": 0, "skin": 0}, {}, {"translation": [0, 0, 4]}]
+    builder.tree["scenes"] = [{"nodes": [0, 1, 2]}]
+    scene = read_mesh_file(builder.save(tmp_path / "skin.glb"))
+    np.testing.assert_allclose(scene.mesh.vertices, SQUARE + [0, 0, 3])
+    write_parts(tmp_path / "out.glb", scene, np.arange(2))
+    again = read_mesh_file(tmp_path / "out.glb")  # all eight joints are written, too
+    np.testing.assert_allclose(again.mesh.vertices[again.mesh.triangles], scene.mesh.vertices[TWO], atol=1e-6)
+
+
+def test_ktx2_textures_and_further_scenes_are_kept_or_named(tmp_path: Path) -> None:
+    builder = GltfBuilder()
+    textured(builder, b"KTX 20 stands here", SQUARE[:, :2])
+    builder.tree["images"][0]["mimeType"] = "image/ktx2"
+    builder.tree["textures"][0]["extensions"] = {"KHR_texture_basisu": {"source": 0}}
+    del builder.tree["textures"][0]["source"]
+    builder.tree |= {"extensionsUsed": ["KHR_texture_basisu"], "scene": 1}
+    builder.tree["scenes"] = [{"name": "Storeroom", "nodes": []}, {"nodes": [0]}]
+    scene = read_mesh_file(builder.save(tmp_path / "in.glb"))
+    assert any("KTX2" in note for note in scene.notes)
+    assert "only the default scene is read, not: Storeroom" in scene.notes
+    write_parts(tmp_path / "out.glb", scene, np.arange(2))
+    tree = glb_tree(tmp_path / "out.glb")
+    assert tree["textures"][0]["extensions"]["KHR_texture_basisu"]["source"] == 0
+    assert tree["images"][0]["mimeType"] == "image/ktx2"
+    assert b"KTX 20 stands here" in (tmp_path / "out.glb").read_bytes()
+
+
 def test_texture_vertex_colour_and_factor_multiply(tmp_path: Path) -> None:
     builder = GltfBuilder()
     textured(builder, png([[[255, 0, 0], [0, 0, 255]]]), [[0, 0], [0.4, 0], [0.4, 1], [0, 1]])

@@ -52,9 +52,13 @@ def _about_the_rest(document: GltfDocument) -> Iterator[str]:
     variants = document.tree.get("extensions", {}).get("KHR_materials_variants", {}).get("variants", [])
     if variants:
         yield f"material variants are not written: {_names(variants)}"
-    pictures = [image for image in document.items("images") if image.get("mimeType") == "image/ktx2"]
+    pictures = [image for image in document.items("images") if _is_ktx2(image)]
     if pictures:
         yield f"{len(pictures)} textures are KTX2: they are kept, but their colours are not seen"
+
+
+def _is_ktx2(image: dict[str, Any]) -> bool:
+    return image.get("mimeType") == "image/ktx2" or str(image.get("uri", "")).lower().endswith(".ktx2")
 
 
 def _names(items: list[dict[str, Any]]) -> str:
