@@ -86,7 +86,8 @@ _READ_MESHOPT = """
 import pathlib, sys
 import numpy as np
 from backend.mesh_files import read_mesh_file
-scenes = [read_mesh_file(pathlib.Path(sys.argv[1]) / name) for name in ("two_meshopt.glb", "two_quantized.glb")]
+folder = pathlib.Path(sys.argv[1])
+scenes = [read_mesh_file(folder / name) for name in ("two_meshopt.glb", "two_quantized.glb")]
 for packed, plain in zip(*(scene.surfaces for scene in scenes), strict=True):
     assert packed.name == plain.name and len(packed.triangles) == len(plain.triangles)
     corners = [surface.positions[surface.triangles].reshape(-1, 3) for surface in (packed, plain)]

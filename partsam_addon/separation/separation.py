@@ -15,7 +15,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...backend.errors import PromptError
-from ..mesh_exchange.elements import remove_integers
+from ..mesh_exchange.elements import is_cloud, remove_integers
 from ..parts import UNASSIGNED, parts_by_id, read_part_ids
 from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin
 from ..parts.memory import MEMORY_ATTRIBUTE
@@ -46,6 +46,7 @@ from .topology import (
     empty_topology,
     has_loose_elements,
     split_by_part,
+    split_points,
     with_loose_elements,
 )
 
@@ -116,11 +117,14 @@ class Separated:
 def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings: SeparateSettings) -> None:
     """Raise PromptError where `separate_parts` would find nothing to do, or lose work."""
     count = len(np.unique(read_part_ids(obj.data)))
-    if count + int(has_loose_elements(WholeMesh.read(obj.data))) < 2:
+    cloud = is_cloud(obj.data)
+    if count + int(not cloud and has_loose_elements(WholeMesh.read(obj.data))) < 2:
         raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
     if not homes_of(context, obj):
         raise PromptError(f'"{obj.name}" is in no collection of a scene; link it to one first')
-    if settings.link_copies:
+    if cloud:
+        _check_cloud(obj, settings)
+    elif settings.link_copies:
         _check_linkable(obj, settings)
     sculpted = next((m.name for m in obj.modifiers if m.type == "MULTIRES"), None)
     if settings.remove_original and sculpted is not None:
@@ -148,7 +152,8 @@ def separate_parts(
     known = parts_by_id(obj.data)
     objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
     built: dict[int, BuiltPart] = {}
-    for part_id, topology in _topologies(whole, part_ids, cap=settings.cap):
+    split = _point_topologies if is_cloud(obj.data) else _topologies
+    for part_id, topology in split(whole, part_ids, cap=settings.cap):
         center = Vector((0, 0, 0)) if keeps_origin else joints.get(part_id) or _center(whole, topology)
         described = known.get(part_id)
         mesh, lost = _build_mesh(obj, template, described, whole, layers, topology, center)
@@ -175,6 +180,17 @@ def separate_parts(
     return Separated(objects, list(dict.fromkeys(dropped)), linked, unlinked)
 
 
+def _check_cloud(obj: bpy.types.Object, settings: SeparateSettings) -> None:
+    """Raise PromptError where something is wanted that takes faces."""
+    wanted = {
+        "Cap Holes": settings.cap,
+        "Linked Copies": settings.link_copies,
+        "the joint as origin": settings.origin == "JOINT",
+    }
+    for what in (name for name, is_wanted in wanted.items() if is_wanted):
+        raise PromptError(f'"{obj.name}" is a point cloud, and {what} needs faces; choose otherwise')
+
+
 def _check_linkable(obj: bpy.types.Object, settings: SeparateSettings) -> None:
     """Raise PromptError where copies cannot share a mesh."""
     deformers = [m.name for m in obj.modifiers if m.type in DEFORMERS]
@@ -188,6 +204,13 @@ def _check_linkable(obj: bpy.types.Object, settings: SeparateSettings) -> None:
     else:
         return
     raise PromptError(f'"{obj.name}" {reason}')
+
+
+def _point_topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tuple[int, PartTopology]]:
+    """The same of a point cloud; there is nothing to cap."""
+    found = dict(split_points(whole, part_ids))
+    rest = found.pop(UNASSIGNED, None)
+    return [*found.items(), *([(UNASSIGNED, rest)] if rest is not None else [])]
 
 
 def _topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tuple[int, PartTopology]]:

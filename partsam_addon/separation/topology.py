@@ -83,6 +83,21 @@ def split_by_part(whole: WholeMesh, part_ids: IntArray) -> Iterator[tuple[int, P
         yield part_id, _of_corners(whole, polygons, corners)
 
 
+def split_points(whole: WholeMesh, part_ids: IntArray) -> Iterator[tuple[int, PartTopology]]:
+    """The same of a mesh without faces, whose vertices are in parts; edges between two parts are in none."""
+    by_part = np.argsort(part_ids, kind="stable").astype(np.int32)
+    ids, starts = np.unique(part_ids[by_part], return_index=True)
+    ends = part_ids[whole.edge_vertices].reshape(-1, 2)
+    inner = np.flatnonzero(ends[:, 0] == ends[:, 1]).astype(np.int32)
+    for part_id, vertices in zip(ids.tolist(), np.split(by_part, starts[1:]), strict=True):
+        edges = inner[ends[inner, 0] == part_id]
+        local = np.searchsorted(vertices, whole.edge_vertices[edges]).astype(np.int32)
+        yield (
+            part_id,
+            replace(empty_topology(), vertices=vertices, edges=edges, edge_vertices=local.reshape(-1, 2)),
+        )
+
+
 def with_loose_elements(whole: WholeMesh, topology: PartTopology) -> PartTopology:
     """`topology` with all loose edges and vertices of the mesh added."""
     loose_edges = _unused(len(whole.edge_vertices), whole.corner_edges)

@@ -18,6 +18,7 @@ class PARTSAM_OT_apply_separate(ApplyOperator, bpy.types.Operator):
     bl_idname = "partsam.apply_separate"
     bl_label = "Parts to Objects"
     changes_mesh = False
+    needs_faces = False
 
     grouping: EnumProperty(
         name="Group",

@@ -136,14 +136,48 @@ def test_edit_mode_and_its_undo_keep_the_table(addon, parts):
     assert sorted(set(ids(obj))) == [1, 2, 3]
 
 
+def test_a_cloud_is_separated_by_its_parts(addon):
+    obj = labelled(addon)
+    found, table = ids(obj), obj.data.partsam
+    obj.location, obj.data.vertices[0].co = (1, 2, 3), (0, 0, 9)
+    obj.vertex_groups.new(name="seen").add(list(range(0, COUNT, 2)), 0.5, "REPLACE")
+    obj.shape_key_add(name="Basis")
+    obj.shape_key_add(name="up").data[0].co.z = 12
+    inside = np.flatnonzero(found == found[0])[:2].tolist()
+    obj.data.edges.add(1)
+    obj.data.edges[0].vertices = inside
+    expected = {part.name: part.part_id for part in table.parts}
+    bpy.context.view_layer.update()
+    places = np.array([obj.matrix_world @ vertex.co for vertex in obj.data.vertices])
+    assert bpy.ops.partsam.apply_separate(grouping="COLLECTION") == {"FINISHED"}
+    made = [one for one in bpy.data.objects if one.type == "MESH" and one is not obj]
+    assert {one.name for one in made} == set(expected)
+    bpy.context.view_layer.update()
+    for one in made:
+        own = found == expected[one.name]
+        mesh = one.data
+        moved = np.array([one.matrix_world @ vertex.co for vertex in mesh.vertices])
+        np.testing.assert_allclose(moved, places[own], atol=1e-5)
+        assert len(mesh.color_attributes["Col"].data) == own.sum() == len(mesh.vertices)
+        weighted = sum(bool(vertex.groups) for vertex in mesh.vertices)
+        assert weighted == (own & (np.arange(COUNT) % 2 == 0)).sum()
+        assert [part.name for part in mesh.partsam.parts] == [one.name]
+        assert (ids(one) == expected[one.name]).all()
+        assert len(mesh.edges) == int(expected[one.name] == found[0])
+        assert set(mesh.shape_keys.key_blocks.keys()) == {"Basis", "up"}
+
+
 def test_what_needs_faces_says_so_and_loses_nothing(addon):
     obj = labelled(addon)
     before, attributes = ids(obj), set(obj.data.attributes.keys())
     refused = [t for t in addon("targets").TARGETS if t.operator.needs_faces]
-    assert {t.idname for t in refused} >= {"partsam.apply_separate", "partsam.apply_armature"}
+    assert {t.idname for t in refused} >= {"partsam.apply_id_map", "partsam.apply_armature"}
     for target in refused:
         with pytest.raises(RuntimeError, match=r"point cloud|no faces"):
             getattr(bpy.ops.partsam, target.idname.partition(".")[2])()
+    for wish in ({"cap_holes": True}, {"origin": "JOINT"}, {"link_copies": True}):
+        with pytest.raises(RuntimeError, match=r"is a point cloud, and .* needs faces"):
+            bpy.ops.partsam.apply_separate(**wish)
     with pytest.raises(RuntimeError, match="set Falloff to 0"):
         bpy.ops.partsam.apply_vertex_groups(falloff=0.1)
     with pytest.raises(RuntimeError, match="this needs faces"):
