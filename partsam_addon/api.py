@@ -31,17 +31,17 @@ from .backend_process.prompts import Points, Size
 from .mesh_exchange import ReadSettings, ShapeData, labels_of_polygons, object_mode
 from .parts import Cut, active_part, read_part_ids
 from .session import get_session
+from .session.find_parts import SegmentSettings, encode
+from .session.find_parts import segment as segment_flow
 from .session.flow import Flow
 from .session.reading import read_objects, read_tasks
 from .session.recutting import recut, targets_of
-from .session.segmentation import SegmentSettings, encode
-from .session.segmentation import segment as segment_flow
 from .session.writing import Change, NewPart, new_levels, write_changes
 
 __all__ = [
     "PartSAMError",
-    "Parts",
     "Prediction",
+    "WrittenParts",
     "add_part",
     "cut",
     "predict",
@@ -52,7 +52,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Parts:
+class WrittenParts:
     """What was written into a mesh.
 
     part_ids: int32 [P], the part of each polygon (each vertex of a mesh without any), from 1
@@ -82,7 +82,7 @@ def segment(
     selected_faces_only: bool = False,
     keep_edits: bool = True,
     parts: int = 0,
-) -> Parts:
+) -> WrittenParts:
     """Find the parts of `obj` and store them with its mesh; of a mesh without faces those of its points.
 
     granularity: few large parts (0) to many small ones (1)
@@ -102,7 +102,7 @@ def segment(
 
 def cut(
     obj: bpy.types.Object, *, granularity: float = 0.5, strength: float | None = 1.0, parts: int = 0
-) -> Parts:
+) -> WrittenParts:
     """Cut the parts of `obj` at another granularity: what Split Again made of the active part, if it was
     split, else the whole. Needs neither the network nor, from a file, the backend that found the parts;
     borders are refined only while that backend runs.
@@ -227,11 +227,11 @@ def _polygons_at(shape: ShapeData, points: NDArray[np.floating]) -> NDArray[np.b
     return polygons
 
 
-def _written(obj: bpy.types.Object, changes: Sequence[Change]) -> Parts:
+def _written(obj: bpy.types.Object, changes: Sequence[Change]) -> WrittenParts:
     write_changes(bpy.context, changes)
     with object_mode(bpy.context, obj):
         ids = read_part_ids(obj.data)
-    return Parts(ids, {part.part_id: part.confidence for part in obj.data.partsam.parts})
+    return WrittenParts(ids, {part.part_id: part.confidence for part in obj.data.partsam.parts})
 
 
 def _ask(shape: ShapeData, request: Callable[[str], requests.Request], seed: int) -> Result:

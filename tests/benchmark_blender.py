@@ -207,7 +207,7 @@ def _textured() -> bpy.types.Material:
 
 def label_stages(watch: Stopwatch, obj: bpy.types.Object, labels: np.ndarray) -> None:
     """Writing labels, and what every operator does with the table of parts."""
-    parts, writing, choice = addon("parts"), addon("session.writing"), addon("session.segmentation")
+    parts, writing, choice = addon("parts"), addon("session.writing"), addon("session.find_parts")
     reading, held = addon("session.reading"), addon("session.held")
     mesh, context = obj.data, bpy.context
     shape = reading.read_objects(context, [obj], addon("mesh_exchange.shape").ReadSettings())
@@ -308,7 +308,7 @@ def view_stages(watch: Stopwatch, obj: bpy.types.Object) -> None:
     watch.run("overlay: triangles by part", read)
     watch.run("overlay: outline of a part", lambda: surface.outline(kept["surface"], 3))
     watch.run("exploded view", lambda: addon("view.exploded").unit_offsets(obj.data))
-    places = addon("ui.parts_list").places
+    places = addon("ui.list_rows").places
     watch.run("draw the list of parts", lambda: places(obj.data.partsam.parts, "SIZE"))
 
 
@@ -413,7 +413,7 @@ def background_stages(measured: Measured, faces: int) -> None:
 
 def segment_stage(measured: Measured, obj: bpy.types.Object) -> None:
     """A Segment as from the window; what the main thread was held up for."""
-    session, segmentation = addon("session").get_session(), addon("session.segmentation")
+    session, segmentation = addon("session").get_session(), addon("session.find_parts")
     addon("parts").clear_parts(obj.data)
     settings = segmentation.SegmentSettings(prompts=64)
 

@@ -14,7 +14,7 @@ from ..mesh_exchange.arrays import (
     read_polygon_integers,
     write_polygon_integers,
 )
-from ..mesh_exchange.materials import has_nodes
+from ..mesh_exchange.base_colors import has_nodes
 from ..mesh_exchange.surface_colors import srgb_to_linear
 from ..parts import UNASSIGNED, read_part_ids
 from .ownership import Record, digest, read_made, read_records, write_made, write_records

@@ -18,8 +18,8 @@ from ..session.reading import read_objects
 from .gestures import Gestures
 from .keys import EVERYWHERE, MODIFIERS, MOUSE_ACTIONS, PRESSES, KeyTable
 from .picker import Picker
+from .preview import Surroundings
 from .surface import hidden_polygons
-from .surroundings import Surroundings
 from .tool import TOOL, activate_tool, active_tool, leave_tool
 from .views import View, area_under, has_viewport, over_navigation_gizmo, view_under
 from .work import ClickSettings, ClickWork, Phase

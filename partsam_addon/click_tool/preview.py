@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the click tool draws into the viewports: the part so far, the part under the mouse, the dots."""
+"""What the click tool draws into the viewports: the part so far, the part under the mouse, the dots; and
+what else it sets up around itself, and takes away again on every way out.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import bpy
@@ -15,6 +19,7 @@ from mathutils import Matrix
 
 from ...backend.errors import PartSAMError
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
+from ..view import sync_display
 from ..view.drawing import (
     COVERED_SHARE,
     Layer,
@@ -25,6 +30,7 @@ from ..view.drawing import (
     overlay_state,
     upload_positions,
 )
+from .cursor import CursorText, cursor_lines
 from .masks import Preview
 from .picker import Picker, Shown
 from .prompts import Click
@@ -33,6 +39,10 @@ from .work import ClickWork
 
 if TYPE_CHECKING:
     from gpu.types import GPUBatch, GPUVertBuf
+
+
+TIMER_SECONDS = 0.02
+"""Between two looks of the tool at what has come."""
 
 
 @dataclass(frozen=True)
@@ -250,3 +260,54 @@ def _draw_flat(
     shader.bind()
     shader.uniform_float("color", color)
     batch_for_shader(shader, kind, {"pos": points}, indices=indices).draw(shader)
+
+
+class Surroundings:
+    """The preview, the text at the mouse, a timer that wakes the tool, and the texts in the status bar.
+
+    Disabling the add-on removes a running modal operator without a word to it; therefore all of this is
+    kept apart from the operator and removed by whoever ends the work.
+    """
+
+    def __init__(
+        self,
+        context: bpy.types.Context,
+        work: ClickWork,
+        picker: Picker,
+        *,
+        draw_status: Callable[[bpy.types.Header, bpy.types.Context], None],
+    ) -> None:
+        self.preview = ClickPreview(work, picker)
+        self._cursor = CursorText(partial(cursor_lines, work))
+        self._picker = picker
+        self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
+        context.workspace.status_text_set(draw_status)
+        context.window_manager.partsam_clicks.is_running = True
+        bpy.app.handlers.depsgraph_update_post.append(self._scene_changed)
+        bpy.app.handlers.undo_post.append(self._scene_changed)
+        bpy.app.handlers.redo_post.append(self._scene_changed)
+        bpy.app.handlers.frame_change_post.append(self._scene_changed)
+
+    def remove(self) -> None:
+        """Take everything away."""
+        self.preview.remove()
+        self._cursor.remove()
+        handlers = bpy.app.handlers
+        for functions in (
+            handlers.depsgraph_update_post,
+            handlers.undo_post,
+            handlers.redo_post,
+            handlers.frame_change_post,
+        ):
+            if self._scene_changed in functions:
+                functions.remove(self._scene_changed)
+        manager = bpy.context.window_manager
+        manager.event_timer_remove(self._timer)
+        manager.partsam_clicks.is_running, manager.partsam_clicks.hidden = False, ""
+        for obj in bpy.data.objects:
+            sync_display(obj)
+        for window in manager.windows:
+            window.workspace.status_text_set(None)
+
+    def _scene_changed(self, *_arguments: object) -> None:
+        self._picker.is_stale = True

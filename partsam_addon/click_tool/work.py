@@ -16,8 +16,8 @@ from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..backend_process import BackendDied, Job, Result
 from ..mesh_exchange import ShapeData
 from ..mesh_exchange.arrays import BoolArray, FloatArray
+from ..session.find_parts import encode
 from ..session.flow import Flow, FlowRun
-from ..session.segmentation import encode
 from ..session.workplace import Workplace
 from .accepting import Accepted, Target, parts_of
 from .asking import Asked, ClickSettings, EncodedObject, accept_part, predict_request

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...backend.geometry.mesh import NEUTRAL_GREY
 from .arrays import FloatArray, IntArray, corner_vertices, read_polygon_integers
-from .materials import BaseColor, find_base_color
+from .base_colors import BaseColor, find_base_color
 
 OWN_COLOR_ATTRIBUTE = "partsam_color"
 """The overlay written as a colour attribute; never read back as the surface's own colour."""

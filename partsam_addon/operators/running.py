@@ -8,8 +8,8 @@ import bpy
 from ...backend.errors import PartSAMError
 from ..session import get_session
 from ..session.clouds import FoundCloud
+from ..session.find_parts import Found
 from ..session.finished import Finished
-from ..session.segmentation import Found
 from ..session.writing import Change, new_levels, write_changes
 from ..wording import say, say_count
 

@@ -17,7 +17,7 @@ from .workplace import Workplace
 
 @dataclass(frozen=True)
 class CloudTask:
-    """One point cloud to segment; the other values as in `segmentation.Task`."""
+    """One point cloud to segment; the other values as in `find_parts.Task`."""
 
     cloud: CloudData
     partial: bool = False

@@ -11,14 +11,14 @@ import bpy
 from ..backend_process import Result
 from ..parts import Cut, granularity_for
 from .clouds import FoundCloud
+from .find_parts import Found, confidences, refinement_request
 from .flow import Flow
-from .segmentation import Found, confidences, refinement_request
 from .workplace import Workplace
 
 
 @dataclass(frozen=True)
 class Finished:
-    """asked: the operator and its properties, except for where it cuts; found: see `segmentation.segment`"""
+    """asked: the operator and its properties, except for where it cuts; found: see `find_parts.segment`"""
 
     asked: Mapping[str, object]
     found: Sequence[Found | FoundCloud]

@@ -12,9 +12,9 @@ from ...backend.errors import Cancelled, MeshError, PartSAMError
 from ..backend_process import Job
 from ..constants import LIVE_REFINE_FACES
 from ..parts import Cut, cut_of, driven_level, driven_levels
+from .find_parts import refinement_request
 from .modal import foreign_modal
 from .recutting import Target, driven_objects, refined, target
-from .segmentation import refinement_request
 from .workplace import Workplace
 from .writing import Recut, write_changes
 

@@ -14,7 +14,7 @@ from ..mesh_exchange.clouds import CloudData, read_cloud
 from ..mesh_exchange.elements import is_cloud
 from ..parts import bring_together
 from .clouds import CloudTask
-from .segmentation import Task
+from .find_parts import Task
 
 
 def read_objects(

@@ -10,9 +10,9 @@ import bpy
 
 from ..backend_process import Result
 from ..parts import Cut, PartTree, driven_level, driven_levels, granularity_for, has_parts
+from .find_parts import confidences, refinement_request
 from .flow import Flow
 from .held import Held
-from .segmentation import confidences, refinement_request
 from .workplace import Workplace
 from .writing import Recut
 

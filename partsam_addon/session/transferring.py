@@ -26,8 +26,8 @@ from ..mesh_exchange import (
 )
 from ..mesh_exchange.arrays import IntArray
 from ..parts import KEEP, UNASSIGNED, bring_together, get_part, open_faces, read_part_ids, write_labels
+from .find_parts import encode
 from .flow import Flow
-from .segmentation import encode
 from .workplace import Workplace
 
 Matching = Literal["WORLD", "LOCAL", "KIND"]

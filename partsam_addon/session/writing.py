@@ -40,8 +40,8 @@ from ..parts import (
 )
 from ..wording import say
 from .clouds import CloudTask, FoundCloud
+from .find_parts import Found, Task
 from .held import HeldTrees
-from .segmentation import Found, Task
 
 
 class Change(Protocol):

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from . import apply_panels, menus, panels, parts_list, parts_panel
+from . import apply_panels, list_rows, menus, panels, parts_panel
 
-classes = (*parts_list.classes, *panels.classes, *parts_panel.classes, *apply_panels.classes, *menus.classes)
+classes = (*list_rows.classes, *panels.classes, *parts_panel.classes, *apply_panels.classes, *menus.classes)

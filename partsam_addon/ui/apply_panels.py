@@ -9,7 +9,7 @@ import bpy
 
 from ..parts import has_parts
 from ..targets import Section, Target, targets_of
-from .sidebar import SidebarPanel
+from .panels import SidebarPanel
 
 if TYPE_CHECKING:
     from bpy.types import Panel as _PanelBase

@@ -8,12 +8,12 @@ import re
 import bpy
 
 from ..click_tool.panel import draw_click_panel
+from ..constants import TAB
 from ..session import Session, get_session
 from ..session.choices import chosen_python
 from ..session.progress import clock
 from ..wording import say
 from .preferences_layout import draw_failure, draw_outdated, origin_line
-from .sidebar import SidebarPanel
 from .text import draw_online_access, draw_text
 
 LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \S+ (\w+ [\w.]+: )?")
@@ -34,6 +34,14 @@ STAGES = {
     "interior": "Casting rays",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
+
+
+class SidebarPanel:
+    """A panel in the add-on's tab of the 3D viewport's sidebar."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = TAB
 
 
 class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):

@@ -13,8 +13,8 @@ from ..parts.repeats import copies_of
 from ..session import get_session
 from ..view import isolated_part
 from ..wording import say
-from .parts_list import confidence_text
-from .sidebar import SidebarPanel
+from .list_rows import confidence_text
+from .panels import SidebarPanel
 from .text import draw_text
 
 

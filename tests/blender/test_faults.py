@@ -43,7 +43,7 @@ def start(addon):
         tasks = addon("session.reading").read_tasks(
             bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings()
         )
-        steps = addon("session.segmentation")
+        steps = addon("session.find_parts")
         flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
         session.start(
             "Segmenting", flow, done=partial(addon("operators.running").finish_in_window, "Segment")

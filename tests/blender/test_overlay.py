@@ -32,9 +32,9 @@ def test_triangles_are_grouped_by_part(addon):
     ],
 )
 def test_face_counts_stay_short(addon, count, text):
-    assert addon("ui.parts_list").compact_count(count) == text
+    assert addon("ui.list_rows").compact_count(count) == text
 
 
 def test_confidence_of_parts_made_by_hand_is_a_dash(addon):
-    show = addon("ui.parts_list").confidence_text
+    show = addon("ui.list_rows").confidence_text
     assert (show(0.826), show(-1.0)) == ("83%", "–")

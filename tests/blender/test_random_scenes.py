@@ -59,7 +59,7 @@ def addon(name):
 def random_found(task, seed):
     """What the network might have found: a random part tree over the triangles of a task's only object."""
     random = np.random.default_rng(seed)
-    parts, held, steps = addon("parts"), addon("session.held"), addon("session.segmentation")
+    parts, held, steps = addon("parts"), addon("session.held"), addon("session.find_parts")
     (source,) = task.shape.sources
     finest = random.integers(1, 6)
     atoms = random.integers(0, finest, source.triangle_count).astype(np.int32)

@@ -93,7 +93,7 @@ def test_copies_are_found_and_worked_on_together(addon, parts):
     bpy.ops.partsam.parts_check(action="COPIES")
     bpy.ops.partsam.parts_merge_checked()
     assert len(obj.data.partsam.parts) == 2 and groups(obj) == []
-    parts_list = addon("ui.parts_list")
+    parts_list = addon("ui.list_rows")
     obj = table(parts)
     bpy.ops.partsam.find_repeats()
     assert "copies" not in bpy.ops.partsam.part_merge.get_rna_type().properties

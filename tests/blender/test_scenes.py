@@ -655,11 +655,11 @@ def test_the_list_is_sorted_by_size_at_first(quarters, parts, addon):
     bpy.ops.partsam.part_merge(part=3, into="4")
     table = quarters.data.partsam.parts
     table[0].name = "Zebra"
-    places = addon("ui.parts_list").places
+    places = addon("ui.list_rows").places
     assert places(table, "SIZE") == [1, 2, 0]
     assert places(table, "NAME") == [2, 0, 1]
     assert places(table, "CONFIDENCE") == [0, 1, 2]
-    text = addon("ui.parts_list").confidence_text
+    text = addon("ui.list_rows").confidence_text
     assert [text(value) for value in (0.0, -1.0, 0.5)] == ["–", "–", "50%"]
 
 

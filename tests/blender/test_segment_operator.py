@@ -32,7 +32,7 @@ def segment(**settings):
 
 def start(addon, session, *, asked=None, **settings):
     """What the Segment button does, up to the timer."""
-    reading, steps = addon("session.reading"), addon("session.segmentation")
+    reading, steps = addon("session.reading"), addon("session.find_parts")
     tasks = reading.read_tasks(
         bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
     )
