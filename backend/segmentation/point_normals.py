@@ -28,6 +28,7 @@ _SOLID = 2.8
 _LEAST_SECOND_WIDTH = 60
 _CLEARLY = 0.8
 _CHUNK = 1 << 13
+_NEIGHBORS_AT_ONCE = 1 << 20
 
 
 def estimate_normals(points: FloatArray, *, at: IntArray | None = None) -> FloatArray:
@@ -87,9 +88,10 @@ def _projected(
     """`chosen` [M, 3] on the planes through their neighbours, and the planes' normals, float64 [M, 3]."""
     width = min(width, len(points))
     moved, normals = np.empty_like(chosen), np.empty_like(chosen)
-    for start in range(0, len(chosen), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        distance, near = tree.query(chosen[rows], k=width, workers=search_threads(_CHUNK))
+    step = max(1, _NEIGHBORS_AT_ONCE // width)
+    for start in range(0, len(chosen), step):
+        rows = slice(start, start + step)
+        distance, near = tree.query(chosen[rows], k=width, workers=search_threads(step))
         weights = np.exp(-((distance / np.maximum(0.6 * distance[:, -1:], 1e-300)) ** 2))
         weights /= weights.sum(axis=1, keepdims=True)
         around = points[near]

@@ -271,7 +271,7 @@ class RequestHandlers:
         )
 
     def _transfer_encoded(self, call: Call) -> Reply:
-        from ..transfer import face_features, match_faces
+        from ..transfer import face_features, match_by
 
         shapes = [self._holdings.shape(call.message, name) for name in ("source", "target")]
         described: list[tuple[Mesh, NDArray]] = []
@@ -282,7 +282,7 @@ class RequestHandlers:
             )
             described.append((shape.mesh, features))
         source, target = described
-        found = match_faces(source, target)
+        found, _ = match_by(source, target)
         return whole_meshes.transfer_reply(call, source[0], target[0], prefix="", correspondence=found)
 
     def _release(self, call: Call) -> Reply:

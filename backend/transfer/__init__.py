@@ -2,7 +2,7 @@
 """The parts of one mesh on another: the same shape anew, another shape of its kind, or its own copies."""
 
 from .correspondence import Correspondence, correspond, face_features, match_faces
-from .functional_maps import correspond_by, match_by_maps
+from .functional_maps import correspond_by, match_by, match_by_maps
 from .labels import TransferSettings, transfer_labels
 from .repeats import Repeat, find_repeats
 
@@ -14,6 +14,7 @@ __all__ = [
     "correspond_by",
     "face_features",
     "find_repeats",
+    "match_by",
     "match_by_maps",
     "match_faces",
     "transfer_labels",

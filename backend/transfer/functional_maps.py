@@ -51,6 +51,13 @@ def correspond_by(
         raise ValueError("a correspondence is between meshes")
     first = source.mesh, face_features(segmenter, source)
     second = target.mesh, face_features(segmenter, target)
+    return match_by(first, second, method=method)
+
+
+def match_by(
+    first: tuple[Mesh, FloatArray], second: tuple[Mesh, FloatArray], *, method: str = "auto"
+) -> tuple[Correspondence, str]:
+    """`correspond_by` from each mesh and its `face_features`."""
     if method == "maps" or (method == "auto" and find_spec("pyFM") is not None):
         try:
             return match_by_maps(first, second), "maps"
