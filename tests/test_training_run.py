@@ -22,63 +22,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from built_meshes import joined
 
-from backend import Mesh, Segmenter
+from backend import Segmenter
 from backend.benchmarks import training_step
 from backend.errors import DataError
-from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
+from backend.labelled_meshes.shards import ShapeSet, write_shard
 from backend.network import PartSAM, load_network
-from backend.training.config import OptimizerConfig, RunConfig, TrainingConfig, read_config
+from backend.training.config import OptimizerConfig, RunConfig, read_config
 from backend.training.curves import draw_curves
 from backend.training.interaction import Interaction
 from backend.training.ranks import Clock
 from backend.training.shard_stream import ShardStream
 from backend.training.step import AveragedWeights
 from backend.training.trainer import CHECKPOINT, WEIGHTS, Progress, Trainer, grown_network, learning_rate
-
-TINY = """
-rounds = [1, 2]
-round_weights = [0.6, 0.4]
-
-[network_sizes]
-voxel_resolution = 8
-voxel_channels = 8
-plane_resolution = 16
-unet_widths = [8, 8, 16]
-transformer_width = 32
-transformer_depth = 1
-transformer_heads = 2
-plane_channels = 16
-patches = 32
-patch_neighbors = 8
-decoder_width = 32
-decoder_depth = 1
-decoder_heads = 2
-decoder_mlp_width = 64
-mask_prompt_widths = [8, 16]
-mask_channels = 16
-mask_prompt_points = 128
-mask_prompt_neighbors = 4
-
-[batch]
-shapes = 4
-points = 512
-masks = 2
-composed = 0.0
-fused = 0.0
-augmentation = { any_rotation = 0.0, axis_swap = 0.0, drop = 0.0 }
-
-[optimizer]
-learning_rate = 2e-3
-warmup_steps = 10
-ema_decay = 0.98
-
-[run]
-steps = 4
-log_every = 2
-save_every = 1000
-"""
+from tests.tiny_training import mushroom, write_tiny_config
 
 
 @pytest.fixture(autouse=True)
@@ -90,27 +47,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def box(low: tuple[float, float, float], high: tuple[float, float, float]) -> Mesh:
-    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
-    quads = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
-    vertices = np.array(low) + corners * (np.array(high) - np.array(low))
-    return Mesh(vertices, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]))
-
-
-def mushroom() -> LabelledShape:
-    """A thin stem (label 0) under a wide cap (label 1)."""
-    mesh = joined(box((-0.15, -0.15, -0.5), (0.15, 0.15, 0.5)), box((-0.6, -0.6, 0.5), (0.6, 0.6, 0.9)))
-    info = {"names": ["component"], "repo": "a/a", "path": "mushroom.glb", "licence": "CC0-1.0"}
-    return LabelledShape(mesh, np.repeat([0, 1], 12)[None].astype(np.uint8), info)
-
-
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
-    """A configuration of a run that takes a second, with its shard beside it."""
-    write_shard(tmp_path / "one.npz.xz", ShapeSet.from_shapes([mushroom()]))
-    path = tmp_path / "tiny.toml"
-    path.write_text(f"shards = [{json.dumps(str(tmp_path / 'one.npz.xz'))}]\n{TINY}", encoding="utf-8")
-    return path
+    return write_tiny_config(tmp_path)
 
 
 def train(config: Path, folder: Path, **settings: Any) -> Trainer:
@@ -475,94 +414,3 @@ def test_captured_steps_are_given_up_at_the_end(config_file, tmp_path):
     trainer.step._graphs[1] = captured
     trainer.run()
     assert not captured.held
-
-
-# --- configuration -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("typo", 1, "unknown setting typo; known here: batch"),
-        ("batch.augmentation.spinn", 1, "unknown setting batch.augmentation.spinn"),
-        ("run.steps", "many", "run.steps cannot be 'many'"),
-        ("run.steps", 1.5, "run.steps cannot be 1.5"),
-        ("run.graphs", 1, "run.graphs cannot be 1"),
-        ("rounds", [1, "two"], "rounds cannot be"),
-        ("batch", 3, "batch is a table"),
-        ("batch.shapes.more", 3, "shapes is a value, not a table"),
-        ("batch.repository_shares", [["a/a"]], "batch.repository_shares cannot be"),
-        ("batch.points", 0, "must be positive"),
-        ("optimizer.schedule", "linear", "schedule must be"),
-        ("optimizer.learning_rate", -1, "must be positive"),
-        ("optimizer.ema_decay", 1, "ema_decay must be"),
-        ("run.log_every", 0, "at least 1"),
-        ("network", "huge", "unknown network 'huge'"),
-        ("round_weights", [1], "equally long"),
-        ("round_weights", [0, 0], "nor all zero"),
-    ],
-)
-def test_a_bad_setting_is_named_in_one_line(config_file, name, value, message):
-    with pytest.raises(DataError, match=message) as caught:
-        read_config(config_file, {name: value})
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("network_sizes.patchess", 3, "patchess"),
-        ("network_sizes.patches", 4096, "more patches than points"),
-        ("network_sizes.unet_widths", [8, 16, 32], "do not fit together"),
-        ("shards", [], "no training data"),
-        ("shards", ["absent.npz.xz"], "cannot read"),
-        ("shards", ["absent.pack"], "absent.pack"),
-        ("batch.repository_shares", [["b/b", 0.5]], "which no shape comes from"),
-    ],
-)
-def test_what_cannot_be_built_is_named_in_one_line(config_file, tmp_path, name, value, message):
-    with pytest.raises(DataError, match=message) as caught:
-        Trainer(read_config(config_file, {name: value}), tmp_path / "run", device="cpu")
-    assert "\n" not in str(caught.value)
-
-
-def test_unreadable_configurations_and_folders_are_named(config_file, tmp_path):
-    with pytest.raises(DataError, match="cannot read"):
-        read_config(tmp_path / "absent.toml")
-    for content in (b"steps = ", b"\xff\xfe\x00"):
-        (tmp_path / "bad.toml").write_bytes(content)
-        with pytest.raises(DataError, match="not valid TOML"):
-            read_config(tmp_path / "bad.toml")
-    with pytest.raises(DataError, match="needs an end"):
-        read_config(config_file, {"run.steps": 0})
-    with pytest.raises(DataError, match="folder of the run"):
-        Trainer(read_config(config_file), config_file, device="cpu")
-
-
-def test_the_shipped_recipe_is_valid(repository):
-    config = read_config(repository / "backend/training/configs/small.toml")
-    assert dataclasses.is_dataclass(config)
-    assert isinstance(config, TrainingConfig)
-    assert config.network_config().points == config.batch.points == 16_384
-
-
-def test_the_command_line_answers_bad_settings_with_one_line(config_file, tmp_path, repository):
-    done = subprocess.run(
-        [sys.executable, "-m", "backend", "train", config_file, "-o", tmp_path / "run", "--set", "typo=3"],
-        cwd=repository, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()
-
-
-def test_without_tensorboard_the_command_says_what_to_install(config_file, tmp_path, repository):
-    code = """import sys
-sys.modules["tensorboard"] = None  # as if it were not installed
-from backend.__main__ import main
-sys.exit(main(sys.argv[1:]))"""
-    command = [sys.executable, "-c", code, "train", config_file, "-o", tmp_path / "run"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == "error: training needs tensorboard: pip install -r tests/requirements.txt\n"
