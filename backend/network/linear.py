@@ -34,9 +34,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _goes_to_onednn(x):
         return F.linear(x, weight, bias)
     # Of rows with gaps between them oneDNN makes a thousand times slower work.
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x.contiguous(), weight.contiguous(), bias, "none", [], ""
-    )
+    x, weight = x.contiguous(), weight.contiguous()
+    try:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    except RuntimeError:  # it writes code for each shape, which takes memory, too
+        return F.linear(x, weight, bias)
     return product
 
 

@@ -26,6 +26,8 @@ OUT_OF_MEMORY_PHRASES = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "can't allocate memory",
     "not enough memory",
+    "could not create a primitive",  # oneDNN, for the code that it writes
+    "could not create a memory object",
 )
 
 
