@@ -35,6 +35,8 @@ from .sites import graph_of_points, graph_of_sites
 Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
 
+_USUAL_CLICKS = 512
+
 _FEW_SITES = 10
 """Where a mesh has so many times more faces than sites, its face graph takes the most memory of all stages,
 and none that is of no use for it is kept: 50 MiB less of a million faces, for 9 ms."""
@@ -48,7 +50,7 @@ class EveryPartSettings:
     min_stability, stability_offset: masks whose IoU between the logit thresholds +offset and -offset
         is lower are dropped
     min_support, support_iou: masks that too few of the clicks inside them agree on (with a mask of at
-        least this IoU) are dropped; see `support_scores`
+        least this IoU) are dropped; see `support_scores`. Of fewer than 512 clicks more must agree
     support_weight: of the support beside the predicted IoU when masks are ranked
     nms_iou: of two masks with a higher IoU only the better scored is kept
     max_masks: at most this many are kept, best scored first
@@ -57,9 +59,9 @@ class EveryPartSettings:
     """
 
     min_score: float = 0.35
-    min_stability: float = 0.55
+    min_stability: float = 0.45
     stability_offset: float = 1.0
-    min_support: float = 0.35
+    min_support: float = 0.15
     support_iou: float = 0.6
     support_weight: float = 0.3
     nms_iou: float = 0.5
@@ -127,11 +129,16 @@ def _kept_candidates(
     """The candidates worth decoding everywhere, with their ranks and support [K]."""
     found = _propose(decoder, clicks, prompt_batch, settings, report, cancel)
     support = support_scores(found.masks, found.clicks, len(clicks), iou=settings.support_iou)
-    supported = support >= settings.min_support
+    supported = support >= _least_support(settings, len(clicks))
     found, support = found.take(supported), support[supported]
     ranks = found.scores + settings.support_weight * support
     kept = suppress_overlaps(found.masks, ranks, settings.nms_iou, limit=settings.max_masks)
     return found.take(kept), ranks[kept], support[kept]
+
+
+def _least_support(settings: EveryPartSettings, clicks: int) -> float:
+    """A few clicks count support only roughly: what would pass by chance must not."""
+    return settings.min_support * float(np.clip((_USUAL_CLICKS / clicks) ** 0.5, 1, 2))
 
 
 def find_parts_as_published(
