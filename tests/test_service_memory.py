@@ -179,6 +179,7 @@ def test_where_nothing_smaller_is_left_or_something_else_is_wrong_the_error_stay
         (torch.OutOfMemoryError("CUDA out of memory."), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("could not create a primitive"), True),  # oneDNN
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."), True),
         (MemoryError(), True),
         (RuntimeError("shape mismatch"), False),
