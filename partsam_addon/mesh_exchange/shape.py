@@ -190,7 +190,7 @@ def find_unchanged(source: MeshRecord) -> bpy.types.Object:
 
 
 def find_object(
-    uid: int, *, name: str = "The object", unchanged_since: MeshRecord | None = None
+    uid: int, *, name: str = "", unchanged_since: MeshRecord | None = None
 ) -> bpy.types.Object:
     """The mesh object with this session_uid; MeshError where there is none.
 
@@ -198,7 +198,8 @@ def find_object(
     """
     obj = next((o for o in bpy.data.objects if o.session_uid == uid), None)
     if obj is None or obj.type != "MESH":
-        raise MeshError(f'"{name}" was deleted meanwhile; its result is dropped')
+        who = f'"{name}"' if name else "The object"
+        raise MeshError(f"{who} was deleted meanwhile; its result is dropped")
     if unchanged_since is None:
         return obj
     if obj.mode == "EDIT":

@@ -23,6 +23,14 @@ Write = Callable[[list[str]], str]
 """Writes what was planned for one object; what to tell the user. Appends warnings to the list."""
 
 
+def _fits(_obj: bpy.types.Object) -> None:
+    pass
+
+
+def _same(_obj: bpy.types.Object, value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Plan:
     """What takes a calculation before it can be written.
@@ -30,10 +38,14 @@ class Plan:
     flow: calculates, and changes nothing
     write: writes its value into the object (looked up again after a wait); what to tell the user. Appends
         warnings to the list.
+    check: before a write after a wait: raises PartSAMError where the object has no place for it any more
+    renew: after a wait in which the object was changed: the value with what it holds of it read anew
     """
 
     flow: Flow
     write: Callable[[bpy.types.Object, Any, list[str]], str]
+    check: Callable[[bpy.types.Object], None] = _fits
+    renew: Callable[[bpy.types.Object, Any], Any] = _same
 
 
 class ApplyOperator(PartsOperator):

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import bpy
@@ -17,6 +19,7 @@ from ..operators.running import write_in_window
 from ..parts import read_part_ids
 from ..session import get_session
 from ..session.flow import Flow
+from ..session.watch import GeometryWatch, watched
 from .apply_operator import ApplyOperator, Plan, Write
 
 
@@ -74,6 +77,8 @@ class PlannedChange:
 
     planned: Planned
     value: Any
+    is_outdated: bool
+    """Whether the object was changed since the value was calculated: others came after it."""
 
     def find(self) -> bpy.types.Object:
         return find_unchanged(self.planned.source)
@@ -81,31 +86,41 @@ class PlannedChange:
     def check(self, mesh: bpy.types.Mesh) -> None:
         if _part_sum(mesh) != self.planned.part_sum:
             raise MeshError(f'The parts of "{mesh.name}" were changed meanwhile; start again')
+        if isinstance(self.planned.plan, Plan):
+            self.planned.plan.check(self._object())
 
     def write(self, _mesh: bpy.types.Mesh) -> None:
         plan, warnings = self.planned.plan, list[str]()
         if isinstance(plan, Plan):
-            message = plan.write(find_object(self.planned.source.object_uid), self.value, warnings)
+            obj = self._object()
+            value = plan.renew(obj, self.value) if self.is_outdated else self.value
+            message = plan.write(obj, value, warnings)
         else:
             message = plan(warnings)
         get_session().notices += (message, *warnings)
+
+    def _object(self) -> bpy.types.Object:
+        return find_object(self.planned.source.object_uid, name=self.planned.source.object_name)
 
 
 def start_planned(title: str, label: str, planned: list[Planned]) -> None:
     """Calculate all of `planned` beside Blender, then write all of it as one undo step called `label`."""
 
-    def done(values: list[Any]) -> None:
-        write_in_window(label, list(map(PlannedChange, planned, values)))
-
+    done = partial(write_in_window, label)
     get_session().start(title, _calculate(planned), done=done, needs_backend=False)
 
 
 def _calculate(planned: list[Planned]) -> Flow:
+    """Values for all of `planned`, as changes. From its own value on each object is watched."""
     values: list[Any] = []
-    for one in planned:
-        value = (yield from one.plan.flow) if isinstance(one.plan, Plan) else None
-        values.append(value)
-    return values
+    watches: list[GeometryWatch] = []
+    with ExitStack() as stack:
+        for one in planned:
+            values.append((yield from one.plan.flow) if isinstance(one.plan, Plan) else None)
+            obj = find_object(one.source.object_uid, name=one.source.object_name)
+            watches.append(stack.enter_context(watched(obj)))
+    changed = [watch.changed for watch in watches]
+    return list(map(PlannedChange, planned, values, changed))
 
 
 def _part_sum(mesh: bpy.types.Mesh) -> int:

@@ -57,7 +57,7 @@ class PARTSAM_OT_apply_vertex_groups(CalculatingOperator, bpy.types.Operator):
                 f'"{obj.name}" is a point cloud, without borders to blend across; set Falloff to 0'
             )
         task = WeightTask.read(obj, falloff=self.falloff * world_size(obj))
-        return Plan(_weights(task, obj.session_uid), _write)
+        return Plan(_weights(task, obj.session_uid), _write, renew=_renew)
 
 
 Weights = tuple[dict[int, VertexWeights], OwnGroups]
@@ -99,6 +99,11 @@ def _read_table(uid: int, count: int, watch: GeometryWatch) -> Flow:
         if watch.changed:
             return None
     return (yield Calculation("weights", lambda: weight_table(np.concatenate(rows), count)))
+
+
+def _renew(obj: bpy.types.Object, value: Weights) -> Weights:
+    """With our groups as they are now, lest what was painted meanwhile is painted over."""
+    return value[0], own_groups(obj)
 
 
 def _write(obj: bpy.types.Object, value: Weights, warnings: list[str]) -> str:

@@ -39,13 +39,11 @@ def begin(addon: Addon, target: str) -> bpy.types.Object:
     return obj
 
 
-def begin_again(addon: Addon, target: str, obj: bpy.types.Object) -> None:
-    module, _, name = target.partition(".")
+def begin_again(addon: Addon, target: str, obj: bpy.types.Object, *further: Any) -> None:
+    """further: what else is planned"""
     calculating: ModuleType = addon("targets.calculating")
-    plan = getattr(addon(f"targets.{module}"), name).plan(
-        SimpleNamespace(**OPTIONS[target]), bpy.context, obj
-    )
-    calculating.start_planned("Working", "Made", [calculating.Planned.of(obj, plan)])
+    plan = operator(addon, target).plan(SimpleNamespace(**OPTIONS[target]), bpy.context, obj)
+    calculating.start_planned("Working", "Made", [calculating.Planned.of(obj, plan), *further])
 
 
 def operator(addon: Addon, target: str) -> Any:
@@ -124,6 +122,39 @@ def test_weights_painted_while_they_are_read_are_kept(
     assert len(pauses) > 8  # 81 vertices take 5, and it began again
     assert any("painted by hand" in notice for notice in session.notices)
     assert obj.data.vertices[0].groups[0].weight == 0.25
+
+
+def test_groups_changed_while_another_object_is_calculated_are_kept(
+    addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = "to_vertex_groups.PARTSAM_OT_apply_vertex_groups"
+    obj = begin(addon, target)
+    finish(session)
+    monkeypatch.setitem(OPTIONS, target, {"falloff": 0.3})
+
+    def change() -> Iterator[Any]:
+        obj.vertex_groups["Part 1"].add([0], 0.25, "REPLACE")
+        obj.vertex_groups["Part 2"].name = "mine"
+        obj.vertex_groups.remove(obj.vertex_groups["Part 3"])
+        bpy.context.view_layer.update()
+        yield addon("session.flow").Pause("others")
+
+    plan = addon("targets.apply_operator").Plan(change(), lambda *_: "")
+    begin_again(addon, target, obj, addon("targets.calculating").Planned.of(grid(8, name="other"), plan))
+    finish(session)
+    assert session.problem is None, session.problem
+    assert any("painted by hand, left as they are: Part 1" in notice for notice in session.notices)
+    assert obj.data.vertices[0].groups[0].weight == 0.25
+    assert [group.name for group in obj.vertex_groups] == ["Part 1", "mine", "Part 4", "Part 2", "Part 3"]
+
+
+def test_no_place_for_uvs_any_more(addon: Addon, session: Any) -> None:
+    obj = begin(addon, "unwrap_parts.PARTSAM_OT_apply_unwrap")
+    while len(obj.data.uv_layers) < 8:
+        obj.data.uv_layers.new()
+    finish(session)
+    assert "has 8 UV maps" in session.problem.message
+    assert not any(edge.use_seam for edge in obj.data.edges)
 
 
 def test_not_every_face_is_deleted(addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
