@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal, overload
 
 import bpy
@@ -161,8 +162,8 @@ def predict(
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(positions) == 0 or len(positions) != len(labels):
         raise PromptError(f"{len(positions)} points and {len(labels)} labels; give one label for each point")
-    if size is not None and not 0 < size <= 1:
-        raise PromptError(f"size is {size}; give a share of the surface above 0 and up to 1, or None")
+    if size is not None and not (isinstance(size, Real) and 0 < size <= 1):
+        raise PromptError(f"size is {size!r}; give a share of the surface above 0 and up to 1, or None")
     shape = read_objects(bpy.context, [obj], ReadSettings())
     said = Points(shape.from_world(positions), labels), Size(size, zoom=True)
     answer = _ask(shape, lambda name: requests.predict(name, *said), seed)

@@ -79,7 +79,7 @@ def test_arrays_that_do_not_fit_are_refused(
     [
         ([], [], "no faces"),
         ([[0, 0, 0]], [], "no faces"),
-        ([[0, 0, np.nan], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], "1 vertices are not finite"),
+        ([[0, 0, np.nan], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], "1 vertex is not finite"),
         ([[0, 0, np.inf], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], "not finite"),
         ([[0, 0, 1e200], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], r"beyond 1e\+30"),
         ([[1, 1, 1]] * 3, [[0, 1, 2]], "no surface area"),

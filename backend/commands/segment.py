@@ -145,7 +145,8 @@ def _print_report(
     counts = np.bincount(found.labels[found.labels >= 0], minlength=len(found.shares))
     untrained = "" if segmenter.is_trained else ", untrained weights"
     unit = "faces" if scene.surfaces else "points"
-    print(f"{args.mesh.name}: {len(counts)} parts, {len(found.labels):,} {unit}")
+    parts = "1 part" if len(counts) == 1 else f"{len(counts)} parts"
+    print(f"{args.mesh.name}: {parts}, {len(found.labels):,} {unit}")
     print(f"model {segmenter.model_name} on {segmenter.device}{untrained}\n")
     print(f"{'part':<10}{unit:>10}{'area' if scene.surfaces else 'share':>9}{'confidence':>13}")
     for label in range(min(len(counts), _MOST_ROWS)):

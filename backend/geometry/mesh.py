@@ -107,7 +107,8 @@ def _problem(mesh: Mesh) -> str | None:
     used = mesh.vertices if is_used.all() else mesh.vertices[is_used]
     if not np.isfinite(used).all():
         broken = int((~np.isfinite(used)).any(axis=1).sum())
-        return f"{broken} vertices are not finite (NaN or infinite); repair the mesh and try again"
+        which = "1 vertex is" if broken == 1 else f"{broken} vertices are"
+        return f"{which} not finite (NaN or infinite); repair the mesh and try again"
     low, high = bounds(used)
     if max(-low.min(), high.max()) > LARGEST_COORDINATE:
         return f"the mesh has coordinates beyond {LARGEST_COORDINATE:g}; move it or scale it down"

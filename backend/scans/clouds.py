@@ -122,7 +122,8 @@ def encode_cloud(
     random = np.random.default_rng(seed)
     finite = np.flatnonzero(_usable(points))
     if len(finite) < 4:
-        raise MeshError(f"the cloud has {len(finite)} finite points; at least 4 are needed")
+        points_text = "1 finite point" if len(finite) == 1 else f"{len(finite)} finite points"
+        raise MeshError(f"the cloud has {points_text}; at least 4 are needed")
     if normals is None:
         # Planes need more neighbours than the network's points, and so do thin walls, whose sides differ.
         dense = random.permutation(finite)[:_POINTS_FOR_PLANES]

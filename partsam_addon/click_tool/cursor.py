@@ -8,6 +8,7 @@ from collections.abc import Callable
 import blf
 import bpy
 
+from ..wording import say_count
 from .work import ClickWork, Phase
 
 FONT = 0
@@ -59,7 +60,8 @@ def cursor_lines(work: ClickWork) -> list[str]:
         return lines
     faces = int(shown.polygons.sum())
     closer = ", looking closer" if work.is_looking_closer else ""
-    lines.append(f"{faces:,} faces, {shown.score:.0%} sure{closer}")
+    counted = say_count(faces, "One face", "{count} faces")
+    lines.append(f"{counted}, {shown.score:.0%} sure{closer}")
     if len(shown.answer.scores) > 1:
         lines.append(levels_text(shown.answer.shares.tolist(), shown.answer.scores.tolist(), shown.candidate))
     return lines

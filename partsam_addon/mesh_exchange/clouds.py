@@ -54,7 +54,7 @@ def read_cloud(obj: bpy.types.Object, settings: ReadSettings) -> CloudData:
         )
     vertices = np.flatnonzero(_wanted(obj, settings))
     if len(vertices) < LEAST_POINTS:
-        content = f"only {len(vertices)} points" if len(vertices) else "nothing"
+        content = {0: "nothing", 1: "only one point"}.get(len(vertices), f"only {len(vertices)} points")
         raise MeshError(
             f'"{obj.name}" holds {content}; without faces it takes {LEAST_POINTS} points at least'
         )

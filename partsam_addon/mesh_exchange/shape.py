@@ -189,9 +189,7 @@ def find_unchanged(source: MeshRecord) -> bpy.types.Object:
     return find_object(source.object_uid, name=source.object_name, unchanged_since=source)
 
 
-def find_object(
-    uid: int, *, name: str = "", unchanged_since: MeshRecord | None = None
-) -> bpy.types.Object:
+def find_object(uid: int, *, name: str = "", unchanged_since: MeshRecord | None = None) -> bpy.types.Object:
     """The mesh object with this session_uid; MeshError where there is none.
 
     unchanged_since: its mesh must be the one that was read for this source; MeshError where it is not

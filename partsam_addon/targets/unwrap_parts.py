@@ -13,7 +13,7 @@ from ..mesh_exchange import find_object, object_mode
 from ..mesh_exchange.arrays import FloatArray
 from ..retexture.unwrap import UnwrapTask, check_unwrappable, unwrap_some, write_uvs
 from ..session.flow import Calculation, Flow, Pause
-from ..wording import say
+from ..wording import say_count
 from .apply_operator import Plan
 from .calculating import CalculatingOperator
 from .target import Target
@@ -84,7 +84,8 @@ def _unwrap(task: UnwrapTask, uid: int) -> Flow:
 
 def _write(new_map: bool, obj: bpy.types.Object, uvs: FloatArray, _warnings: list[str]) -> str:
     name = write_uvs(obj, uvs, new_map=new_map)
-    return say('{count} parts are unwrapped in "{name}"', count=len(obj.data.partsam.parts), name=name)
+    one, several = 'One part is unwrapped in "{name}"', '{count} parts are unwrapped in "{name}"'
+    return say_count(len(obj.data.partsam.parts), one, several, name=name)
 
 
 TARGET = Target(

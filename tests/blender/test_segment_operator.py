@@ -349,6 +349,8 @@ def test_the_script_api(addon):
     assert "Ball" in obj.data.partsam.parts
     with pytest.raises(api.PartSAMError, match="one label for each"):
         api.predict(obj, [(0, 0, 0)], [])
+    with pytest.raises(api.PartSAMError, match="size is 'tiny'; give a share"):
+        api.predict(obj, [(0, 0, 0)], [1], size="tiny")
     api.stop()
     assert addon("session").get_session().backend is None
     coarse = api.cut(obj, granularity=0.0)  # the tree is stored with the mesh
