@@ -8,7 +8,7 @@ from collections.abc import Callable
 import blf
 import bpy
 
-from ..wording import say_count
+from ..wording import say, say_count
 from .work import ClickWork, Phase
 
 FONT = 0
@@ -51,17 +51,16 @@ def cursor_lines(work: ClickWork) -> list[str]:
     if work.phase is Phase.PREPARING:
         stage, fraction = work.progress or ("", 0.0)
         share = f" {fraction:.0%}" if fraction > 0 else ""
-        return [f"{stage.capitalize() or 'Preparing'}{share}"]
-    lines = [] if not work.is_accepting else ["Accepting"]
+        return [say(stage.capitalize() or "Preparing") + share]
+    lines = [] if not work.is_accepting else [say("Accepting")]
     shown = work.preview if work.clicks else work.hover
     if work.clicks and work.is_thinking:
-        return [*lines, "Thinking"]
+        return [*lines, say("Thinking")]
     if shown is None:
         return lines
     faces = int(shown.polygons.sum())
-    closer = ", looking closer" if work.is_looking_closer else ""
-    counted = say_count(faces, "One face", "{count} faces")
-    lines.append(f"{counted}, {shown.score:.0%} sure{closer}")
+    facts = [say_count(faces, "one face", "{count} faces"), say("{share} sure", share=f"{shown.score:.0%}")]
+    lines.append(", ".join(facts + [say("looking closer")] * work.is_looking_closer))
     if len(shown.answer.scores) > 1:
         lines.append(levels_text(shown.answer.shares.tolist(), shown.answer.scores.tolist(), shown.candidate))
     return lines

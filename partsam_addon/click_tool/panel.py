@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import bpy
 
+from ..session import get_session
+from ..wording import say
 from .keys import ACTION_OPERATOR, ACTIONS, KeyTable, own_keymap
 from .tool import draw_tool_settings
+from .work import ClickWork
 
 PANEL_ACTIONS = ("CLICK", "EXCLUDE", "ACCEPT", "LEAVE", "LARGER", "NEXT_LEVEL", "TAKE_BACK", "ADD_TO", "BOX")
 """What the sidebar names; the preferences have all."""
@@ -16,6 +19,9 @@ def draw_click_panel(context: bpy.types.Context, layout: bpy.types.UILayout) -> 
     """Buttons and keys, while the tool runs."""
     box = layout.box()
     box.label(text="Part by Clicks", icon="RESTRICT_SELECT_OFF")
+    work = get_session().clicks
+    if isinstance(work, ClickWork):  # also while nothing is going on, so that nothing below it moves
+        box.progress(factor=work.bar.fraction, text=work.bar.text or say("Ready"), type="BAR")
     column = box.column()
     column.scale_y = 1.2
     draw_tool_settings(context, column)

@@ -21,6 +21,7 @@ from ..session.flow import Flow, FlowRun
 from ..session.workplace import Workplace
 from .accepting import Accepted, Target, parts_of
 from .asking import Asked, ClickSettings, EncodedObject, accept_part, predict_request
+from .bar import ENCODED, WorkBar
 from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
 from .prompts import Click, mirrored
 from .snapping import Snapping, cut_polygons, cut_request, snapped
@@ -75,6 +76,7 @@ class ClickWork:
         self.map = PolygonMap(shape.sources[0])
         self.known = EncodedObject(shape, "", matrix)
         self.snapping = Snapping()
+        self.bar = WorkBar(session)
         self._session = session
         self._job: Job | None = None
         self._asked = Asked()
@@ -96,6 +98,7 @@ class ClickWork:
             return (yield from encode(self._session, self.shape, seed=seed))
 
         self._flow = FlowRun("Preparing", flow(), done=self._prepared, failed=self._failed)
+        self.bar.begin(self._flow, end=ENCODED)
         self._flow.start()
 
     def add(self, *clicks: Click) -> None:
@@ -187,6 +190,7 @@ class ClickWork:
             return False
         if self._flow is not None:
             self._flow.poll()
+        self.bar.follow()
         try:
             self._take_answer()
             self._go_on()
@@ -396,6 +400,7 @@ class ClickWork:
             self._session, self.known, self._queue[0], self.accepted, self.settings, self.snapping
         )
         self._flow = FlowRun("Accepting", flow, done=self._written, failed=self._not_written)
+        self.bar.begin(self._flow)
         self._flow.start()
 
     def _written(self, written: Accepted) -> None:

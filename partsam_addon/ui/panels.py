@@ -18,6 +18,9 @@ from .text import draw_online_access, draw_text
 
 LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \S+ (\w+ [\w.]+: )?")
 
+CLOSE_CHARACTERS = 4
+"""How much text the button that closes a notice takes the place of."""
+
 LOG_LINES = 4
 """Last lines of the backend's log under its crash report."""
 
@@ -186,7 +189,7 @@ def draw_notices(layout: bpy.types.UILayout, session: Session) -> None:
     """What was done otherwise than asked."""
     for number, notice in enumerate(dict.fromkeys(session.notices)):
         row = layout.box().row()
-        draw_text(row, notice, icon="INFO")
+        draw_text(row, notice, icon="INFO", margin=CLOSE_CHARACTERS if number == 0 else 0)
         if number == 0:
             row.operator("partsam.dismiss", text="", icon="X", emboss=False)
 

@@ -11,12 +11,12 @@ CHARACTER_PIXELS = 6.0
 """Mean width of a character of Blender's interface font at scale 1."""
 
 
-def draw_text(layout: bpy.types.UILayout, text: str, *, icon: str = "NONE") -> None:
-    """Labels with `text`, wrapped to the width of the region being drawn."""
+def draw_text(layout: bpy.types.UILayout, text: str, *, icon: str = "NONE", margin: int = 0) -> None:
+    """Labels with `text`, wrapped to the width of the region being drawn, less so many characters."""
     column = layout.column(align=True)
     column.scale_y = 0.8
     following = "NONE" if icon == "NONE" else "BLANK1"
-    for number, line in enumerate(textwrap.wrap(text, line_width())):
+    for number, line in enumerate(textwrap.wrap(text, max(20, line_width() - margin))):
         column.label(text=line, icon=icon if number == 0 else following)
 
 

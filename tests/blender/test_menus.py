@@ -65,6 +65,15 @@ def test_targets_are_ordered_and_labels_are_verbs_in_us_spelling(addon):
         assert target.icon in icons
 
 
+def test_what_repeats_has_presets_and_what_belongs_to_buttons_is_not_searched(addon):
+    segment, targets = addon("operators.segment"), addon("targets").TARGETS
+    assert all("PRESET" in target.operator.bl_options for target in targets)
+    assert "PRESET" in segment.PARTSAM_OT_segment.bl_options
+    operators = {name: getattr(bpy.types, f"PARTSAM_OT_{name}") for name in dir(bpy.ops.partsam)}
+    internal = {name for name, cls in operators.items() if "INTERNAL" in getattr(cls, "bl_options", ())}
+    assert internal >= {"cancel", "click_action", "dismiss"}
+
+
 def texts_of(rna):
     yield rna.name
     yield rna.description
