@@ -129,22 +129,27 @@ def draw_first_run(layout: bpy.types.UILayout, session: Session) -> None:
         draw_failure(session.setup, box)
 
 
-def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
-    """The progress bar of the work in progress, and Cancel."""
-    run = session.run
+def progress_text(session: Session) -> str:
+    """What the work in progress is at, which object of how many, and for how long it goes on."""
+    run, progress = session.run, session.progress
     assert run is not None
-    job, progress = run.job, session.progress
-    stage = run.title if job is None else STAGES.get(job.stage, job.stage.capitalize()) or run.title
+    stage = say(run.title)
+    if run.job is not None:
+        stage = say(STAGES.get(run.job.stage) or run.job.stage.capitalize() or run.title)
     if session.waits_for:
         stage = say("Waiting for {operator} to end", operator=session.waits_for)
     facts = [stage]
     if progress.steps > 1:
         facts.append(say("{number} of {count} objects", number=progress.step + 1, count=progress.steps))
-    facts.append(clock(session.elapsed))
+    return " · ".join([*facts, clock(session.elapsed)])
+
+
+def draw_progress(layout: bpy.types.UILayout, session: Session) -> None:
+    """The progress bar of the work in progress, and Cancel."""
     # As high as the buttons that it stands in for, so that nothing below it moves.
     row = layout.row()
     row.scale_y = 1.5
-    row.progress(factor=progress.fraction, text=" · ".join(facts), type="BAR")
+    row.progress(factor=session.progress.fraction, text=progress_text(session), type="BAR")
     row = layout.row()
     row.scale_y = 1.2
     row.operator("partsam.cancel", icon="CANCEL")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import bpy
 import numpy as np
 import pytest
@@ -712,6 +714,9 @@ def test_progress_is_one_bar_for_the_whole_work(addon):
     progress.step = 1
     assert progress.advance("refine", 1.0) == 1.0
     assert addon("session.progress").clock(754.9) == "12:34"
+    run = SimpleNamespace(title="Segmenting", job=SimpleNamespace(stage="prompts"))
+    told = SimpleNamespace(run=run, progress=progress, waits_for="", elapsed=67.0)
+    assert addon("ui.panels").progress_text(told) == "Looking for parts · 2 of 2 objects · 1:07"
 
 
 def test_the_log_of_the_last_run_opens_before_the_backend_starts(session, addon, monkeypatch, tmp_path):
