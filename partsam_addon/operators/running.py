@@ -127,7 +127,8 @@ class PARTSAM_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return get_session().is_busy
+        session = get_session()
+        return session.is_busy or session.again.is_wanted
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         get_session().cancel()

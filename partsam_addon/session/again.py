@@ -37,6 +37,11 @@ class Again:
         """Whether the work in progress was started from here."""
         return self._run is not None and self._run is self._place.run
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether something is to start soon."""
+        return self._start is not None
+
     def want(self, start: Callable[[], None]) -> None:
         """Call `start`, which starts a piece of work, once nothing else was wanted for a while."""
         if self.is_running:

@@ -177,10 +177,13 @@ class Session:
         self.wake()
 
     def cancel(self) -> None:
-        """Ask the work in progress to stop."""
+        """Ask the work in progress to stop, or what the redo panel wants not to start."""
+        was_wanted = self.again.is_wanted
         self.again.drop()
         if self.run is not None:
             self.run.cancel()
+        elif was_wanted:
+            self.report(Cancelled())
 
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""

@@ -163,3 +163,13 @@ def test_not_every_face_is_deleted(addon: Addon, session: Any, monkeypatch: pyte
     obj = begin(addon, target)
     finish(session)
     assert "Every face" in session.problem.message and len(obj.data.polygons) == 64
+
+
+def test_cancel_before_the_work_of_the_redo_panel_begins(session: Any) -> None:
+    begun: list[bool] = []
+    session.again.want(lambda: begun.append(True))
+    assert bpy.ops.partsam.cancel() == {"FINISHED"}
+    while session.tick():
+        pass
+    assert not begun and session.notices == ("Cancelled; nothing was changed",)
+    assert not bpy.ops.partsam.cancel.poll()
