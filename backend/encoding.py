@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +24,15 @@ from .network import (
     patch_geometry,
     patch_space,
 )
+from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
 from .segmentation.close_up import CloseUp, ball_around, sample_ball
 from .segmentation.sites import Sites
-from .threads import meanwhile
+from .threads import meanwhile, started
+
+_GRAPH_AHEAD_FACES = 300_000
+"""Of a mesh with more faces, the tables of an encoding and the work on the face graph together would set how
+much memory is needed (a quarter of a gigabyte of a million faces); there the graph comes afterwards."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class ShapeEncoder:
                 return Sites.of_points(points)
             return Sites.of_mesh(mesh, point_faces)
 
+        graph_ahead = _graph_ahead(mesh, self.on_device.device)
         with meanwhile(find_sites, beside=works_by_itself(self.on_device.device)) as found_sites:
             made = self._encoded(points, normals, colors)
             with torch.inference_mode():
@@ -85,6 +92,7 @@ class ShapeEncoder:
             point_locations=point_locations,
             sites=sites,
             site_locations=site_locations,
+            graph_ahead=graph_ahead,
         )
 
     def close_up(self, shape: EncodedShape, inside: FloatArray, size: float, *, seed: int) -> CloseUp | None:
@@ -152,3 +160,11 @@ class ShapeEncoder:
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.on_device.device)
+
+
+def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | None:
+    """How to get the face graph, from now on being made, where the processor is free for it: making parts
+    needs it as soon as a graphics card has answered the prompts. None where it is made when asked for."""
+    if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not works_by_itself(device):
+        return None
+    return started(lambda: build_face_graph(mesh))

@@ -49,6 +49,15 @@ def meanwhile(work: Callable[[], Value], *, beside: bool) -> Iterator[Callable[[
         yield pool.submit(work).result
 
 
+def started(work: Callable[[], Value]) -> Callable[[], Value]:
+    """How to get the result of `work`, which runs in a thread from now on and which nobody need wait for.
+    What it raises, whoever asks for the result gets."""
+    pool = ThreadPoolExecutor(1)
+    result = pool.submit(work).result
+    pool.shutdown(wait=False)
+    return result
+
+
 def usable_cores() -> int:
     """How many cores this process may use."""
     if sys.platform == "linux":

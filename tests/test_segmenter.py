@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from backend import encoding
 from backend.errors import Cancelled, CheckpointError, DeviceError, MeshError, PromptError
 from backend.geometry import Mesh, face_areas, face_centroids, sample_surface
 from backend.network import save_network
@@ -81,6 +82,20 @@ def assert_same(first: object, second: object) -> None:
 
 
 # --- encoding --------------------------------------------------------------------------------------
+
+
+def test_the_face_graph_is_made_ahead_where_another_device_encodes(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shape.graph_ahead is None
+    monkeypatch.setattr(encoding, "works_by_itself", lambda device: True)
+    beside = segmenter.encode(mesh)
+    assert beside.graph_ahead is not None
+    assert beside.face_graph is beside.graph_ahead()
+    assert_same(beside.face_graph, shape.face_graph)
+    assert_same(beside, shape)
+    monkeypatch.setattr(encoding, "_GRAPH_AHEAD_FACES", mesh.face_count - 1)
+    assert segmenter.encode(mesh).graph_ahead is None
 
 
 def test_encoding_a_mesh_is_encoding_its_sample(

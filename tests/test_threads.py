@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from backend.freed_memory import give_back_freed_memory, keep_freed_memory
-from backend.threads import leave_a_core, meanwhile, wait_passively
+from backend.threads import leave_a_core, meanwhile, started, wait_passively
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "2"), (3, "2"), (16, "15")])
@@ -86,3 +87,17 @@ def test_what_runs_meanwhile_gives_its_result_or_its_error(beside: bool) -> None
         assert result() == 3
     with meanwhile(lambda: 1 // 0, beside=beside) as broken, pytest.raises(ZeroDivisionError):
         broken()
+
+
+def test_what_is_started_runs_before_it_is_asked_for() -> None:
+    begun = threading.Event()
+    result = started(lambda: (begun.set(), 7)[1])
+    assert begun.wait(10)
+    assert (result(), result()) == (7, 7)
+
+
+def test_whoever_asks_for_what_was_started_gets_its_error() -> None:
+    result = started(lambda: 1 // 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            result()

@@ -94,7 +94,7 @@ def _answers(segmenter: Segmenter, mesh: Mesh, prompts: int, repeat: int) -> _An
         return segmenter.encode(Mesh(mesh.vertices, mesh.triangles))  # which knows nothing of itself yet
 
     def every_part() -> Parts:
-        parts = segmenter.segment_every_part(replace(shape), prompts=prompts)  # likewise
+        parts = segmenter.segment_every_part(replace(shape, graph_ahead=None), prompts=prompts)  # likewise
         parts.face_labels()
         return parts
 

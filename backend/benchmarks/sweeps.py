@@ -46,7 +46,7 @@ def measure_sweep(faces: int, *, model: str, device: str, prompts: int, repeat: 
         )
 
     def every_part(count: int) -> Parts:
-        return segmenter.segment_every_part(replace(shape), prompts=count)
+        return segmenter.segment_every_part(replace(shape, graph_ahead=None), prompts=count)
 
     encoded, found = {}, {}
     for share in _POINTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +34,7 @@ class EncodedShape:
     points: float32 [N, 3], in the network's cube; normals (unit), colors (RGB in [0, 1]): [N, 3]
     normalization: from the caller's units into that cube
     sites: where faces (or, without a mesh, points) are labelled
+    graph_ahead: how to get the mesh's face graph, where it is already being made
     """
 
     points: FloatArray
@@ -46,6 +48,7 @@ class EncodedShape:
     point_locations: Locations
     sites: Sites
     site_locations: Locations
+    graph_ahead: Callable[[], FaceGraph] | None = field(default=None, repr=False, compare=False)
     _graph_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property
@@ -73,7 +76,7 @@ class EncodedShape:
     def _face_graph(self) -> FaceGraph:
         if self.mesh is None:
             raise PromptError("a point cloud has no faces and no graph of them")
-        return build_face_graph(self.mesh)
+        return build_face_graph(self.mesh) if self.graph_ahead is None else self.graph_ahead()
 
     @cached_property
     def _site_of_face(self) -> Tensor | None:
