@@ -2,11 +2,13 @@
 """A batch on a real Ray cluster of two nodes; run by `test_batches.py` as a process of its own.
 
 `die`: the driver leaves without a word after the first table. `finish`: goes on, kills an actor and then
-removes a node in the middle of the work; then curates a folder of real and damaged files, and fuses a shape.
+removes a node in the middle of the work; then curates a folder of real and damaged files, fuses a shape, and
+prints which of the cards that Ray was told of its actors computed on, and those that asked for none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -17,13 +19,14 @@ import ray
 from ray.cluster_utils import Cluster
 
 from backend.batches.engines import EngineSettings
-from backend.batches.inputs import find_inputs
+from backend.batches.inputs import Input, find_inputs
 from backend.batches.ray_engine import RayEngine, RaySettings
 from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings
 from backend.batches.tables import RecordTables, done_ids
 from backend.curation import CurationSettings, curate
 from backend.training.fuse_job import FuseJob, fuse_shards
+from tests.dealt_job import DealtJob
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -48,11 +51,20 @@ def one_actor() -> int:
     raise RuntimeError(f"none of the actors {actors} is of this cluster")
 
 
+def print_cards() -> None:
+    """One line of JSON: rows of two actors with a card each, and of one without."""
+    inputs = [Input(str(number), "") for number in range(24)]
+    two = RayEngine(DealtJob(seconds=0.05), RaySettings((2, 2), cpus=0.25, gpus=1))
+    none = RayEngine(DealtJob(), RaySettings(cpus=0.25))
+    print("cards", json.dumps([list(two.run(inputs)), list(none.run(inputs[:1]))]))
+
+
 def main() -> None:
     folder, out, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     # Inherited by all that Ray starts; a runtime environment would take its time to be made.
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    node = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
+    os.environ["CUDA_VISIBLE_DEVICES"] = "4,7"
+    node = {"num_cpus": 1, "num_gpus": 2, "object_store_memory": 10**8, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
     ray.init(address=cluster.address, log_to_driver=False)
@@ -76,6 +88,7 @@ def main() -> None:
         engine_of_shards = EngineSettings("ray", cpus=0.5)
         curate(DATA, out / "shards", CurationSettings(), engine_of_shards)
         fuse_shards([out / "shards" / "shard_000.npz.xz"], out / "fused", FuseJob(limit=1), engine_of_shards)
+        print_cards()
     ray.shutdown()
     cluster.shutdown()
 

@@ -28,6 +28,7 @@ from backend.curation import CurationSettings, curate
 from backend.errors import DataError, MeshFileError
 from backend.labelled_meshes.shards import read_shard
 from backend.mesh_files import read_mesh_file
+from tests.dealt_job import DealtJob
 
 DATA = Path(__file__).parent / "data"
 SETTINGS = SegmentSettings(prompts=4, refine=False)
@@ -183,6 +184,31 @@ def test_crash_hang_and_memory_cost_one_file_each(tmp_path: Path) -> None:
         assert [row["error"] for row in engine.run(items[-1:])] == ["out_of_memory"]
 
 
+# --- graphics cards --------------------------------------------------------------------------------
+
+
+def test_cards_are_dealt_out_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [DealtJob().prepare(worker)[2] for worker in range(5)] == ["4", "7", "4", "7", "4"]
+    assert DealtJob(device="cpu").prepare(1)[2] == ""  # nothing of it lies on a card
+    with LocalEngine(DealtJob(), workers=2) as engine:
+        rows = list(engine.run([Input(str(number), "") for number in range(4)]))
+    assert {(row["worker"], row["card"]) for row in rows} == {(0, "4"), (1, "7")}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert DealtJob().prepare(3)[2] == ""
+
+
+def test_what_ray_could_not_give_a_worker_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ray = ["segment-many", str(DATA), "-o", str(tmp_path / "out"), "--engine", "ray"]
+    assert main([*ray, "--device", "cuda"]) == 1
+    assert "add --gpus 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*ray, "--gpus", "2"])  # a worker computes on one
+    assert "not between 0 and 1" in capsys.readouterr().err
+
+
 # --- a cluster -------------------------------------------------------------------------------------
 
 
@@ -207,6 +233,11 @@ def test_ray_cluster_survives_the_death_of_actors_nodes_and_the_driver(
     assert len(rows) == 12
     assert {path for path, row in rows.items() if row["error"]} == {"cut.stl"}
     assert "actor killed, node removed" in result.stdout
+    # Ray shows each actor its own card, which is then the first of one; without --gpus there is none.
+    printed = next(line for line in result.stdout.splitlines() if line.startswith("cards "))
+    two, none = json.loads(printed.removeprefix("cards "))
+    assert {(row["worker"], row["cards"], row["card"]) for row in two} == {(0, "4", "4"), (0, "7", "7")}
+    assert [(row["cards"], row["card"], row["error"]) for row in none] == [("", "", "")]
     # Shards do not depend on the engine, nor on how many workers race.
     report = curate(DATA, tmp_path / "shards", CurationSettings(), EngineSettings(workers=2))
     assert report.kept >= 2

@@ -43,6 +43,13 @@ def base_color_textures(scene: SourceScene) -> set[bytes | None]:
     return found
 
 
+def check_unit_normals(scene: SourceScene) -> None:
+    for surface in scene.surfaces:
+        if "NORMAL" in surface.attributes:
+            lengths = np.linalg.norm(surface.attributes["NORMAL"], axis=1)
+            np.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_triangles_area_and_textures(name: str, tmp_path: Path) -> None:
     expected, scene = EXPECTED[name], read(name)
@@ -55,10 +62,7 @@ def test_triangles_area_and_textures(name: str, tmp_path: Path) -> None:
     assert again.mesh.face_count == expected["faces"]
     assert face_areas(again.mesh).sum() == pytest.approx(expected["area"], rel=1e-3)
     assert base_color_textures(again) - {None} == base_color_textures(scene) - {None}
-    for surface in again.surfaces:
-        if "NORMAL" in surface.attributes:
-            lengths = np.linalg.norm(surface.attributes["NORMAL"], axis=1)
-            np.testing.assert_allclose(lengths, 1, atol=1e-5)
+    check_unit_normals(again)
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply"])
@@ -203,6 +207,14 @@ def test_obj_faces_without_uv_cost_only_themselves(name: str) -> None:
     mapped = (np.concatenate(uv) != 0).any(axis=1)
     assert 0 < with_uv < len(mapped)
     assert mapped.sum() == with_uv
+
+
+def test_obj_normals_get_unit_length(tmp_path: Path) -> None:
+    scene = read("obj_normals_not_unit.obj")
+    written(scene, tmp_path)
+    again = read_mesh_file(tmp_path / "out.glb")
+    assert all("NORMAL" in surface.attributes for surface in again.surfaces)
+    check_unit_normals(again)
 
 
 def test_obj_maps_for_physically_based_shading(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ starts actors again that die, with their node or without, and gives their inputs
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ _INPUTS_PER_TASK = 4
 
 @dataclass(frozen=True)
 class RaySettings:
-    """workers: least and most actors, between which Ray scales; cpus, gpus: of each
+    """workers: least and most actors, between which Ray scales
+    cpus, gpus: of each; a part of a graphics card shares one, with 0 they compute on the CPU
     address: of the cluster; None starts one here, or joins that of this process
     """
 
@@ -64,7 +66,7 @@ class RayEngine:
         least, most = self._cluster.workers
         rows = files.map_batches(
             _Actor,
-            fn_constructor_args=(self._job, self._limits),
+            fn_constructor_args=(self._job, self._limits, self._cluster.gpus > 0),
             batch_size=_INPUTS_PER_TASK,
             compute=data.ActorPoolStrategy(min_size=least, max_size=most),
             num_cpus=self._cluster.cpus,
@@ -77,7 +79,11 @@ class RayEngine:
 class _Actor:
     """A batch of inputs in, their rows out."""
 
-    def __init__(self, job: Job, limits: Limits) -> None:
+    def __init__(self, job: Job, limits: Limits, has_card: bool) -> None:
+        if not has_card:
+            # Ray hides cards from those that got other ones, but not from those that got none.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Its process is worker 0, hence on the first of the cards that Ray lets it see: its own.
         self._engine = LocalEngine(job, limits=limits)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:

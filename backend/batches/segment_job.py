@@ -14,6 +14,7 @@ from .jobs import Row
 from .opening import local_file
 from .records import Record
 from .segmenting import SegmentSettings, default_output, segment_read_file, write_result
+from .worker_model import worker_model
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
@@ -33,16 +34,7 @@ class SegmentJob:
 
     def prepare(self, worker: int) -> Segmenter:
         """The model, on one of the graphics cards if there are several."""
-        import torch
-
-        from ..devices import use_gpu
-        from ..segmenter import Segmenter
-
-        use_gpu(worker)
-
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        return Segmenter.load(self.model, device=self.device)
+        return worker_model(self.model, device=self.device, threads=self.threads, worker=worker)
 
     def read(self, item: Input, times: StageTimes) -> SourceScene:
         """The file's mesh or cloud."""

@@ -7,6 +7,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..devices import CUDA
+from ..errors import DeviceError
+
 if TYPE_CHECKING:
     from ..batches.engines import EngineSettings
 
@@ -40,14 +43,19 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=float, metavar="GIB", help="that a worker may hold (Linux)")
     parser.add_argument("--address", metavar="ADDRESS", help="ray: of the cluster; a local one without")
     parser.add_argument("--max-workers", type=positive, metavar="N", help="ray: scale up to as many workers")
-    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="ray: graphics cards per worker")
+    parser.add_argument(
+        "--gpus", type=fraction, default=0.0, metavar="0..1",
+        help="ray: of a graphics card, for each worker; 0 computes on the CPU",
+    )  # fmt: skip
 
 
 def engine_settings(args: argparse.Namespace) -> EngineSettings:
-    """What `add_engine_arguments` declared."""
+    """What `add_engine_arguments` declared. DeviceError where a device is wanted that no worker would get."""
     from ..batches.engines import EngineSettings
     from ..batches.local_engine import Limits
 
+    if args.engine == "ray" and not args.gpus and getattr(args, "device", "auto") == CUDA:
+        raise DeviceError("with --engine ray, workers have a graphics card only by --gpus: add --gpus 1")
     memory = None if args.memory is None else int(args.memory * 2**30)
     return EngineSettings(
         kind=args.engine,

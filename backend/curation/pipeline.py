@@ -15,6 +15,7 @@ import numpy as np
 from ..batches.engines import EngineSettings, open_engine
 from ..batches.inputs import Input
 from ..batches.jobs import Row, in_order
+from ..batches.worker_model import worker_model
 from ..errors import DataError
 from ..labelled_meshes.manifest import Entry, Manifest
 from ..labelled_meshes.shard_writer import MANIFEST_NAME, TRY_AGAIN, ShardWriter, shape_row, unpacked_row
@@ -116,18 +117,11 @@ class CurateJob:
 
     def prepare(self, worker: int) -> Segmenter | None:
         """The model of stage two."""
-        if self.settings.model is None:
+        settings = self.settings
+        if settings.model is None:
             return None
-        import torch
-
-        from ..devices import use_gpu
-        from ..segmenter import Segmenter
-
         need_clustering()
-        use_gpu(worker)
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        return Segmenter.load(self.settings.model, device=self.settings.device)
+        return worker_model(settings.model, device=settings.device, threads=settings.threads, worker=worker)
 
     def read(self, item: Input, times: StageTimes) -> SourceScene:
         """The file's mesh."""

@@ -302,7 +302,7 @@ def test_objects_that_share_a_mesh_are_all_separated(split):
     assert len(made()) == 6 and all(obj.hide_get() for obj in (split, *others))
 
 
-def test_a_single_part_among_several_is_left_out_and_named(split, parts):
+def test_a_single_part_among_several_is_left_out_and_named(split, parts, capfd):
     single, second = cube(name="single"), grid(2, name="second")
     parts.write_labels(single.data, np.zeros(6, dtype=int))
     parts.write_labels(second.data, [0, 0, 1, 1])
@@ -312,6 +312,7 @@ def test_a_single_part_among_several_is_left_out_and_named(split, parts):
     bpy.ops.partsam.apply_separate()
     assert split.hide_get() and second.hide_get() and not single.hide_get()
     assert len(made()) == 4
+    assert '"single" is a single part' in capfd.readouterr().out
 
 
 def test_separated_parts_joined_again_keep_their_names(split, parts):
