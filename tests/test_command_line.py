@@ -332,7 +332,9 @@ def test_help_does_not_wait_for_torch(name: str, repository: Path) -> None:
 
 def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: Path) -> None:
     out = tmp_path / "numbers.json"
-    result = backend("benchmark", "--faces", 600, *QUICK, "--repeat", 1, "--json", out, repository=repository)
+    tables = ("--only", "stages", "network", "sweeps", "cuts", "busy", "--busy", 1)
+    quick = (*QUICK, "--repeat", 1, *tables)
+    result = backend("benchmark", "--faces", 600, *quick, "--json", out, repository=repository)
     assert result.returncode == 0, result.stderr
     assert "(untrained weights)" in result.stdout
     numbers = json.loads(out.read_text())
@@ -351,3 +353,6 @@ def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: P
     assert cut["faces"] == stages["faces"] == pytest.approx(600, rel=0.1)
     assert cut["reference_ratio"] > 0
     assert cut["sweep_energy"] == pytest.approx(cut["reference_energy"], rel=1e-3)
+    (busy,) = numbers["busy"]
+    assert busy["fair_ratio"] == max(1, (1 + busy["threads"]) / busy["cores"])
+    assert min(*busy["idle"].values(), *busy["busy"].values()) > 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.benchmarks.busy import busy_processes
 from backend.freed_memory import give_back_freed_memory, keep_freed_memory
 from backend.threads import leave_a_core, meanwhile, started, wait_passively
 
@@ -101,3 +102,9 @@ def test_whoever_asks_for_what_was_started_gets_its_error() -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             result()
+
+
+def test_busy_processes_end_with_the_measurement() -> None:
+    with busy_processes(2) as processes:
+        assert [process.poll() for process in processes] == [None, None]
+    assert all(process.poll() is not None for process in processes)

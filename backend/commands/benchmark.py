@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure every stage by face count, and the network and the graph cut against plain ones."""
+"""Measure every stage by face count, the network and the graph cut against plain ones, and a busy machine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..benchmarks.busy import BusyMeasurement, measure_busy
 from ..benchmarks.network import NetworkMeasurement, measure_network
 from ..benchmarks.stages import StageMeasurement, measure_stages
 from ..benchmarks.sweeps import Sweep, measure_sweep
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 Measurement = TypeVar("Measurement")
 
-TABLES = ("stages", "network", "sweeps", "cuts")
+USUAL_TABLES = ("stages", "network", "sweeps", "cuts")
+TABLES = (*USUAL_TABLES, "busy")
 
 _LABELS = 20
 """Parts of the built shape that the cut is measured on."""
@@ -48,14 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often the network is asked; the median counts (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE",
-        help=f"of the tables: {', '.join(TABLES)} (default: all)",
+        "--only", nargs="+", choices=TABLES, default=list(USUAL_TABLES), metavar="TABLE",
+        help=f"of the tables: {', '.join(TABLES)} (default: all but busy)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--busy", type=positive, default=3, metavar="N",
+        help="processes that compute beside what the table busy measures (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the numbers to a file, too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure each size in a process of its own, so that memory peaks do not mix; print four tables."""
+    """Measure each size in a process of its own, so that memory peaks do not mix; print the tables."""
     from ..benchmarks.graph_cut import measure_cut
 
     _print_machine(args)
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     networks: list[NetworkMeasurement] = []
     sweeps: list[Sweep] = []
     cuts: list[CutMeasurement] = []
+    busy: list[BusyMeasurement] = []
     if "stages" in args.only:
         stages = [_measure_apart(measure_stages, faces, args) for faces in args.faces]
         _print_stages(stages, args)
@@ -75,8 +82,12 @@ def run(args: argparse.Namespace) -> int:
     if "cuts" in args.only:
         cuts = measure_cut(args.faces, labels=_LABELS, reference_limit=args.reference_limit)
         _print_cuts(cuts)
+    if "busy" in args.only:
+        options = {"repeat": args.repeat, "processes": args.busy}
+        busy = [_measure_apart(measure_busy, args.faces[0], args, **options)]
+        _print_busy(busy)
     if args.json is not None:
-        _write_json(args, stages=stages, network=networks, sweeps=sweeps, cuts=cuts)
+        _write_json(args, stages=stages, network=networks, sweeps=sweeps, cuts=cuts, busy=busy)
     return 0
 
 
@@ -147,6 +158,16 @@ def _print_cuts(measurements: list[CutMeasurement]) -> None:
         print(f"{item.faces:>10,}{row}{plain:>9}{ratio:>9}{_memory(item.peak_megabytes):>9}")
 
 
+def _print_busy(measurements: list[BusyMeasurement]) -> None:
+    for item in measurements:
+        where = f"{item.threads} threads on {item.cores} cores"
+        print(f"\n{item.faces:,} faces, {item.prompts} prompts, {where}: all parts")
+        beside = f"beside {item.processes} busy processes"
+        for head, times in (("alone", item.idle), (beside, item.busy)):
+            print(f"{head:>26}: {times.seconds:.2f} s, {times.cpu_seconds:.2f} s of processor time")
+        print(f"{'ratio':>26}: {item.ratio:.2f} (a fair share of the cores: {item.fair_ratio:.2f})")
+
+
 def _memory(mib: float | None) -> str:
     return "?" if mib is None else f"{mib:,.0f}"
 
@@ -159,6 +180,8 @@ def _write_json(args: argparse.Namespace, **tables: Sequence[Any]) -> None:
     }
     for written, item in zip(numbers["cuts"], tables["cuts"], strict=True):
         written["reference_ratio"] = item.reference_ratio
+    for written, item in zip(numbers["busy"], tables["busy"], strict=True):
+        written |= {"ratio": item.ratio, "fair_ratio": item.fair_ratio}
     with atomic_writer(args.json) as file:
         file.write(json.dumps(numbers, indent=2).encode() + b"\n")
     print(f"\nwrote {args.json}")
