@@ -38,6 +38,7 @@ from .session.flow import Flow
 from .session.reading import read_objects, read_tasks
 from .session.recutting import recut, targets_of
 from .session.writing import Change, NewPart, new_levels, write_changes
+from .wording import say
 
 __all__ = [
     "PartSAMError",
@@ -113,7 +114,7 @@ def cut(
     session = get_session()
     wanted = targets_of(session, obj, Cut(granularity, strength), count=parts)
     if not wanted:
-        raise PromptError(f'"{obj.name}" has no part tree; segment it first')
+        raise PromptError(say('"{name}" has no part tree; segment it first', name=obj.name))
     if not any(one.is_refined for one in wanted):
         return _written(obj, [one.from_tree() for one in wanted])
     return _written(obj, session.run_now(recut(session, wanted)))
@@ -161,9 +162,17 @@ def predict(
     """
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(positions) == 0 or len(positions) != len(labels):
-        raise PromptError(f"{len(positions)} points and {len(labels)} labels; give one label for each point")
+        raise PromptError(
+            say(
+                "{count} points and {labels} labels; give one label for each point",
+                count=len(positions),
+                labels=len(labels),
+            )
+        )
     if size is not None and not (isinstance(size, Real) and 0 < size <= 1):
-        raise PromptError(f"size is {size!r}; give a share of the surface above 0 and up to 1, or None")
+        raise PromptError(
+            say("size is {size!r}; give a share of the surface above 0 and up to 1, or None", size=size)
+        )
     shape = read_objects(bpy.context, [obj], ReadSettings())
     said = Points(shape.from_world(positions), labels), Size(size, zoom=True)
     answer = _ask(shape, lambda name: requests.predict(name, *said), seed)

@@ -17,5 +17,5 @@ def say_count(count: int, one: str, several: str, **values: object) -> str:
 
 
 def say_error(error: Exception) -> str:
-    """The translated message of an error, where the language knows it: messages with values are English."""
+    """The translated message of an error; with values it is translated already, except the backend's."""
     return str(pgettext_rpt(str(error)))

@@ -113,9 +113,11 @@ def parse_points(text: str) -> FloatArray:
     try:
         numbers = [float(word) for word in re.split(r"[\s,;()\[\]]+", text) if word]
     except ValueError as error:
-        raise PromptError(f"{text!r:.60} are not points; give three numbers each, as in '0 0 1'") from error
+        raise PromptError(
+            say("{text!r:.60} are not points; give three numbers each, as in '0 0 1'", text=text)
+        ) from error
     if len(numbers) % 3:
-        raise PromptError(f"{len(numbers)} numbers are not points; give three for each")
+        raise PromptError(say("{count} numbers are not points; give three for each", count=len(numbers)))
     return np.array(numbers, dtype=np.float64).reshape(-1, 3)
 
 

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
+from ..wording import say, say_count
 from .arrays import FloatArray, IntArray, vertex_positions
 from .elements import element_flags, read_element_integers
 from .modes import check_editable
@@ -49,14 +50,23 @@ def read_cloud(obj: bpy.types.Object, settings: ReadSettings) -> CloudData:
     mesh = obj.data
     if settings.evaluated and len(obj.modifiers):
         raise MeshError(
-            f'"{obj.name}" is a point cloud: what modifiers make of its points cannot be mapped back; apply '
-            "them or use the original mesh"
+            say(
+                '"{name}" is a point cloud: what modifiers make of its points cannot be '
+                "mapped back; apply them or use the original mesh",
+                name=obj.name,
+            )
         )
     vertices = np.flatnonzero(_wanted(obj, settings))
     if len(vertices) < LEAST_POINTS:
-        content = {0: "nothing", 1: "only one point"}.get(len(vertices), f"only {len(vertices)} points")
+        count = len(vertices)
+        content = say_count(count, "only one point", "only {count} points") if count else say("nothing")
         raise MeshError(
-            f'"{obj.name}" holds {content}; without faces it takes {LEAST_POINTS} points at least'
+            say(
+                '"{name}" holds {content}; without faces it takes {least_points} points at least',
+                name=obj.name,
+                content=content,
+                least_points=LEAST_POINTS,
+            )
         )
     turn = np.array(obj.matrix_world, dtype=np.float64)[:3, :3]
     colors = _point_colors(mesh)
@@ -78,13 +88,23 @@ def _wanted(obj: bpy.types.Object, settings: ReadSettings) -> np.ndarray:
         wanted = element_flags(obj.data, "select")
         if not wanted.any():
             raise MeshError(
-                f'No point of "{obj.name}" is selected; select some in Edit mode or segment all points'
+                say(
+                    'No point of "{name}" is selected; select some in Edit mode or segment all points',
+                    name=obj.name,
+                )
             )
     if settings.within is not None:
         name, value = settings.within
         values = read_element_integers(obj.data, name)
         if values is None or not (wanted & (values == value)).any():
-            raise MeshError(f'No point of "{obj.name}" has {name} = {value}; choose another part')
+            raise MeshError(
+                say(
+                    'No point of "{name}" has {attribute} = {value}; choose another part',
+                    name=obj.name,
+                    attribute=name,
+                    value=value,
+                )
+            )
         wanted &= values == value
     return wanted
 

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from ...backend.errors import MeshError
+from ..wording import say
 from .arrays import IntArray, read_polygon_integers, write_polygon_integers
 
 _SOURCE = "partsam_source"
@@ -36,14 +37,21 @@ def evaluated_mesh(
         mesh = evaluated.to_mesh()
         if not len(mesh.polygons):
             raise MeshError(
-                f'The modifiers of "{obj.name}" leave no faces of its own; if they make instances, '
-                "end them with a Realize Instances node, or use the original mesh"
+                say(
+                    'The modifiers of "{name}" leave no faces of its own; if they make '
+                    "instances, end them with a Realize Instances node, or use the "
+                    "original mesh",
+                    name=obj.name,
+                )
             )
         sources = read_polygon_integers(mesh, _SOURCE)
         if sources is None or not (sources > 0).any():
             raise MeshError(
-                f'A modifier of "{obj.name}" rebuilds the mesh, so labels cannot be mapped back; '
-                "apply the modifiers or use the original mesh"
+                say(
+                    'A modifier of "{name}" rebuilds the mesh, so labels cannot be '
+                    "mapped back; apply the modifiers or use the original mesh",
+                    name=obj.name,
+                )
             )
         yield mesh, sources - 1
     finally:

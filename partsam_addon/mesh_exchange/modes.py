@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import bpy
 
 from ...backend.errors import MeshError
+from ..wording import say
 
 
 @contextmanager
@@ -49,15 +50,18 @@ def editable_problem(obj: bpy.types.Object | None) -> str | None:
     if obj is None:
         return "Select a mesh object first"
     if obj.type != "MESH":
-        return f'"{obj.name}" is not a mesh; convert it first (Object > Convert > Mesh)'
+        return say('"{name}" is not a mesh; convert it first (Object > Convert > Mesh)', name=obj.name)
     if obj.data.override_library is not None:
-        return (
-            f'The mesh of "{obj.name}" is a library override, whose faces cannot get data of their own; '
-            "make it local first (Object > Relations > Make Local > Selected Objects and Data)"
+        return say(
+            'The mesh of "{name}" is a library override, whose faces cannot get data '
+            "of their own; make it local first (Object > Relations > Make Local > "
+            "Selected Objects and Data)",
+            name=obj.name,
         )
     if not obj.is_editable or not obj.data.is_editable:
-        return (
-            f'"{obj.name}" is linked from another file; make it local first (Object > Relations > Make Local)'
+        return say(
+            '"{name}" is linked from another file; make it local first (Object > Relations > Make Local)',
+            name=obj.name,
         )
     return None
 
@@ -67,9 +71,11 @@ def sharing_notice(obj: bpy.types.Object) -> str | None:
     users = obj.data.users - int(obj.data.use_fake_user)
     if users < 2:
         return None
-    return (
-        f'The mesh "{obj.data.name}" is shared by {users} objects, and all of them change; '
-        "to avoid it: Object > Relations > Make Single User"
+    return say(
+        'The mesh "{name}" is shared by {users} objects, and all of them change; to '
+        "avoid it: Object > Relations > Make Single User",
+        name=obj.data.name,
+        users=users,
     )
 
 
@@ -80,7 +86,12 @@ def _in_edit_mode(layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> bpy.type
     for other in layer.objects:
         if other.data == obj.data and other.mode == "EDIT":
             return other
-    raise MeshError(f'The mesh of "{obj.name}" is being edited in another scene; leave Edit mode there first')
+    raise MeshError(
+        say(
+            'The mesh of "{name}" is being edited in another scene; leave Edit mode there first',
+            name=obj.name,
+        )
+    )
 
 
 def _return_to(context: bpy.types.Context, mode: str, uids: list[int], active_uid: int | None) -> None:
@@ -119,8 +130,12 @@ def _set_mode(context: bpy.types.Context, obj: bpy.types.Object, mode: str) -> N
         layer.objects.active = obj
     except RuntimeError as error:
         raise MeshError(
-            f'"{obj.name}" is in {obj.mode.replace("_", " ").title()} mode, but not in this view layer; '
-            "go to its scene and leave that mode first"
+            say(
+                '"{name}" is in {mode} mode, but not in this view layer; go to its scene '
+                "and leave that mode first",
+                name=obj.name,
+                mode=obj.mode.replace("_", " ").title(),
+            )
         ) from error
     try:
         bpy.ops.object.mode_set(mode=mode)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backend.errors import MeshError
 from ...backend.geometry import Mesh, PointSample, sample_surface
+from ..wording import say
 from . import arrays
 from .arrays import FloatArray, IntArray
 from .evaluated import evaluated_mesh
@@ -196,8 +197,8 @@ def find_object(uid: int, *, name: str = "", unchanged_since: MeshRecord | None 
     """
     obj = next((o for o in bpy.data.objects if o.session_uid == uid), None)
     if obj is None or obj.type != "MESH":
-        who = f'"{name}"' if name else "The object"
-        raise MeshError(f"{who} was deleted meanwhile; its result is dropped")
+        who = f'"{name}"' if name else say("The object")
+        raise MeshError(say("{who} was deleted meanwhile; its result is dropped", who=who))
     if unchanged_since is None:
         return obj
     if obj.mode == "EDIT":
@@ -205,7 +206,10 @@ def find_object(uid: int, *, name: str = "", unchanged_since: MeshRecord | None 
     mesh = obj.data
     if len(mesh.polygons) != unchanged_since.polygon_count or mesh_hash(mesh) != unchanged_since.mesh_hash:
         raise MeshError(
-            f'"{obj.name}" was edited meanwhile, so the result does not fit any more; start again'
+            say(
+                '"{name}" was edited meanwhile, so the result does not fit any more; start again',
+                name=obj.name,
+            )
         )
     return obj
 
@@ -279,10 +283,10 @@ def _check_has_faces(obj: bpy.types.Object) -> None:
     if len(mesh.polygons):
         return
     if obj.mode == "EDIT":
-        raise MeshError(f'"{obj.name}" is in Edit mode; leave it first')
+        raise MeshError(say('"{name}" is in Edit mode; leave it first', name=obj.name))
     if len(mesh.vertices):
-        raise MeshError(f'"{obj.name}" holds only points and edges: this needs faces')
-    raise MeshError(f'"{obj.name}" holds nothing: there are no faces to segment')
+        raise MeshError(say('"{name}" holds only points and edges: this needs faces', name=obj.name))
+    raise MeshError(say('"{name}" holds nothing: there are no faces to segment', name=obj.name))
 
 
 def _wanted(obj: bpy.types.Object, base_polygons: IntArray, settings: ReadSettings) -> np.ndarray:
@@ -291,13 +295,23 @@ def _wanted(obj: bpy.types.Object, base_polygons: IntArray, settings: ReadSettin
         wanted = arrays.polygon_flags(obj.data, "select")
         if not wanted.any():
             raise MeshError(
-                f'No face of "{obj.name}" is selected; select some in Edit mode or segment all faces'
+                say(
+                    'No face of "{name}" is selected; select some in Edit mode or segment all faces',
+                    name=obj.name,
+                )
             )
     if settings.within is not None:
         name, value = settings.within
         values = arrays.read_polygon_integers(obj.data, name)
         if values is None or not (wanted & (values == value)).any():
-            raise MeshError(f'No face of "{obj.name}" has {name} = {value}; choose another part')
+            raise MeshError(
+                say(
+                    'No face of "{name}" has {attribute} = {value}; choose another part',
+                    name=obj.name,
+                    attribute=name,
+                    value=value,
+                )
+            )
         wanted = wanted & (values == value)
     return wanted[base_polygons] & (base_polygons >= 0)
 

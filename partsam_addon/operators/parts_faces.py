@@ -47,10 +47,16 @@ class PARTSAM_OT_part_isolate(OnePartOperator, bpy.types.Operator):
 
     bl_idname = "partsam.part_isolate"
     bl_label = "Isolate Part"
+    shown: int | None = None
+    """The part that is shown alone before."""
+
+    def run(self, context: bpy.types.Context, obj: bpy.types.Object) -> str:
+        self.shown = isolated_part(obj)  # out of Edit mode that is the active row already
+        return super().run(context, obj)
 
     def work(self, _context: bpy.types.Context, obj: bpy.types.Object) -> str:
         part_id = self.part_id(obj)
-        if isolated_part(obj) == part_id:
+        if self.shown == part_id:
             show_all_parts(obj)
             return say("All parts are shown")
         isolate_part(obj, part_id)

@@ -14,7 +14,7 @@ from ..mesh_exchange.elements import hides_points, is_cloud
 from ..parts import PART_ATTRIBUTE, active_part, bring_together, get_part, has_parts
 from ..parts.repeats import copies_of
 from ..parts.schema import PARTSAM_PG_part
-from ..wording import say_count
+from ..wording import say, say_count
 from .reporting import reports_errors
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PartsOperator(_OperatorBase):
     def cloud_problem(cls, obj: bpy.types.Object) -> str | None:
         """Why the parts of a point cloud are of no use here; None if they are, or it is none."""
         if cls.needs_faces and is_cloud(obj.data) and len(obj.data.vertices):
-            return f'"{obj.name}" is a point cloud; {cls.bl_label} needs faces'
+            return say('"{name}" is a point cloud; {what} needs faces', name=obj.name, what=say(cls.bl_label))
         return None
 
     @reports_errors

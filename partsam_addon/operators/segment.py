@@ -155,7 +155,8 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     prompts: IntProperty(
         name="Prompts",
-        description="Points that the network is asked about. More find smaller parts and take longer",
+        description="Points that the network is asked about. More find smaller parts and take longer. "
+        "Changed in the redo panel, the new result is an undo step of its own",
         default=DEFAULT_PROMPTS,
         min=1,
         soft_max=1024,

@@ -11,6 +11,7 @@ import numpy as np
 from ...backend.errors import PromptError
 from ..mesh_exchange.arrays import BoolArray
 from ..mesh_exchange.elements import element_flags, forget_integers, is_cloud
+from ..wording import say
 from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, FOLLOWS, mark_edits
 from .growing import give_to_neighbors
@@ -192,14 +193,14 @@ def clear_parts(mesh: bpy.types.Mesh) -> None:
 def _check_unlocked(mesh: bpy.types.Mesh, part_id: int) -> None:
     part = get_part(mesh, part_id)
     if part.locked:
-        raise PromptError(f'"{part.name}" is locked; unlock it first')
+        raise PromptError(say('"{name}" is locked; unlock it first', name=part.name))
 
 
 def _movable_selection(mesh: bpy.types.Mesh) -> BoolArray:
     selected = element_flags(mesh, "select")
     if not selected.any():
-        what = "points" if is_cloud(mesh) else "faces"
-        raise PromptError(f"No {what} are selected; select some in Edit mode")
+        what = say("points") if is_cloud(mesh) else say("faces")
+        raise PromptError(say("No {what} are selected; select some in Edit mode", what=what))
     movable = selected & ~np.isin(read_part_ids(mesh), locked_ids(mesh))
     if not movable.any():
         raise PromptError("All selected faces belong to locked parts; unlock them first")

@@ -11,6 +11,7 @@ import numpy as np
 from ...backend.errors import MeshError
 from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray, distinct
 from ..mesh_exchange.elements import element_count, element_sizes
+from ..wording import say
 from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
@@ -49,7 +50,13 @@ def write_labels(
     """
     labels = np.asarray(polygon_labels)
     if labels.shape != (element_count(mesh),):
-        raise MeshError(f"{labels.size} labels for {element_count(mesh)} polygons; segment the mesh again")
+        raise MeshError(
+            say(
+                "{labels} labels for {elements} elements; segment the mesh again",
+                labels=labels.size,
+                elements=element_count(mesh),
+            )
+        )
     old = read_part_ids(mesh)
     writable, absorbed = _writable(mesh, labels, by_hand=by_hand)
     present, groups = distinct(labels[writable])

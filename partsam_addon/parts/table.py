@@ -25,6 +25,7 @@ from ..mesh_exchange.elements import (
     hides_points,
     write_element_integers,
 )
+from ..wording import say
 from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
 from .edits import FIXED
 from .memory import is_customized
@@ -148,7 +149,13 @@ def get_part(mesh: bpy.types.Mesh, part_id: int) -> PARTSAM_PG_part:
     for part in mesh.partsam.parts:
         if part.part_id == part_id:
             return part
-    raise PromptError(f'"{mesh.name}" has no part with the id {part_id}; choose one from the list')
+    raise PromptError(
+        say(
+            '"{name}" has no part with the id {part_id}; choose one from the list',
+            name=mesh.name,
+            part_id=part_id,
+        )
+    )
 
 
 def parts_by_id(mesh: bpy.types.Mesh) -> dict[int, PARTSAM_PG_part]:

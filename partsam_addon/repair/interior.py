@@ -32,6 +32,7 @@ from ..mesh_exchange.arrays import (
 from ..parts import has_parts, sync_table
 from ..parts.polygon_graph import polygon_graph
 from ..steps import Steps, finish
+from ..wording import say
 
 _WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
 """Where on a large triangle rays start besides its middle: near each corner."""
@@ -64,7 +65,9 @@ class InteriorSearch:
     def __init__(self, mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> None:
         self._positions = vertex_positions(mesh)
         if not np.isfinite(self._positions).all():
-            raise MeshError(f'"{mesh.name}" has vertices that are not finite (NaN); repair the mesh first')
+            raise MeshError(
+                say('"{name}" has vertices that are not finite (NaN); repair the mesh first', name=mesh.name)
+            )
         self._tree = _surface_tree(mesh)
         self._corner_vertices = corner_vertices(mesh)
         self._triangles = triangle_corners(mesh)

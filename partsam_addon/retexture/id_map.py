@@ -13,6 +13,7 @@ from ..apply.ownership import read_made, write_made
 from ..mesh_exchange.arrays import FloatArray, IntArray, ranges, triangle_corners
 from ..parts import color_table, read_part_ids
 from ..steps import Steps, finish
+from ..wording import say
 
 KIND = "id_map"
 
@@ -35,7 +36,7 @@ _TOLERANCE = 1e-9
 def check_bakeable(obj: bpy.types.Object) -> None:
     """Raise PromptError where there is nothing to paint through."""
     if obj.data.uv_layers.active is None:
-        raise PromptError(f'"{obj.name}" has no UV map; unwrap it first (Unwrap Parts)')
+        raise PromptError(say('"{name}" has no UV map; unwrap it first (Unwrap Parts)', name=obj.name))
 
 
 def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> bpy.types.Image:

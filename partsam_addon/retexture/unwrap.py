@@ -30,6 +30,7 @@ from ..mesh_exchange.selection import only_object
 from ..parts import read_part_ids
 from ..separation.part_mesh import fill_mesh, part_template
 from ..separation.topology import PartTopology, WholeMesh, split_by_part
+from ..wording import say
 from .layout import pack_rectangles
 
 Method = Literal["SMART", "ANGLE_BASED", "CONFORMAL"]
@@ -154,7 +155,13 @@ def check_unwrappable(obj: bpy.types.Object, *, new_map: bool) -> None:
     layers = obj.data.uv_layers
     missing = layers.get(str(read_made(obj.data, KIND))) is None if new_map else layers.active is None
     if missing and len(layers) >= MAX_UV_MAPS:
-        raise PromptError(f'"{obj.name}" has {MAX_UV_MAPS} UV maps, the most that Blender allows; remove one')
+        raise PromptError(
+            say(
+                '"{name}" has {max_uv_maps} UV maps, the most that Blender allows; remove one',
+                name=obj.name,
+                max_uv_maps=MAX_UV_MAPS,
+            )
+        )
 
 
 def _given_layer(mesh: bpy.types.Mesh, *, new_map: bool) -> str | None:

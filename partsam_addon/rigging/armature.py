@@ -22,6 +22,7 @@ from ..apply.vertex_groups import (
 )
 from ..mesh_exchange.arrays import IntArray
 from ..parts import UNASSIGNED, get_part, parts_by_id, read_part_ids
+from ..wording import say
 from .armature_bones import write_bones
 from .bones import lay_bones
 from .part_joints import RootRule, joint_parts, measure
@@ -64,17 +65,23 @@ def check_riggable(context: bpy.types.Context, obj: bpy.types.Object, settings: 
     """Raise PromptError where `make_armature` cannot do it, or would bind the mesh twice."""
     mesh = obj.data
     if not (read_part_ids(mesh) != UNASSIGNED).any():
-        raise PromptError(f'"{obj.name}" has no parts yet; press Segment first')
+        raise PromptError(say('"{name}" has no parts yet; press Segment first', name=obj.name))
     if settings.root:
         get_part(mesh, settings.root)
     own = own_armature(obj)
     if own is not None and own.name not in context.view_layer.objects:
-        raise PromptError(f'The armature of "{obj.name}" is not in this view layer; enable its collection')
+        raise PromptError(
+            say('The armature of "{name}" is not in this view layer; enable its collection', name=obj.name)
+        )
     foreign = _foreign_armature(obj, own)
     if foreign is not None and not settings.beside:
         raise PromptError(
-            f'"{obj.name}" is bound to the armature "{foreign.name}" already; remove its Armature modifier '
-            'or parent first, or choose "Beside Other Armatures"'
+            say(
+                '"{name}" is bound to the armature "{other}" already; remove its '
+                'Armature modifier or parent first, or choose "Beside Other Armatures"',
+                name=obj.name,
+                other=foreign.name,
+            )
         )
 
 

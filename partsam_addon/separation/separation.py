@@ -27,6 +27,7 @@ from ..rigging.armature import forget_rig
 from ..rigging.part_joints import joint_places
 from ..view import show_all_parts
 from ..view.state import reset_view
+from ..wording import say
 from .caps import cap_holes, split_edges
 from .hierarchy import Grouping, arrange, homes_of, place_part, replace_original
 from .layers import (
@@ -119,9 +120,9 @@ def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings:
     count = len(np.unique(read_part_ids(obj.data)))
     cloud = is_cloud(obj.data)
     if count + int(not cloud and has_loose_elements(WholeMesh.read(obj.data))) < 2:
-        raise PromptError(f'"{obj.name}" is a single part; there is nothing to separate')
+        raise PromptError(say('"{name}" is a single part; there is nothing to separate', name=obj.name))
     if not homes_of(context, obj):
-        raise PromptError(f'"{obj.name}" is in no collection of a scene; link it to one first')
+        raise PromptError(say('"{name}" is in no collection of a scene; link it to one first', name=obj.name))
     if cloud:
         _check_cloud(obj, settings)
     elif settings.link_copies:
@@ -129,8 +130,12 @@ def check_separable(context: bpy.types.Context, obj: bpy.types.Object, settings:
     sculpted = next((m.name for m in obj.modifiers if m.type == "MULTIRES"), None)
     if settings.remove_original and sculpted is not None:
         raise PromptError(
-            f'"{obj.name}" has the sculpt of the modifier "{sculpted}", which its parts cannot keep; apply '
-            "the modifier first, or let the original be hidden"
+            say(
+                '"{name}" has the sculpt of the modifier "{sculpted}", which its parts '
+                "cannot keep; apply the modifier first, or let the original be hidden",
+                name=obj.name,
+                sculpted=sculpted,
+            )
         )
 
 
@@ -188,22 +193,35 @@ def _check_cloud(obj: bpy.types.Object, settings: SeparateSettings) -> None:
         "the joint as origin": settings.origin == "JOINT",
     }
     for what in (name for name, is_wanted in wanted.items() if is_wanted):
-        raise PromptError(f'"{obj.name}" is a point cloud, and {what} needs faces; choose otherwise')
+        raise PromptError(
+            say(
+                '"{name}" is a point cloud, and {what} needs faces; choose otherwise',
+                name=obj.name,
+                what=say(what),
+            )
+        )
 
 
 def _check_linkable(obj: bpy.types.Object, settings: SeparateSettings) -> None:
     """Raise PromptError where copies cannot share a mesh."""
     deformers = [m.name for m in obj.modifiers if m.type in DEFORMERS]
     if not repeat_groups(obj.data):
-        reason = "has no copies that are known; press Find Copies first"
+        problem = say('"{name}" has no copies that are known; press Find Copies first', name=obj.name)
     elif obj.data.shape_keys is not None or deformers:
-        what = f'the modifier "{deformers[0]}"' if deformers else "shape keys"
-        reason = f"is deformed by {what}, for each copy in another way; leave Linked Copies off"
+        problem = say(
+            '"{name}" is deformed by {what}, for each copy in another way; leave Linked Copies off',
+            name=obj.name,
+            what=say('the modifier "{name}"', name=deformers[0]) if deformers else say("shape keys"),
+        )
     elif settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=settings.grouping == "EMPTY"):
-        reason = "needs its origin where it is (Origins, modifiers, animation); linked copies have their own"
+        problem = say(
+            '"{name}" needs its origin where it is (Origins, modifiers, animation); linked copies have '
+            "their own",
+            name=obj.name,
+        )
     else:
         return
-    raise PromptError(f'"{obj.name}" {reason}')
+    raise PromptError(problem)
 
 
 def _point_topologies(whole: WholeMesh, part_ids: np.ndarray, *, cap: bool) -> list[tuple[int, PartTopology]]:

@@ -12,6 +12,7 @@ import bpy
 from ...backend.errors import PartSAMError
 from ..constants import EXTENSION, EXTENSION_FOLDER, MODEL_VARIABLE, PYTHON_VARIABLE
 from ..environment import BackendPython, EnvironmentFolder, blenders_own, machine_folder
+from ..wording import say
 
 BUNDLED_MODEL = "small"
 NO_ENVIRONMENT = (
@@ -76,7 +77,9 @@ def chosen_model() -> str:
         return BUNDLED_MODEL
     path = Path(bpy.path.abspath(chosen.model_path))
     if not chosen.model_path or not path.is_file():
-        raise PartSAMError(f"the model file {str(path)!r} does not exist; choose one in the preferences")
+        raise PartSAMError(
+            say("the model file {path!r} does not exist; choose one in the preferences", path=str(path))
+        )
     return str(path)
 
 
@@ -87,7 +90,11 @@ def model_file() -> Path:
     if path.suffix != ".safetensors":
         path = EXTENSION_FOLDER / "backend" / "models" / f"{model}.safetensors"
     if not path.is_file():
-        raise PartSAMError(f"the model {model!r} is not in this installation; choose a file or install again")
+        raise PartSAMError(
+            say(
+                "the model {model!r} is not in this installation; choose a file or install again", model=model
+            )
+        )
     return path
 
 

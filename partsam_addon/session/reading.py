@@ -13,6 +13,7 @@ from ..mesh_exchange import ReadSettings, ShapeData, check_editable, object_mode
 from ..mesh_exchange.clouds import CloudData, read_cloud
 from ..mesh_exchange.elements import is_cloud
 from ..parts import bring_together
+from ..wording import say
 from .clouds import CloudTask
 from .find_parts import Task
 
@@ -35,8 +36,11 @@ def _read(
             return read_shape(context, objects, settings)
         if len(objects) > 1:
             raise MeshError(
-                f'"{clouds[0].name}" has no faces: a point cloud cannot be one shape with other objects; set '
-                "Several Objects to Each in Turn"
+                say(
+                    '"{name}" has no faces: a point cloud cannot be one shape with other '
+                    "objects; set Several Objects to Each in Turn",
+                    name=clouds[0].name,
+                )
             )
         return read_cloud(clouds[0], settings)
 

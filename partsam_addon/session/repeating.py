@@ -15,6 +15,7 @@ from ..mesh_exchange import MeshSource, check_editable, find_unchanged, object_m
 from ..mesh_exchange.arrays import FloatArray, IntArray
 from ..parts import UNASSIGNED, bring_together, read_part_ids
 from ..parts.repeats import write_repeats
+from ..wording import say
 from .flow import Flow
 from .workplace import Workplace
 
@@ -44,7 +45,9 @@ class NewRepeats:
 
     def check(self, mesh: bpy.types.Mesh) -> None:
         if not np.array_equal(read_part_ids(mesh), self.read.part_ids):
-            raise MeshError(f'The parts of "{mesh.name}" have changed meanwhile; press Find Copies again')
+            raise MeshError(
+                say('The parts of "{name}" have changed meanwhile; press Find Copies again', name=mesh.name)
+            )
 
     def write(self, mesh: bpy.types.Mesh) -> None:
         write_repeats(mesh, self.groups)
@@ -60,7 +63,7 @@ def read_labelled(context: bpy.types.Context, obj: bpy.types.Object) -> Labelled
     labels = part_ids[source.triangle_polygons]
     inside = labels != UNASSIGNED
     if not inside.any():
-        raise PromptError(f'No face of "{obj.name}" is in a part; press Segment first')
+        raise PromptError(say('No face of "{name}" is in a part; press Segment first', name=obj.name))
     arrays = {"vertices": mesh.vertices, "triangles": mesh.triangles[inside]}
     return LabelledMesh(source, part_ids, arrays, labels[inside])
 

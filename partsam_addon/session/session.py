@@ -15,6 +15,7 @@ from ...backend.errors import Cancelled, PartSAMError
 from ..backend_process import BackendDied, BackendProcess, BackendSettings, Job, Request, requests
 from ..mesh_exchange import editable_problem
 from ..parts import bring_together
+from ..wording import say, say_error
 from .again import Again
 from .choices import Choices, read_choices, working_folder
 from .finished import Finished
@@ -224,7 +225,7 @@ class Session:
         elif isinstance(error, BackendDied):
             self.problem = Problem(str(error), restart=True, log_tail=error.report.log_tail)
         elif isinstance(error, PartSAMError):
-            self.problem = Problem(str(error))
+            self.problem = Problem(say_error(error))
         else:
             logger.error("unexpected error", exc_info=error)
             self.problem = Problem(f"Unexpected error: {error}. Please report it with the log", restart=True)
@@ -311,7 +312,9 @@ class Session:
 
     def _refuse_second(self) -> None:
         if self.run is not None:
-            raise PartSAMError(f"{self.run.title} is still running; wait for it or cancel it first")
+            raise PartSAMError(
+                say("{title} is still running; wait for it or cancel it first", title=say(self.run.title))
+            )
 
     def _finish(self, done: Callable[[Any], None] | None, value: Any) -> None:
         self.run = None

@@ -24,6 +24,7 @@ from ..environment import (
     import_model,
     install,
 )
+from ..wording import say
 from .choices import chosen_python, environment_folder, model_file, models_folder, preferences
 from .workplace import Workplace
 
@@ -164,7 +165,7 @@ class Setup:
 
     def _refuse_second(self) -> None:
         if self._task is not None:
-            raise PartSAMError(f"{self.title} is still in progress")
+            raise PartSAMError(say("{title} is still in progress", title=say(self.title)))
 
 
 def offline_packages() -> Path | None:
@@ -174,7 +175,9 @@ def offline_packages() -> Path | None:
         return None
     folder = Path(bpy.path.abspath(named))
     if not any(folder.glob("*.whl")):
-        raise PartSAMError(f"there are no wheels in {folder}; choose the folder that holds the .whl files")
+        raise PartSAMError(
+            say("there are no wheels in {folder}; choose the folder that holds the .whl files", folder=folder)
+        )
     return folder
 
 

@@ -26,6 +26,7 @@ from ..mesh_exchange import (
 )
 from ..mesh_exchange.arrays import IntArray
 from ..parts import KEEP, UNASSIGNED, bring_together, get_part, open_faces, read_part_ids, write_labels
+from ..wording import say
 from .find_parts import encode
 from .flow import Flow
 from .workplace import Workplace
@@ -85,10 +86,15 @@ class TransferredParts:
 
     def check(self, mesh: bpy.types.Mesh) -> None:
         if (self.labels == KEEP).all():
-            raise PromptError(f'"{self.source.object_name}" lies where the source is in no part')
+            raise PromptError(
+                say('"{name}" lies where the source is in no part', name=self.source.object_name)
+            )
         if not open_faces(mesh, self.labels != KEEP, by_hand=True).any():
             raise PromptError(
-                f'All faces of "{mesh.name}" that would get a part belong to locked parts; unlock them first'
+                say(
+                    'All faces of "{name}" that would get a part belong to locked parts; unlock them first',
+                    name=mesh.name,
+                )
             )
 
     def write(self, mesh: bpy.types.Mesh) -> None:
@@ -114,7 +120,7 @@ def read_transfer(
         bring_together(source.data)
         parts = [part for part in source.data.partsam.parts if part.part_id != UNASSIGNED]
         if not parts:
-            raise PromptError(f'No face of "{source.name}" is in a part; press Segment first')
+            raise PromptError(say('No face of "{name}" is in a part; press Segment first', name=source.name))
         origin = source.matrix_world.translation
         first = _read(context, source, origin, matching)
         mesh, own = first.mesh, first.source
@@ -174,10 +180,17 @@ def _check_together(mesh: Mesh, receiver: Receiver, name: str, *, in_place: bool
     gap = np.maximum(first[0] - second[1], second[0] - first[1]).max()
     if gap <= _GAP * np.linalg.norm(first[1] - first[0]):
         return
-    remedy = "match them in Own Space, or move one onto the other"
+    remedy = say("match them in Own Space, or move one onto the other")
     if not in_place:
-        remedy = "match them In Place, or apply their transforms first"
-    raise MeshError(f'"{receiver.source.object_name}" and "{name}" do not lie upon each other; {remedy}')
+        remedy = say("match them In Place, or apply their transforms first")
+    raise MeshError(
+        say(
+            '"{name}" and "{other}" do not lie upon each other; {remedy}',
+            name=receiver.source.object_name,
+            other=name,
+            remedy=remedy,
+        )
+    )
 
 
 def _arrays(mesh: Mesh) -> dict[str, NDArray]:

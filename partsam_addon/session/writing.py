@@ -131,8 +131,11 @@ def _check_open(mesh: bpy.types.Mesh, inside: NDArray[np.bool_], task: Task | Cl
     """Raise PromptError where none of the elements in a mask [N] may get another part."""
     if not open_faces(mesh, inside | (not task.partial), by_hand=not task.keep_edits).any():
         raise PromptError(
-            f'All faces of "{mesh.name}" belong to parts that are locked or made by hand; '
-            "unlock them, or use Discard Edits by Hand or Clear Parts"
+            say(
+                'All faces of "{name}" belong to parts that are locked or made by hand; '
+                "unlock them, or use Discard Edits by Hand or Clear Parts",
+                name=mesh.name,
+            )
         )
 
 
@@ -175,7 +178,9 @@ class Recut:
     def check(self, mesh: bpy.types.Mesh) -> None:
         level = find_level(mesh, self.level)
         if level is None:
-            raise MeshError(f'"{mesh.name}" does not have this part tree any more; segment it again')
+            raise MeshError(
+                say('"{name}" does not have this part tree any more; segment it again', name=mesh.name)
+            )
         cut_labels(mesh, level, self.cut.granularity)
 
     def write(self, mesh: bpy.types.Mesh) -> None:
@@ -208,7 +213,9 @@ class NewPart:
 
     def check(self, mesh: bpy.types.Mesh) -> None:
         if len(self.polygons) != len(mesh.polygons):
-            raise MeshError(f'"{mesh.name}" was edited meanwhile, so the part does not fit; click again')
+            raise MeshError(
+                say('"{name}" was edited meanwhile, so the part does not fit; click again', name=mesh.name)
+            )
         if not self.polygons.any():
             raise PromptError("The part under the clicks is empty; click elsewhere, or ask for a larger part")
         if not open_faces(mesh, self.polygons, by_hand=True).any():

@@ -20,6 +20,7 @@ from ..parts import read_part_ids
 from ..session import get_session
 from ..session.flow import Flow
 from ..session.watch import GeometryWatch, watched
+from ..wording import say
 from .apply_operator import ApplyOperator, Plan, Write
 
 
@@ -85,7 +86,7 @@ class PlannedChange:
 
     def check(self, mesh: bpy.types.Mesh) -> None:
         if _part_sum(mesh) != self.planned.part_sum:
-            raise MeshError(f'The parts of "{mesh.name}" were changed meanwhile; start again')
+            raise MeshError(say('The parts of "{name}" were changed meanwhile; start again', name=mesh.name))
         if isinstance(self.planned.plan, Plan):
             self.planned.plan.check(self._object())
 

@@ -15,7 +15,7 @@ from ..mesh_exchange.arrays import BoolArray
 from ..mesh_exchange.elements import write_element_flags
 from ..repair.interior import InteriorSearch, remove_faces
 from ..session.flow import Flow, in_portions
-from ..wording import say_count
+from ..wording import say, say_count
 from .apply_operator import Plan
 from .calculating import CalculatingOperator
 from .target import Target
@@ -64,7 +64,7 @@ class PARTSAM_OT_remove_interior(CalculatingOperator, bpy.types.Operator):
 
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         if not len(obj.data.polygons):
-            raise MeshError(f'"{obj.name}" has no faces')
+            raise MeshError(say('"{name}" has no faces', name=obj.name))
         search = InteriorSearch(obj.data, rays=self.rays, openness=self.openness)
         return Plan(_look(search, self.action), partial(_write, self.action))
 

@@ -22,7 +22,7 @@ from ..mesh_exchange import find_object, object_mode
 from ..mesh_exchange.elements import is_cloud
 from ..session.flow import Calculation, Flow, Pause
 from ..session.watch import GeometryWatch, watched
-from ..wording import say_count
+from ..wording import say, say_count
 from .apply_operator import Plan
 from .calculating import CalculatingOperator
 from .target import Target
@@ -54,7 +54,10 @@ class PARTSAM_OT_apply_vertex_groups(CalculatingOperator, bpy.types.Operator):
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         if self.falloff > 0 and is_cloud(obj.data):
             raise PromptError(
-                f'"{obj.name}" is a point cloud, without borders to blend across; set Falloff to 0'
+                say(
+                    '"{name}" is a point cloud, without borders to blend across; set Falloff to 0',
+                    name=obj.name,
+                )
             )
         task = WeightTask.read(obj, falloff=self.falloff * world_size(obj))
         return Plan(_weights(task, obj.session_uid), _write, renew=_renew)

@@ -46,13 +46,12 @@ class PARTSAM_UL_parts(bpy.types.UIList):
         _flag: int = 0,
     ) -> None:
         row = layout.row(align=True)
-        row.prop(
-            item, "checked", text="", emboss=False, icon="CHECKBOX_HLT" if item.checked else "CHECKBOX_DEHLT"
-        )
+        check = "CHECKBOX_HLT" if item.checked else "CHECKBOX_DEHLT"
+        icon_slot(row).prop(item, "checked", text="", emboss=False, icon=check)
         swatch = row.row()
-        swatch.ui_units_x = 0.8
+        swatch.ui_units_x = 0.6
         swatch.prop(item, "color", text="")
-        row.separator(factor=0.5)
+        row.separator(factor=0.2)
         row.prop(item, "name", text="", emboss=False)
         count = len(copies_of(item.id_data, item))
         if count > 1:
@@ -67,11 +66,12 @@ class PARTSAM_UL_parts(bpy.types.UIList):
             numbers.label(text=f"{compact_count(item.face_count)}  {confidence_text(item.confidence)}")
         isolated = isolated_part(context.object)
         hidden = bool(isolated) and isolated != item.part_id
-        eye = row.operator(
+        eye = icon_slot(row).operator(
             "partsam.part_isolate", text="", emboss=False, icon="HIDE_ON" if hidden else "HIDE_OFF"
         )
         eye.part = item.part_id
-        row.prop(item, "locked", text="", emboss=False, icon="LOCKED" if item.locked else "UNLOCKED")
+        lock = "LOCKED" if item.locked else "UNLOCKED"
+        icon_slot(row).prop(item, "locked", text="", emboss=False, icon=lock)
 
     def draw_filter(self, _context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
@@ -93,6 +93,13 @@ class PARTSAM_UL_parts(bpy.types.UIList):
             shown = shown or [self.bitflag_filter_item] * len(parts)
             shown = [flag if first else 0 for flag, first in zip(shown, firsts(parts), strict=True)]
         return shown, places(parts, self.order)
+
+
+def icon_slot(row: bpy.types.UILayout) -> bpy.types.UILayout:
+    """Room for one icon, a little narrower than Blender's own: names need it at the sidebar's usual width."""
+    slot = row.row()
+    slot.ui_units_x = 0.8
+    return slot
 
 
 def firsts(parts: bpy.types.bpy_prop_collection) -> list[bool]:

@@ -8,7 +8,7 @@ import bpy
 from ..constants import LIVE_REFINE_FACES, PART_ATTRIBUTE
 from ..mesh_exchange.elements import hides_points, is_cloud
 from ..operators.parts_operator import HIDDEN_POINTS, elements
-from ..parts import active_part, driven_level, has_edits, has_parts, is_outdated, stored_bytes
+from ..parts import active_part, driven_level, get_part, has_edits, has_parts, is_outdated, stored_bytes
 from ..parts.repeats import copies_of
 from ..session import get_session
 from ..view import isolated_part
@@ -42,6 +42,7 @@ class PARTSAM_PT_parts(SidebarPanel, bpy.types.Panel):
         part = active_part(obj.data)
         if part is not None:
             draw_part_details(layout, obj.data, part)
+            draw_isolation(layout, obj, part)
         draw_hidden_points(layout, obj.data)
 
 
@@ -132,6 +133,19 @@ def draw_part_buttons(column: bpy.types.UILayout, obj: bpy.types.Object) -> None
     column.operator("partsam.split_part", text="", icon="MOD_EDGESPLIT")
     column.separator()
     column.menu("PARTSAM_MT_parts", text="", icon="DOWNARROW_HLT")
+
+
+def draw_isolation(layout: bpy.types.UILayout, obj: bpy.types.Object, part: bpy.types.PropertyGroup) -> None:
+    """Which part stays alone where the row is not followed: to hide faces in Edit mode deselects them."""
+    isolated = isolated_part(obj)
+    if isolated is not None and isolated != part.part_id:
+        draw_text(layout, kept_alone(obj, isolated), icon="INFO")
+
+
+def kept_alone(obj: bpy.types.Object, part_id: int) -> str:
+    """That a part is shown alone outside Object mode although another row is active."""
+    name = get_part(obj.data, part_id).name
+    return say('"{name}" stays alone until Object mode; Isolate shows the active part instead', name=name)
 
 
 def draw_part_details(

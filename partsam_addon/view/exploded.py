@@ -13,6 +13,7 @@ from ..constants import GROUP_PROPERTY
 from ..mesh_exchange.arrays import FloatArray
 from ..mesh_exchange.elements import element_centers, element_count, element_sizes
 from ..parts import has_parts, read_part_ids
+from ..wording import say
 from .state import sync_display
 
 
@@ -24,7 +25,7 @@ def explode(obj: bpy.types.Object, factor: float) -> None:
     """
     members = _members(obj)
     if not members:
-        raise PromptError(f'"{obj.name}" has no parts to move apart; press Segment first')
+        raise PromptError(say('"{name}" has no parts to move apart; press Segment first', name=obj.name))
     for member in members:
         member.partsam_view.factor = factor
         sync_display(member)

@@ -191,7 +191,7 @@ def test_groups_of_appended_files_stay_apart(striped, view, tmp_path):
     assert len(view.separated_group(wanted.objects[0])) == len(view.separated_group(bpy.context.object)) == 3
 
 
-def test_isolation_follows_the_row(striped, view):
+def test_isolation_follows_the_row(striped, addon, view):
     bpy.ops.partsam.part_isolate(part=1)
     striped.data.partsam.active_index = 1
     assert view.isolated_part(striped) == 2
@@ -200,6 +200,12 @@ def test_isolation_follows_the_row(striped, view):
     assert [polygon.hide for polygon in striped.data.polygons] == (~alone).tolist()
     bpy.ops.object.mode_set(mode="EDIT")
     assert view.isolated_part(striped) == 2
+    striped.data.partsam.active_index = 2
+    assert view.isolated_part(striped) == 2  # to hide faces here would change the selection
+    assert striped.data.partsam.parts[1].name in addon("ui.parts_panel").kept_alone(striped, 2)
+    bpy.ops.partsam.part_isolate()  # but it can be asked for
+    assert view.isolated_part(striped) == 3
+    bpy.ops.partsam.part_isolate(part=2)
     bpy.ops.object.mode_set(mode="OBJECT")
     bpy.ops.partsam.part_isolate(part=2)
     assert view.isolated_part(striped) is None and not any(p.hide for p in striped.data.polygons)
