@@ -37,6 +37,8 @@ def part_template(obj: bpy.types.Object, *, groups: Collection[str] = ()) -> bpy
     for collection in (table.parts, table.retired, table.levels):
         collection.clear()
     table.active_index, table.origin = 0, 0
+    # Undo in Edit mode goes by the number that the faces carry, and those of a part carry none yet.
+    table.revision, table.is_kept = 0, False
     return template
 
 

@@ -338,3 +338,19 @@ def test_a_rigged_object_leaves_its_armature_to_itself(parts):
     activate(obj)
     bpy.ops.partsam.apply_armature()
     assert obj.parent == armature and len(bpy.data.armatures) == 1
+
+
+def test_a_part_is_renamed_and_undone_in_edit_mode(split):
+    split.data.partsam.parts[0].name = "Renamed"  # the table has a history, which the parts do not share
+    bpy.ops.partsam.apply_separate()
+    part = made()[0]
+    name, old = part.name, part.data.partsam.parts[0].name
+    activate(part)
+    bpy.ops.ed.undo_push(message="separated")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.ed.undo_push(message="edited")
+    part.data.partsam.parts[0].name = "Arm"
+    bpy.ops.ed.undo_push(message="renamed")
+    bpy.ops.ed.undo()
+    assert bpy.data.objects[name].data.partsam.parts[0].name == old
+    bpy.ops.object.mode_set(mode="OBJECT")
