@@ -39,7 +39,8 @@ def revision_of_faces(mesh: bpy.types.Mesh) -> int:
 def note_change(mesh: bpy.types.Mesh) -> None:
     """The table has changed: give it and the faces the next number."""
     table = mesh.partsam
-    table.revision, table.is_kept = table.revision + 1, False
+    # Faces that were joined in may have a higher number, which is another state's.
+    table.revision, table.is_kept = max(table.revision, revision_of_faces(mesh)) + 1, False
     if not mesh.is_editmode:
         values = np.full(element_count(mesh), table.revision, dtype=np.int32)
         write_element_integers(mesh, REVISION_ATTRIBUTE, values)

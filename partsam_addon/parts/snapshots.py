@@ -15,7 +15,8 @@ from typing import Any
 
 import bpy
 
-from .revision import revision_of_faces
+from ..mesh_exchange.elements import element_count, has_integers
+from .revision import REVISION_ATTRIBUTE, revision_of_faces
 from .schema import PARTSAM_PG_parts
 
 MAX_SNAPSHOTS = 512
@@ -23,23 +24,38 @@ MAX_SNAPSHOTS = 512
 
 Snapshot = dict[str, Any]
 
+_Key = tuple[int, int]
+"""Session uid of the mesh, number of its faces."""
+
+_Faces = tuple[int, int, bool]
+"""What tells quickly whether the faces carry another number: the table's, how many there are, whether any."""
+
 
 class Snapshots:
-    """The last tables by mesh and revision; the oldest are forgotten."""
+    """The last tables by mesh and by the number that the faces carried; the oldest are forgotten.
+
+    That number is mostly the table's own. Faces of which something else took the attribute have none, those
+    that were joined in may have a higher one.
+    """
 
     def __init__(self) -> None:
-        self._tables: OrderedDict[tuple[int, int], Snapshot] = OrderedDict()
+        self._tables: OrderedDict[_Key, Snapshot] = OrderedDict()
+        self._seen: dict[int, tuple[_Faces, _Key]] = {}
+        self._is_stepping = False
 
     def knows(self, mesh: bpy.types.Mesh) -> bool:
-        """Whether the table that `mesh` has is remembered. Quick."""
-        table = mesh.partsam
-        return bool(table.is_kept) and (mesh.session_uid, table.revision) in self._tables
+        """Whether the table that `mesh` has is remembered, or is between two states. Quick."""
+        if self._is_stepping:
+            return True
+        faces, key = self._seen.get(mesh.session_uid, (None, None))
+        return bool(mesh.partsam.is_kept) and faces == _faces(mesh) and key in self._tables
 
     def keep(self, mesh: bpy.types.Mesh) -> None:
         """Remember the table that `mesh` has."""
         table = mesh.partsam
         table.is_kept = True
-        key = mesh.session_uid, table.revision
+        key = mesh.session_uid, revision_of_faces(mesh)
+        self._seen[mesh.session_uid] = _faces(mesh), key
         self._tables[key] = _described(table)
         self._tables.move_to_end(key)
         while len(self._tables) > MAX_SNAPSHOTS:
@@ -49,14 +65,25 @@ class Snapshots:
         """Give `mesh` the table that it had with its faces, if that is known."""
         table, revision = mesh.partsam, revision_of_faces(mesh)
         kept = self._tables.get((mesh.session_uid, revision))
-        if kept is not None and kept != _described(table):
+        if kept is None:
+            table.revision = revision
+        elif kept != _described(table):
             with unnoticed(table):
                 _write(table, kept)
-        table.revision = revision
+
+    def begin_step(self) -> None:
+        """Undo or redo begins: until it has ended, faces and table need not go together."""
+        self._is_stepping = True
+
+    def end_step(self) -> None:
+        """Undo or redo has ended."""
+        self._is_stepping = False
 
     def forget(self) -> None:
         """Drop all: another file is loaded."""
         self._tables.clear()
+        self._seen.clear()
+        self._is_stepping = False
 
 
 _snapshots = Snapshots()
@@ -75,6 +102,11 @@ def unnoticed(table: PARTSAM_PG_parts) -> Iterator[None]:
         yield
     finally:
         table.is_settled = before
+
+
+def _faces(mesh: bpy.types.Mesh) -> _Faces:
+    numbered = has_integers(mesh, REVISION_ATTRIBUTE)
+    return mesh.partsam.revision, element_count(mesh), numbered  # in Edit mode as many as before it
 
 
 def _described(group: bpy.types.PropertyGroup) -> Snapshot:

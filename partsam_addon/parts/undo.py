@@ -26,10 +26,12 @@ from .table import Faces, match_table
 def _before(*_arguments: object) -> None:
     for mesh in _edited_meshes():
         get_snapshots().keep(mesh)
+    get_snapshots().begin_step()
 
 
 @persistent
 def _follow(*_arguments: object) -> None:
+    get_snapshots().end_step()
     for mesh in _edited_meshes():
         get_snapshots().restore(mesh)
         sync_edit_mesh(mesh)

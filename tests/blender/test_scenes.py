@@ -643,6 +643,27 @@ def test_undo_in_edit_mode_after_a_change_in_object_mode(quarters, parts):
         assert bpy.data.objects["grid"].data.partsam.parts[0].name == name
 
 
+@pytest.mark.parametrize("change", ["stripped", "raised"])
+def test_undo_in_edit_mode_where_faces_have_another_number_than_the_table(quarters, parts, change):
+    bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=1, name="Arm")
+    attributes = quarters.data.attributes
+    if change == "stripped":  # as a script that removes hidden attributes does
+        attributes.remove(attributes[".partsam_revision"])
+    else:  # as faces have that were joined in
+        attributes[".partsam_revision"].data[0].value += 2
+    bpy.ops.ed.undo_push(message=change)
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    bpy.context.view_layer.update()
+    names = ("Arm", "Leg", "Tail", "Ear", "Nose")
+    for name in names[1:]:
+        bpy.ops.partsam.part_rename("EXEC_DEFAULT", True, part=1, name=name)
+    for name in reversed(names[:-1]):
+        bpy.ops.ed.undo()
+        assert bpy.data.objects["grid"].data.partsam.parts[0].name == name
+    bpy.ops.ed.redo()
+    assert bpy.data.objects["grid"].data.partsam.parts[0].name == "Leg"
+
+
 def test_checked_parts_become_one(quarters, parts):
     table = quarters.data.partsam.parts
     table[0].checked = table[2].checked = True
