@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ...backend.errors import PromptError
+from ...backend.errors import MeshError, PromptError
 from ..apply.ownership import read_made, write_made
 from ..mesh_exchange.arrays import FloatArray, IntArray, ranges, triangle_corners
 from ..parts import color_table, read_part_ids
@@ -54,10 +54,11 @@ def bake_id_map(obj: bpy.types.Object, *, size: int = 1024, margin: int = 4) -> 
 class Painting:
     """What is to be painted, read from a mesh; the rest may be done in another thread.
 
-    uvs: float32 [C, 2]; corners: int32 [T, 3]; parts: int32 [T]
+    uv_map: name of the map; uvs: float32 [C, 2], its UVs; corners: int32 [T, 3]; parts: int32 [T]
     colors: float32 [largest id + 1, 3], by part id
     """
 
+    uv_map: str
     uvs: FloatArray
     corners: IntArray
     parts: IntArray
@@ -70,10 +71,22 @@ class Painting:
         """Through the active UV map. Not in Edit mode. PromptError where there is none."""
         mesh = obj.data
         check_bakeable(obj)
-        uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
-        mesh.uv_layers.active.uv.foreach_get("vector", uvs.ravel())
-        corners, polygons = triangle_corners(mesh)
-        return cls(uvs, corners, read_part_ids(mesh)[polygons], color_table(mesh), size, margin)
+        uv_map, (corners, polygons) = mesh.uv_layers.active.name, triangle_corners(mesh)
+        parts, uvs = read_part_ids(mesh)[polygons], _read_uvs(mesh, uv_map)
+        return cls(uv_map, uvs, corners, parts, color_table(mesh), size, margin)
+
+    def check(self, obj: bpy.types.Object) -> None:
+        """Raise MeshError where the UV map is not the one that was read any more. Not in Edit mode."""
+        known = self.uv_map in obj.data.uv_layers
+        if known and np.array_equal(_read_uvs(obj.data, self.uv_map), self.uvs, equal_nan=True):
+            return
+        raise MeshError(
+            say(
+                'The UV map "{uv_map}" of "{name}" was changed meanwhile; start again',
+                uv_map=self.uv_map,
+                name=obj.name,
+            )
+        )
 
     def paint(self) -> Steps:
         """The pixels, as `Painted`."""
@@ -82,6 +95,12 @@ class Painting:
             covered = extend(covered, 1)
             yield _RASTERIZED
         return Painted(covered, self.colors, _colored(covered, self.colors))
+
+
+def _read_uvs(mesh: bpy.types.Mesh, name: str) -> FloatArray:
+    uvs = np.empty((len(mesh.loops), 2), dtype=np.float32)
+    mesh.uv_layers[name].uv.foreach_get("vector", uvs.ravel())
+    return uvs
 
 
 @dataclass(frozen=True)

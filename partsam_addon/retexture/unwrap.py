@@ -13,7 +13,7 @@ from typing import Literal
 import bpy
 import numpy as np
 
-from ...backend.errors import PromptError
+from ...backend.errors import MeshError, PromptError
 from ..apply.marks import borders_at_places, mark_borders
 from ..apply.ownership import read_made, write_made
 from ..apply.vertex_groups import world_scale
@@ -69,11 +69,13 @@ def unwrap_parts(
 class UnwrapTask:
     """What is to be unwrapped, read from a mesh.
 
+    target: the UV map that is to be replaced; None if one is to be made
     part_ids: int32 [P]; triangles: corners int32 [T, 3]
     scale: float64 [3, 3], of the object's world matrix
     """
 
     whole: WholeMesh
+    target: str | None
     given: _Given
     part_ids: IntArray
     triangles: IntArray
@@ -86,9 +88,24 @@ class UnwrapTask:
         """Not in Edit mode. PromptError where there is no place for the UVs."""
         check_unwrappable(obj, new_map=new_map)
         mesh = obj.data
-        given = _Given.read(mesh, _given_layer(mesh, new_map=new_map))
+        target = _given_layer(mesh, new_map=new_map)
+        given, part_ids = _Given.read(mesh, target), read_part_ids(mesh)
         triangles, scale = triangle_corners(mesh)[0], world_scale(obj)
-        return cls(WholeMesh.read(mesh), given, read_part_ids(mesh), triangles, scale, method, margin)
+        return cls(WholeMesh.read(mesh), target, given, part_ids, triangles, scale, method, margin)
+
+    def check(self, obj: bpy.types.Object, *, new_map: bool) -> None:
+        """Raise PartSAMError where the mesh that was read has no place for the UVs any more, or where what
+        was done meanwhile would be lost or is not in the result. Not in Edit mode."""
+        check_unwrappable(obj, new_map=new_map)
+        mesh = obj.data
+        if _given_layer(mesh, new_map=new_map) != self.target:
+            raise MeshError(
+                say('The active UV map of "{name}" is another one than before; start again', name=obj.name)
+            )
+        if not self.given.fits(_Given.read(mesh, self.target), follows_seams=self.method != "SMART"):
+            raise MeshError(
+                say('The UVs or seams of "{name}" were changed meanwhile; start again', name=obj.name)
+            )
 
     def split(self) -> ApartMesh:
         """The parts as meshes of their own; needs no Blender data."""
@@ -241,6 +258,13 @@ class _Given:
         mesh.edges.foreach_get("use_seam", seams)
         uvs = np.zeros((len(mesh.loops), 2), dtype=np.float32) if name is None else _read_uvs(mesh, name)
         return _Given(uvs, pins, seams, read_polygon_integers(mesh, "material_index"))
+
+    def fits(self, other: _Given, *, follows_seams: bool) -> bool:
+        """Whether a calculation with these is one with `other`, whose UVs are replaced by its result."""
+        pairs = [(self.uvs, other.uvs)]
+        if follows_seams:
+            pairs.append((self.seams, other.seams))
+        return all(np.array_equal(*pair) for pair in pairs)
 
     def write(self, part: bpy.types.Mesh, topology: PartTopology) -> None:
         """Give it to the mesh of a part, all of it selected."""

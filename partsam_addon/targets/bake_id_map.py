@@ -41,7 +41,7 @@ class PARTSAM_OT_apply_id_map(CalculatingOperator, bpy.types.Operator):
 
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         painting = Painting.read(obj, size=self.size, margin=self.margin)
-        return Plan(in_portions("pixels", painting.paint()), _write)
+        return Plan(in_portions("pixels", painting.paint()), _write, check=painting.check)
 
 
 def _write(obj: bpy.types.Object, painted: Painted, _warnings: list[str]) -> str:

@@ -11,7 +11,7 @@ from bpy.props import EnumProperty, FloatProperty
 
 from ..mesh_exchange import find_object, object_mode
 from ..mesh_exchange.arrays import FloatArray
-from ..retexture.unwrap import UnwrapTask, check_unwrappable, unwrap_some, write_uvs
+from ..retexture.unwrap import UnwrapTask, unwrap_some, write_uvs
 from ..session.flow import Calculation, Flow, Pause
 from ..wording import say_count
 from .apply_operator import Plan
@@ -62,7 +62,7 @@ class PARTSAM_OT_apply_unwrap(CalculatingOperator, bpy.types.Operator):
     def plan(self, _context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         new_map = self.uv_map == "NEW"
         task = UnwrapTask.read(obj, method=self.method, margin=self.margin, new_map=new_map)
-        check = partial(check_unwrappable, new_map=new_map)
+        check = partial(task.check, new_map=new_map)
         return Plan(_unwrap(task, obj.session_uid), partial(_write, new_map), check=check)
 
 

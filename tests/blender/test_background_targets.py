@@ -157,6 +157,35 @@ def test_no_place_for_uvs_any_more(addon: Addon, session: Any) -> None:
     assert not any(edge.use_seam for edge in obj.data.edges)
 
 
+@pytest.mark.parametrize("change", ["uvs", "seams", "another map"])
+@pytest.mark.parametrize("target", ["id_map", "unwrap"])
+def test_uvs_and_seams_that_were_changed_meanwhile(
+    addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch, target: str, change: str
+) -> None:
+    name = next(name for name in OPTIONS if name.endswith(target))
+    if target == "unwrap":
+        monkeypatch.setitem(OPTIONS, name, {"method": "ANGLE_BASED", "margin": 0.01, "uv_map": "ACTIVE"})
+    obj = begin(addon, name)
+    session.cancel()
+    finish(session)
+    obj.data.uv_layers.new(name="other")
+    obj.data.uv_layers.active_index = 0
+    begin_again(addon, name, obj)
+    if change == "uvs":
+        obj.data.uv_layers.active.uv[0].vector = (0.25, 0.5)
+    elif change == "seams":
+        obj.data.edges[0].use_seam = True
+    else:
+        obj.data.uv_layers.active_index = 1
+    before = made(obj)
+    finish(session)
+    if target == "id_map" and change != "uvs":  # of the map that was active as it was started
+        assert session.problem is None and made(obj) != before
+    else:
+        assert session.problem.message.endswith("start again"), session.problem
+        assert made(obj) == before
+
+
 def test_not_every_face_is_deleted(addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     target = "remove_interior.PARTSAM_OT_remove_interior"
     monkeypatch.setitem(OPTIONS, target, {"action": "DELETE", "rays": 16, "openness": 1.0})

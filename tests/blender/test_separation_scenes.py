@@ -354,3 +354,28 @@ def test_a_part_is_renamed_and_undone_in_edit_mode(split):
     bpy.ops.ed.undo()
     assert bpy.data.objects[name].data.partsam.parts[0].name == old
     bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def named_groups(kind):
+    """Settings of a type of Blender that name vertex groups."""
+    settings = kind.bl_rna.properties
+    return {p.identifier for p in settings if p.type == "STRING" and "vertex_group" in p.identifier}
+
+
+def test_every_place_that_names_vertex_groups_is_known(addon):
+    """A group that is named outside of modifiers and shape keys belongs to a modifier that parts do not keep."""
+    left_out = addon("separation.separation").WHOLE_MESH_BOUND
+    modifiers = {
+        "ClothSettings": "CLOTH",
+        "ClothCollisionSettings": "CLOTH",
+        "SoftBodySettings": "SOFT_BODY",
+        "FluidFlowSettings": "FLUID",
+        "ParticleSystem": "PARTICLE_SYSTEM",
+    }
+    assert set(modifiers.values()) <= left_out
+    kinds = [kind for name in dir(bpy.types) if hasattr(kind := getattr(bpy.types, name), "bl_rna")]
+    places = {kind.bl_rna.identifier for kind in kinds if named_groups(kind)}
+    places -= {kind.bl_rna.identifier for kind in kinds if issubclass(kind, bpy.types.Modifier)}
+    others = {"ShapeKey", "Lattice"}
+    grease_pencil = {name for name in places if "Gpencil" in name or "GreasePencil" in name}
+    assert places - others - grease_pencil == set(modifiers)
