@@ -363,7 +363,7 @@ def named_groups(kind):
 
 
 def test_every_place_that_names_vertex_groups_is_known(addon):
-    """A group that is named outside of modifiers and shape keys belongs to a modifier that parts do not keep."""
+    """What is named outside of modifiers and shape keys belongs to modifiers that parts do not keep."""
     left_out = addon("separation.separation").WHOLE_MESH_BOUND
     modifiers = {
         "ClothSettings": "CLOTH",
