@@ -10,7 +10,6 @@ import math
 import os
 import pickle
 import random
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -31,6 +30,7 @@ from .mesh_store import MeshStore
 from .ranks import Clock, random_states, rank, set_random_state, world_size
 from .shard_stream import ShardStream
 from .step import AveragedWeights, TrainStep
+from .stop_signal import StopSignal, start_compile_workers
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,6 @@ class Trainer:
         self.step = TrainStep(self.network, self._sampler(), config)
         self.average = AveragedWeights(self.network, config.optimizer.ema_decay)
         self.progress = Progress()
-        self._stop = False
 
     def _own_shards(self) -> ShardStream | None:
         """The shards of this process; None where all processes hold all of them."""
@@ -124,23 +123,23 @@ class Trainer:
         self._resume()
         run, clock = self.config.run, Clock(self.progress.seconds, self.device)
         metrics = _MetricsLog(self.folder) if rank() == 0 else None
-        previous = signal.signal(signal.SIGTERM, self._request_stop)
         try:
             meter = _Meter(self.progress.step)
-            while not self._finished(clock):
-                self._exchange()
-                self._one_step()
-                if self.progress.step % run.log_every == 0:
-                    values = self._measure(meter)
-                    # The device may lag behind the host: only now is the time certain.
-                    self.progress.seconds, _ = clock.read()
-                    if metrics is not None:
-                        metrics.write(self.progress, values)
-                        report(_progress_line(self.progress, run, values))
-                if self.progress.step % run.save_every == 0:
-                    self.save()
+            with StopSignal() as stop:
+                while not self._finished(clock, stop.came):
+                    self._exchange()
+                    self._one_step()
+                    stop.step_done()
+                    if self.progress.step % run.log_every == 0:
+                        values = self._measure(meter)
+                        # The device may lag behind the host: only now is the time certain.
+                        self.progress.seconds, _ = clock.read()
+                        if metrics is not None:
+                            metrics.write(self.progress, values)
+                            report(_progress_line(self.progress, run, values))
+                    if self.progress.step % run.save_every == 0:
+                        self.save()
         finally:
-            signal.signal(signal.SIGTERM, previous)
             if metrics is not None:
                 metrics.close()
             self.step.release()
@@ -167,10 +166,10 @@ class Trainer:
         with self.average.swapped_in():
             save_network(self.network, self.folder / WEIGHTS, metadata=metadata)
 
-    def _finished(self, clock: Clock) -> bool:
+    def _finished(self, clock: Clock, signalled: bool) -> bool:
         run, stop = self.config.run, False
         if self.progress.step % _CLOCK_EVERY == 0:
-            self.progress.seconds, stop = clock.read(signalled=self._stop, stop_after=run.stop_after)
+            self.progress.seconds, stop = clock.read(signalled=signalled, stop_after=run.stop_after)
         return stop or self.progress.share(run) >= 1
 
     def _one_step(self) -> None:
@@ -192,9 +191,6 @@ class Trainer:
         # As the optimiser has it, so that a log shows what was used and not what was meant.
         values["learning_rate"] = float(self.step.optimizer.param_groups[0]["lr"])
         return values
-
-    def _request_stop(self, *_: object) -> None:
-        self._stop = True
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
@@ -292,6 +288,7 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     if compile:
+        start_compile_workers()
         # What is bound by memory traffic and has the same shapes in every round.
         network.encoder.compile(dynamic=False)
         network.patch_embeddings = torch.compile(network.patch_embeddings, dynamic=False)  # type: ignore[method-assign]
