@@ -27,6 +27,10 @@ _SLICE = 1024
 """Vertices that are handled as Python objects at a time: many take longer, each."""
 
 
+_WEIGHT_STEPS = 1024
+"""Blended weights are multiples of one part in so many, so that Blender takes many equal ones at a time."""
+
+
 @dataclass(frozen=True)
 class VertexWeights:
     """Vertices int32 [N] of a part and their weights float32 [N] in (0, 1]."""
@@ -186,7 +190,7 @@ def blended_weights(
     width: in world units, measured along edges
     scale: float64 [3, 3], the linear part of the object's world matrix
 
-    The weights of a vertex add up to 1, faces without a part included.
+    The weights of a vertex add up to 1, faces without a part included, but for what rounding takes.
     """
     positions = mesh.positions
     places = weld(positions)
@@ -211,8 +215,8 @@ def _spread(entry: VertexWeights, total: FloatArray, places: IntArray) -> Vertex
     """Weights at places as shares of `total` [V], given to all vertices there."""
     shares = np.zeros(len(total), dtype=np.float32)
     shares[entry.vertices] = entry.weights / total[entry.vertices]
-    shares = shares[places]
-    vertices = np.flatnonzero(shares > 1e-4).astype(np.int32)
+    shares = np.round(shares[places] * _WEIGHT_STEPS) / np.float32(_WEIGHT_STEPS)
+    vertices = np.flatnonzero(shares).astype(np.int32)
     return VertexWeights(vertices, shares[vertices])
 
 

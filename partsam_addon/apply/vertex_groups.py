@@ -179,12 +179,14 @@ def _changed(entry: VertexWeights, held: VertexWeights) -> VertexWeights:
 
 
 def add_weights(group: bpy.types.VertexGroup, entry: VertexWeights) -> None:
-    """Add weighted vertices to a group: those of equal weight in one call, the rest one by one."""
-    whole, add = entry.weights >= 1, group.add  # looking the function up takes as long as calling it
-    add(entry.vertices[whole].tolist(), 1.0, "REPLACE")
-    rest = zip(entry.vertices[~whole].tolist(), entry.weights[~whole].tolist(), strict=True)
-    for vertex, weight in rest:
-        add((vertex,), weight, "REPLACE")
+    """Add weighted vertices to a group: those of equal weight in one call."""
+    add = group.add  # looking the function up takes as long as calling it
+    order = np.argsort(entry.weights, kind="stable")
+    weights, starts = np.unique(entry.weights[order], return_index=True)
+    vertices = entry.vertices[order].tolist()
+    bounds = [*starts.tolist(), len(vertices)]
+    for weight, start, stop in zip(weights.tolist(), bounds[:-1], bounds[1:], strict=True):
+        add(vertices[start:stop], weight, "REPLACE")
 
 
 def world_scale(obj: bpy.types.Object) -> FloatArray:

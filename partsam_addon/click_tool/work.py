@@ -4,29 +4,27 @@
 from __future__ import annotations
 
 import enum
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ...backend.errors import Cancelled, PartSAMError, PromptError
-from ..backend_process import BackendDied, Job, Result
+from ..backend_process import BackendDied
 from ..mesh_exchange import ShapeData
 from ..mesh_exchange.arrays import BoolArray, FloatArray
 from ..session.find_parts import encode
 from ..session.flow import Flow, FlowRun
 from ..session.workplace import Workplace
 from .accepting import Accepted, Target, parts_of
-from .asking import Asked, ClickSettings, EncodedObject, accept_part, predict_request
+from .asking import Asked, ClickSettings, EncodedObject
 from .bar import ENCODED, WorkBar
 from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
+from .part_writer import PartWriter
 from .prompts import Click, mirrored
-from .snapping import Snapping, cut_polygons, cut_request, snapped
-
-logger = logging.getLogger(__name__)
+from .questions import CutAnswer, PartAnswer, Questions
+from .snapping import Snapping, cut_polygons, snapped
 
 SMALLEST_SIZE, LARGEST_SIZE = 1e-4, 1.0
 
@@ -44,11 +42,10 @@ class Phase(enum.Enum):
 
 
 class ClickWork:
-    """Clicks in, preview and parts out. At most one request is under way; newer clicks wait for its answer.
+    """Clicks in, preview and parts out. Newer clicks wait for the answer to the question that is under way.
 
     clicks: of the part that is being clicked; target: the part that they change, None for a new one
     preview: the part under them; twin: the one under the mirrored clicks; hover: the part under the mouse
-    accepted: the parts of this run, in order
     error: what went wrong last
     version: counts the changes of what is shown
     known: how the backend knows the mesh
@@ -67,7 +64,6 @@ class ClickWork:
         self.preview: Preview | None = None
         self.twin: Preview | None = None
         self.hover: Preview | None = None
-        self.accepted: list[Accepted] = []
         self.error: Exception | None = None
         self.version = 0
         self.settings = ClickSettings()
@@ -78,16 +74,14 @@ class ClickWork:
         self.snapping = Snapping()
         self.bar = WorkBar(session)
         self._session = session
-        self._job: Job | None = None
-        self._asked = Asked()
-        self._cutting: Preview | None = None
+        self._questions = Questions(session, self.snapping)
+        self._writer = PartWriter(session, self.bar, done=self._written, failed=self._not_written)
         self._draw_at = 0.0
         self._hover_click: Click | None = None
         self._accept_wanted = False
         self._patient = False
         self._leaving = False
-        self._queue: deque[Accepted] = deque()
-        self._flow: FlowRun | None = None
+        self._preparing: FlowRun | None = None
 
     # What the user does
 
@@ -97,9 +91,9 @@ class ClickWork:
         def flow() -> Flow:
             return (yield from encode(self._session, self.shape, seed=seed))
 
-        self._flow = FlowRun("Preparing", flow(), done=self._prepared, failed=self._failed)
-        self.bar.begin(self._flow, end=ENCODED)
-        self._flow.start()
+        self._preparing = FlowRun("Preparing", flow(), done=self._prepared, failed=self._failed)
+        self.bar.begin(self._preparing, end=ENCODED)
+        self._preparing.start()
 
     def add(self, *clicks: Click) -> None:
         """Add clicks. PromptError if the first one is negative."""
@@ -143,8 +137,8 @@ class ClickWork:
     def choose(self, choice: Choice) -> None:
         """Take another of the candidates."""
         self.choice = choice
-        if self._job is not None and self._asked.zoom:
-            self._job.cancel()
+        if self._questions.asked.zoom:
+            self._questions.cancel()
         for name in ("preview", "twin", "hover"):
             shown = getattr(self, name)
             if shown is not None:
@@ -188,8 +182,9 @@ class ClickWork:
         """Take the answer that came and ask for what is new; False when the work has ended."""
         if self.phase is Phase.ENDED:
             return False
-        if self._flow is not None:
-            self._flow.poll()
+        if self._preparing is not None:
+            self._preparing.poll()
+        self._writer.poll()
         self.bar.follow()
         try:
             self._take_answer()
@@ -203,11 +198,11 @@ class ClickWork:
     def stop(self) -> None:
         """The tool ends; what is not accepted by now is not written. May be called twice."""
         self.phase = Phase.ENDED
-        if self._job is not None:
-            self._job.cancel()
-        flow, self._flow = self._flow, None
-        if flow is not None:
-            flow.abandon(Cancelled())
+        self._questions.cancel()
+        self._writer.stop()
+        preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            preparing.abandon(Cancelled())
         at_end, self.at_end = self.at_end, None
         if at_end is not None:
             at_end()
@@ -220,19 +215,19 @@ class ClickWork:
     @property
     def is_looking_closer(self) -> bool:
         """Whether the network just looks closely at the small part that the preview shows roughly."""
-        return self._job is not None and self._asked.zoom and self._cutting is None
+        return self._questions.is_zooming
 
     @property
     def is_accepting(self) -> bool:
         """Whether a part waits to be written."""
-        return bool(self._queue) or self._accept_wanted
+        return self._accept_wanted or not self._writer.is_idle
 
     @property
     def progress(self) -> tuple[str, float] | None:
         """Stage and share of the preparation that is going on; None afterwards."""
-        if self.phase is not Phase.PREPARING or self._flow is None or self._flow.job is None:
+        if self._preparing is None or self._preparing.job is None:
             return None
-        return self._flow.job.stage, self._flow.job.fraction
+        return self._preparing.job.stage, self._preparing.job.fraction
 
     @property
     def previews(self) -> list[Preview]:
@@ -243,15 +238,17 @@ class ClickWork:
     @property
     def waiting(self) -> list[Preview]:
         """What was accepted and is not written yet."""
-        return [part.preview for part in self._queue]
+        return self._writer.waiting
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """The parts of this run, in order."""
+        return self._writer.written
 
     @property
     def accepted_polygons(self) -> BoolArray:
         """Polygons of all parts accepted so far, bool [P]."""
-        inside = np.zeros(self.map.count, dtype=bool)
-        for part in self.accepted:
-            inside |= part.polygons
-        return inside
+        return self._writer.covered(self.map.count)
 
     @property
     def _is_behind(self) -> bool:
@@ -275,10 +272,11 @@ class ClickWork:
             self.preview = self.twin = None
         elif hover is not None and hover.clicks == self.clicks:
             self.preview = hover  # what is clicked was asked for while the mouse was over it
-        hovered = len(self._asked.clicks) == 1  # most likely the mouse has left it
-        stale = self._cutting is not None or self._asked.zoom or hovered
-        if self.clicks and self._job is not None and self._asked.clicks != self.clicks and stale:
-            self._job.cancel()
+        asked = self._questions.asked
+        hovered = len(asked.clicks) == 1  # most likely the mouse has left it
+        stale = self._questions.cutting is not None or asked.zoom or hovered
+        if self.clicks and asked.clicks != self.clicks and stale:
+            self._questions.cancel()
         self._changed(soon=bool(self.clicks))
         if self.phase is Phase.CLICKING:
             self._go_on()
@@ -288,13 +286,12 @@ class ClickWork:
         if self.phase is not Phase.CLICKING:
             return
         waits = self._is_behind or (self._patient and self._to_zoom() is not None)
-        if self._accept_wanted and not waits and self._cutting is None:
+        if self._accept_wanted and not waits and self._questions.cutting is None:
             self._enqueue()
-        if self._flow is None and self._queue:
-            self._start_accepting()
-        if self._leaving and self._flow is None and not self._queue and not self._accept_wanted:
+        self._writer.go_on(self.known, self.settings, self.snapping)
+        if self._leaving and not self.is_accepting:
             self._session.end_clicks()
-        elif self._job is None:
+        elif self._questions.is_free:
             self._ask()
 
     def _ask(self) -> None:
@@ -307,14 +304,12 @@ class ClickWork:
             self._predict(small.clicks, None, zoom=True)
         elif (rough := self._to_snap()) is not None:
             assert self.settings.strength is not None
-            self._cutting = rough
-            self._job = self._session.send(cut_request(rough, self.settings.strength))
+            self._questions.ask_cut(rough, self.settings.strength)
         elif hover is not None and not self._leaving and not self._answers(self.hover, (hover,)):
             self._predict((hover,), None)
 
     def _predict(self, clicks: tuple[Click, ...], previous: Preview | None, *, zoom: bool = False) -> None:
-        self._asked = Asked(clicks, self.choice.size, zoom)
-        self._job = self._session.send(predict_request(self.known, self._asked, previous))
+        self._questions.ask_part(self.known, Asked(clicks, self.choice.size, zoom), previous)
 
     def _answers(self, preview: Preview | None, clicks: tuple[Click, ...]) -> bool:
         """Whether `preview` is what the network says to these clicks and to the size that is meant."""
@@ -330,36 +325,14 @@ class ClickWork:
         return next((each for each in self.previews if self.snapping.wants(each, strength)), None)
 
     def _take_answer(self) -> None:
-        if self._job is None or not self._job.poll():
-            return
-        job, self._job = self._job, None
-        rough, self._cutting = self._cutting, None
-        try:
-            if rough is None:
-                self._take(job.result())
-            else:
-                self._take_cut(rough, job.result())
-        except Cancelled:
-            pass
-        except PartSAMError as error:
-            if rough is None or isinstance(error, BackendDied):
-                raise
-            logger.warning("the border of the preview cannot be refined: %s", error)
-            self.snapping.give_up()
+        answer = self._questions.take()
+        if isinstance(answer, PartAnswer):
+            self._take(answer)
+        elif isinstance(answer, CutAnswer):
+            self._take_cut(answer)
 
-    def _take(self, answer: Result) -> None:
-        logits, asked = answer.arrays["face_logits"], self._asked
-        taken = Answer(
-            prediction=str(answer.fields["prediction"]),
-            clicks=asked.clicks,
-            size=asked.size,
-            zoomed=asked.zoom,
-            logits=logits,
-            # The network predicts an IoU by regression, which may step over its ends.
-            scores=np.clip(answer.arrays["scores"], 0.0, 1.0),
-            shares=self.map.shares(logits),
-            best=int(answer.fields["best"]),
-        )
+    def _take(self, answer: PartAnswer) -> None:
+        asked, taken = answer.asked, answer.read(self.map)
         count = len(asked.clicks)
         if self.clicks and self.clicks[:count] == asked.clicks:
             self.preview = self._chosen(taken)
@@ -374,9 +347,8 @@ class ClickWork:
             return
         self._changed(soon=self._to_snap() is not None)
 
-    def _take_cut(self, rough: Preview, answer: Result) -> None:
-        self.snapping.take(answer)
-        refined = cut_polygons(self.shape.sources[0], answer)
+    def _take_cut(self, answer: CutAnswer) -> None:
+        rough, refined = answer.rough, cut_polygons(self.shape.sources[0], answer.result)
         if rough is self.preview:
             self.preview = snapped(rough, refined)
         elif rough is self.twin:
@@ -390,34 +362,18 @@ class ClickWork:
 
     def _enqueue(self) -> None:
         assert self.preview is not None
-        self._queue += parts_of(self.preview, self.twin if self.mirror else None, self.target)
+        self._writer.add(parts_of(self.preview, self.twin if self.mirror else None, self.target))
         self.clicks, self.preview, self.twin, self.hover = (), None, None, None
         self.target, self.choice, self._accept_wanted = None, Choice(), False
         self._changed(soon=True)
 
-    def _start_accepting(self) -> None:
-        flow = accept_part(
-            self._session, self.known, self._queue[0], self.accepted, self.settings, self.snapping
-        )
-        self._flow = FlowRun("Accepting", flow, done=self._written, failed=self._not_written)
-        self.bar.begin(self._flow)
-        self._flow.start()
-
-    def _written(self, written: Accepted) -> None:
-        self._flow = None
-        self._queue.popleft()
-        self.accepted = [
-            replace(part, polygons=part.polygons & ~written.polygons)
-            for part in self.accepted
-            if part.part_id != written.part_id
-        ] + [written]
+    def _written(self) -> None:
         self._changed()
         self._session.redraw()
 
-    def _not_written(self, error: Exception) -> None:
+    def _not_written(self, part: Accepted, error: Exception) -> None:
         """Nothing is lost: the clicks are there again, unless the next part was begun."""
-        self._flow, self.error = None, error
-        part = self._queue.popleft()
+        self.error = error
         if not self.clicks:
             self.target, self.clicks, self.preview = part.target, part.preview.clicks, part.preview
         if isinstance(error, BackendDied) or not isinstance(error, PartSAMError):
@@ -427,13 +383,15 @@ class ClickWork:
         self._changed()
 
     def _prepared(self, shape_id: str) -> None:
-        self._flow, self.known = None, replace(self.known, shape_id=shape_id)
+        self._preparing, self.known = None, replace(self.known, shape_id=shape_id)
         self.phase = Phase.CLICKING
         self._changed()
 
     def _failed(self, error: Exception) -> None:
         """The work cannot go on."""
-        self._flow = self._job = None
+        self._preparing = None
+        self._writer.drop()
+        self._questions.drop()
         if self.phase is Phase.ENDED:
             return
         self.phase, self.error = Phase.ENDED, error

@@ -7,6 +7,8 @@ A face counts as visible if rays from it, towards all sides and from both its si
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,7 +58,7 @@ _LIFT = 1e-5
 class InteriorSearch:
     """The search for the polygons of a mesh that are not visible from outside. Not in Edit mode.
 
-    Blender's data is read here; all else may run in another thread.
+    Arrays are read here, the tree is made of `copied_surface`; all else may run in another thread.
     rays: directions tried from each triangle of a face (from four points of it, if it is large)
     openness: up to this share of rays may get out, through a small hole in the outer shell
     Raises MeshError for vertices that are not finite.
@@ -68,7 +70,6 @@ class InteriorSearch:
             raise MeshError(
                 say('"{name}" has vertices that are not finite (NaN); repair the mesh first', name=mesh.name)
             )
-        self._tree = _surface_tree(mesh)
         self._corner_vertices = corner_vertices(mesh)
         self._triangles = triangle_corners(mesh)
         self._graph = partial(
@@ -79,8 +80,8 @@ class InteriorSearch:
         mesh.polygon_normals.foreach_get("vector", self._normals.ravel())
         self._rays, self._openness = rays, openness
 
-    def find(self) -> Steps:
-        """The polygons that are not visible, bool [P]."""
+    def find(self, tree: BVHTree) -> Steps:
+        """The polygons that are not visible, bool [P]. tree: of the same mesh"""
         points, owners = _ray_starts(self._positions, self._corner_vertices, *self._triangles)
         directions = sphere_directions(self._rays)
         starts = _RayStarts(points, owners, directions, _along_normals(self._normals, directions)[owners])
@@ -88,7 +89,7 @@ class InteriorSearch:
         totals = np.bincount(owners, minlength=count) * self._rays
         allowed = np.floor(totals * self._openness).astype(np.int64)
         yield 0.0
-        escaped = yield from _cast(self._tree, starts, allowed)
+        escaped = yield from _cast(tree, starts, allowed)
         return _without_crevices(escaped <= allowed, self._graph().pairs, self._areas.astype(np.float64))
 
 
@@ -127,7 +128,10 @@ def _cast(tree: BVHTree, starts: _RayStarts, allowed: IntArray) -> Steps:
 
 def interior_faces(mesh: bpy.types.Mesh, *, rays: int = 64, openness: float = 0.0) -> BoolArray:
     """The polygons that are not visible from outside, bool [P]. See `InteriorSearch`."""
-    hidden: BoolArray = finish(InteriorSearch(mesh, rays=rays, openness=openness).find())
+    search = InteriorSearch(mesh, rays=rays, openness=openness)
+    with copied_surface(mesh) as surface:
+        tree = BVHTree.FromBMesh(surface)
+    hidden: BoolArray = finish(search.find(tree))
     return hidden
 
 
@@ -147,11 +151,13 @@ def remove_faces(mesh: bpy.types.Mesh, doomed: BoolArray) -> None:
         sync_table(mesh)
 
 
-def _surface_tree(mesh: bpy.types.Mesh) -> BVHTree:
+@contextmanager
+def copied_surface(mesh: bpy.types.Mesh) -> Iterator[bmesh.types.BMesh]:
+    """A copy of `mesh` for the block, of which a tree can be made."""
     edit_mesh = bmesh.new()
     try:
-        edit_mesh.from_mesh(mesh)
-        return BVHTree.FromBMesh(edit_mesh)
+        edit_mesh.from_mesh(mesh, face_normals=False, vertex_normals=False)
+        yield edit_mesh
     finally:
         edit_mesh.free()
 

@@ -8,13 +8,14 @@ from functools import partial
 import bpy
 import numpy as np
 from bpy.props import EnumProperty, FloatProperty, IntProperty
+from mathutils.bvhtree import BVHTree
 
 from ...backend.errors import MeshError
-from ..mesh_exchange import editable_problem
+from ..mesh_exchange import editable_problem, find_object
 from ..mesh_exchange.arrays import BoolArray
 from ..mesh_exchange.elements import write_element_flags
-from ..repair.interior import InteriorSearch, remove_faces
-from ..session.flow import Flow, in_portions
+from ..repair.interior import InteriorSearch, copied_surface, remove_faces
+from ..session.flow import Flow, Pause, in_portions
 from ..wording import say, say_count
 from .apply_operator import Plan
 from .calculating import CalculatingOperator
@@ -66,12 +67,17 @@ class PARTSAM_OT_remove_interior(CalculatingOperator, bpy.types.Operator):
         if not len(obj.data.polygons):
             raise MeshError(say('"{name}" has no faces', name=obj.name))
         search = InteriorSearch(obj.data, rays=self.rays, openness=self.openness)
-        return Plan(_look(search, self.action), partial(_write, self.action))
+        return Plan(_look(search, obj.session_uid, self.action), partial(_write, self.action))
 
 
-def _look(search: InteriorSearch, action: str) -> Flow:
+def _look(search: InteriorSearch, uid: int, action: str) -> Flow:
     """The interior polygons, bool [P]. MeshError where nothing would be left."""
-    polygons = yield from in_portions("interior", search.find())
+    # Two calls of Blender's that take long, each in a tick of its own.
+    yield Pause("interior")
+    with copied_surface(find_object(uid).data) as surface:
+        yield Pause("interior")
+        tree = BVHTree.FromBMesh(surface)
+    polygons = yield from in_portions("interior", search.find(tree))
     if action == "DELETE" and polygons.all():
         raise MeshError("Every face counts as interior; lower the openness")
     return polygons
