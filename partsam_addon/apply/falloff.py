@@ -190,7 +190,7 @@ def blended_weights(
     width: in world units, measured along edges
     scale: float64 [3, 3], the linear part of the object's world matrix
 
-    The weights of a vertex add up to 1, faces without a part included, but for what rounding takes.
+    The weights of a vertex add up to 1, faces without a part included.
     """
     positions = mesh.positions
     places = weld(positions)
@@ -207,17 +207,36 @@ def blended_weights(
         side = np.where(mask[vertices], distance[vertices], -distance[vertices]) / width
         weights[part_id] = VertexWeights(vertices, _smoothstep(0.5 + 0.5 * np.clip(side, -1, 1)))
         total[vertices] += weights[part_id].weights
-    total[total == 0] = 1
-    return {part_id: _spread(entry, total, places) for part_id, entry in weights.items()}
+    return {part: _spread(entry, places) for part, entry in _shares(weights, total).items()}
 
 
-def _spread(entry: VertexWeights, total: FloatArray, places: IntArray) -> VertexWeights:
-    """Weights at places as shares of `total` [V], given to all vertices there."""
-    shares = np.zeros(len(total), dtype=np.float32)
-    shares[entry.vertices] = entry.weights / total[entry.vertices]
-    shares = np.round(shares[places] * _WEIGHT_STEPS) / np.float32(_WEIGHT_STEPS)
-    vertices = np.flatnonzero(shares).astype(np.int32)
-    return VertexWeights(vertices, shares[vertices])
+def _shares(weights: dict[int, VertexWeights], total: FloatArray) -> dict[int, VertexWeights]:
+    """Weights as shares of `total` [V], in steps; what rounding leaves over goes to the largest."""
+    left = np.where(total > 0, _WEIGHT_STEPS, 0)
+    largest, owner = np.zeros(len(total)), np.full(len(total), -1)
+    steps: dict[int, IntArray] = {}
+    for number, (part_id, entry) in enumerate(weights.items()):
+        here = entry.vertices
+        shares = entry.weights / np.where(total[here] > 0, total[here], 1)
+        steps[part_id] = np.rint(shares * _WEIGHT_STEPS).astype(np.int64)
+        left[here] -= steps[part_id]
+        leads = shares > largest[here]
+        largest[here[leads]], owner[here[leads]] = shares[leads], number
+    found = {}
+    for number, (part_id, entry) in enumerate(weights.items()):
+        here = entry.vertices
+        steps[part_id] += np.where(owner[here] == number, left[here], 0)
+        found[part_id] = VertexWeights(here, (steps[part_id] / _WEIGHT_STEPS).astype(np.float32))
+    return found
+
+
+def _spread(entry: VertexWeights, places: IntArray) -> VertexWeights:
+    """Weights at places, given to all vertices there."""
+    weights = np.zeros(len(places), dtype=np.float32)
+    weights[entry.vertices] = entry.weights
+    weights = weights[places]
+    vertices = np.flatnonzero(weights).astype(np.int32)
+    return VertexWeights(vertices, weights[vertices])
 
 
 def bounded_distances(graph: VertexGraph, sources: IntArray, *, limit: float) -> FloatArray:

@@ -151,7 +151,7 @@ def test_rigid_weights_give_every_vertex_to_one_bone(figure):
 def test_falloff_weights_sum_to_one(figure):
     bpy.ops.partsam.apply_armature(name_sides=False, falloff=0.1)
     table = np.array([weights(figure, name) for name in NAMES])
-    assert table.sum(axis=0) == pytest.approx(np.ones(table.shape[1]), abs=1e-3)
+    assert table.sum(axis=0) == pytest.approx(np.ones(table.shape[1]), abs=1e-6)
     assert ((table > 0) & (table < 1)).any()
 
 
