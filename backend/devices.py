@@ -89,6 +89,12 @@ def searches_neighbors(device: str) -> bool:
     return device == CUDA
 
 
+def keeps_surfaces(device: str) -> bool:
+    """Whether the device samples meshes and finds their sites: it is faster at that than the CPU, and has
+    double precision."""
+    return device == CUDA
+
+
 def runs_kernels(device: str) -> bool:
     """Whether Triton's kernels run there, where it is installed."""
     return device == CUDA

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .devices import works_by_itself
+from .device_surface import DeviceSurface
+from .devices import keeps_surfaces, works_by_itself
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
 from .network import (
@@ -63,16 +64,21 @@ class ShapeEncoder:
         *,
         mesh: Mesh | None,
         point_faces: IntArray | None,
+        surface: DeviceSurface | None = None,
     ) -> EncodedShape:
-        """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh."""
+        """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh; surface:
+        the mesh's, where the device has it."""
 
         def find_sites() -> Sites:
             if mesh is None or point_faces is None:
                 return Sites.of_points(points)
+            if surface is not None:
+                return Sites.of_surface(surface, point_faces)
             return Sites.of_mesh(mesh, point_faces)
 
         graph_ahead = _graph_ahead(mesh, self.on_device.device)
-        with meanwhile(find_sites, beside=works_by_itself(self.on_device.device)) as found_sites:
+        beside = surface is None and works_by_itself(self.on_device.device)
+        with meanwhile(find_sites, beside=beside) as found_sites:
             made = self._encoded(points, normals, colors)
             with torch.inference_mode():
                 point_locations = site_locations = self._locate(made, points, normals, colors)
@@ -94,6 +100,11 @@ class ShapeEncoder:
             site_locations=site_locations,
             graph_ahead=graph_ahead,
         )
+
+    def surface(self, mesh: Mesh) -> DeviceSurface | None:
+        """The surface of a mesh on the device, if the device computes with it. Raises MeshError for meshes
+        that cannot be segmented."""
+        return DeviceSurface(mesh, self.on_device.device) if keeps_surfaces(self.on_device.device) else None
 
     def close_up(self, shape: EncodedShape, inside: FloatArray, size: float, *, seed: int) -> CloseUp | None:
         """Around clicks float64 [K, 3] (caller's units) into a part of that share of the surface; None where

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from .geometry.mesh import FloatArray, IntArray
 from .threads import search_threads
 
-_NORMAL_SHARE = 0.08
+NORMAL_SHARE = 0.08
 """Two places whose normals differ by 1 count as far apart as this share of the shape's longest side: about
 what separates patches (`NetworkConfig.normal_distance`)."""
 
@@ -55,4 +55,4 @@ def facing(locations: FloatArray, normals: FloatArray, side: float) -> FloatArra
 
     locations, normals (unit): [N, 3]; side: the shape's longest, in units of the locations
     """
-    return np.concatenate([locations, _NORMAL_SHARE * side * np.asarray(normals)], axis=1)
+    return np.concatenate([locations, NORMAL_SHARE * side * np.asarray(normals)], axis=1)

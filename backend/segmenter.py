@@ -142,9 +142,24 @@ class Segmenter:
         segmenter._on_device.round_weights()
         return segmenter
 
-    def encode(self, mesh: Mesh, *, seed: int = 0) -> EncodedShape:
-        """Sample and encode a mesh; the same for the same seed. Raises MeshError for unusable meshes."""
-        sample = sample_surface(mesh, self.config.points, seed=seed)
+    def encode(self, mesh: Mesh, *, seed: int = 0, points: int | None = None) -> EncodedShape:
+        """Sample and encode a mesh; the same for the same seed. Raises MeshError for unusable meshes.
+
+        points: how many to sample, as many as the network was trained with if None
+        """
+        count = points or self.config.points
+        surface = self._encoder.surface(mesh)
+        if surface is not None:
+            drawn = surface.sample(count, seed=seed)
+            return self._encoder.whole(
+                drawn.points,
+                drawn.normals,
+                drawn.colors,
+                mesh=mesh,
+                point_faces=drawn.faces,
+                surface=surface,
+            )
+        sample = sample_surface(mesh, count, seed=seed)
         return self.encode_points(
             sample.points, sample.normals, sample.colors, point_faces=sample.faces, mesh=mesh
         )
@@ -172,11 +187,19 @@ class Segmenter:
             _check_points(points, points, colors)
             normals = estimate_normals(points)
         _check_points(points, normals, colors)
+        surface = None
         if mesh is not None:
-            validate_mesh(mesh)
+            surface = self._encoder.surface(mesh)
+            if surface is None:
+                validate_mesh(mesh)
             point_faces = _faces_of_points(mesh, points, normals, point_faces)
         return self._encoder.whole(
-            points, np.nan_to_num(normals), np.nan_to_num(colors), mesh=mesh, point_faces=point_faces
+            points,
+            np.nan_to_num(normals),
+            np.nan_to_num(colors),
+            mesh=mesh,
+            point_faces=point_faces,
+            surface=surface,
         )
 
     def close_up(

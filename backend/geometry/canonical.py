@@ -8,6 +8,7 @@ along its axes: what is drawn in this order falls on the same places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,11 @@ from .rows import FloatArray, bounds
 
 IntArray = NDArray[np.integer]
 
-_GRID_BITS = 30
+GRID_BITS = 30
 """Places are rounded to this power of two along the longest side, so that the last digits decide nothing."""
-_CELL_BITS = 20
-"""Cells of the curve along the longest side; faces within one cell are told apart by their place."""
-_CORNER_AXES = np.array([1.0, 1.6180339887, 2.6180339887])
+GRID_BITS_IN_CELL = 10
+"""Cells of the curve are so much coarser; faces within one cell are told apart by their place."""
+CORNER_AXES = np.array([1.0, 1.6180339887, 2.6180339887])
 """Corners are ordered along this direction of the canonical frame; few edges are at a right angle to it."""
 
 
@@ -48,14 +49,14 @@ def canonical_order(vertices: FloatArray, triangles: IntArray, areas: FloatArray
     sums -= middle
     faces = _along_curve(_rounded(sums[:, axes] * signs))
     with np.errstate(invalid="ignore", over="ignore"):  # vertices that no face uses may be anything
-        along = ((vertices - middle / 3)[:, axes] * signs) @ _CORNER_AXES
+        along = ((vertices - middle / 3)[:, axes] * signs) @ CORNER_AXES
     heights = _rounded(along[triangles].reshape(-1, 1)).reshape(-1, 3)
     return CanonicalOrder(faces, np.argsort(heights, axis=1, kind="stable").astype(np.int8))
 
 
 def _along_curve(places: IntArray) -> NDArray[np.int32]:
     """Order of grid places int64 [F, 3] by their cells along the curve, then by the places themselves."""
-    cells = _morton(places >> (_GRID_BITS - _CELL_BITS))
+    cells = morton(places >> GRID_BITS_IN_CELL)
     order = np.argsort(cells)
     tied = np.zeros(len(order), dtype=bool)
     same = np.diff(cells[order]) == 0
@@ -72,7 +73,7 @@ def _rounded(values: FloatArray) -> IntArray:
     highest = float(heights.max())
     if highest <= 0:
         return np.zeros(values.shape, dtype=np.int64)
-    return np.rint(heights / highest * 2**_GRID_BITS).astype(np.int64)
+    return np.rint(heights / highest * 2**GRID_BITS).astype(np.int64)
 
 
 def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
@@ -87,22 +88,26 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray,
     largest = max(float(extent.max()), 1e-100)
     offsets = (columns - middle[:, None]) / largest
     weights = areas / max(areas.sum(), 1e-300)
-    # Rounded, as sums depend on the order of the faces in their last digits.
     squares = offsets**2
-    spread = np.round(squares @ weights, 9)
-    axes = np.lexsort([-spread, -np.round(extent / largest, 9)])
-    skew = (squares * offsets) @ weights
-    return axes, np.where(skew < -1e-9, -1.0, 1.0)[axes], middle
+    axes, signs = canonical_axes(extent / largest, squares @ weights, (squares * offsets) @ weights)
+    return axes, signs, middle
 
 
-def _morton(cells: IntArray) -> IntArray:
-    """Morton codes int64 [F] of cells [F, 3]."""
+def canonical_axes(extent: FloatArray, spread: FloatArray, skew: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Axes int [3] in canonical order, and their signs float [3], from the extent of the faces' places and
+    the second and third moment of the surface [3 each], relative to the longest extent."""
+    # Rounded, as sums depend on the order of the faces in their last digits.
+    axes = np.lexsort([-np.round(spread, 9), -np.round(extent, 9)])
+    return axes, np.where(skew < -1e-9, -1.0, 1.0)[axes]
+
+
+def morton(cells: Any) -> Any:
+    """Morton codes int64 [F] of cells [F, 3], an array or a tensor."""
     return (_spaced(cells[:, 0]) << 2) | (_spaced(cells[:, 1]) << 1) | _spaced(cells[:, 2])
 
 
-def _spaced(values: IntArray) -> IntArray:
+def _spaced(spaced: Any) -> Any:
     """The bits of each value with two zeros between them."""
-    spaced = values.copy()
     for shift, mask in (
         (32, 0x1F00000000FFFF),
         (16, 0x1F0000FF0000FF),

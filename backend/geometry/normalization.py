@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import MeshError
 from .mesh import FloatArray
+from .rows import bounds
 
 CUBE_SIDE = 1.8
 """Longest side of a normalised shape: the published network's input convention."""
@@ -32,7 +33,7 @@ class Normalization:
         The published procedure normalises by the mesh's box, samples, and normalises by the points'
         box. Sampling is area-uniform and so does not see the first step: the second alone is the same map.
         """
-        low, high = points.min(axis=0), points.max(axis=0)
+        low, high = bounds(points)
         extent = float((high - low).max())
         if not np.isfinite(extent) or extent <= 0:
             raise MeshError("the points span no volume; at least two different finite points are needed")

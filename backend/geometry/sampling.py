@@ -37,19 +37,15 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
     Raises MeshError for meshes without area.
     """
     validate_mesh(mesh)
-    random = np.random.default_rng(seed)
+    strata, shuffle, weights = draw(count, seed)
     order = mesh.order
     cumulative = np.cumsum(face_areas(mesh)[order.faces])
     cumulative /= cumulative[-1]
-    strata = (np.arange(count) + random.random(count)) / count
     faces = np.searchsorted(cumulative, strata, side="right").astype(np.int32)
     faces = order.faces[np.minimum(faces, mesh.face_count - 1)].astype(np.int32)
-    # Strata follow face order; shuffle so that a prefix of the sample is a sample, too.
-    faces = faces[random.permutation(count)]
+    faces = faces[shuffle]
     barycentric = np.empty((count, 3))
-    np.put_along_axis(
-        barycentric, order.corners[faces].astype(np.int64), _uniform_barycentric(random, count), axis=1
-    )
+    np.put_along_axis(barycentric, order.corners[faces].astype(np.int64), weights, axis=1)
     corners = mesh.vertices[mesh.triangles[faces]]
     points = (corners * barycentric[:, :, None]).sum(axis=1)
     if mesh.face_colors is None:
@@ -63,6 +59,16 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
         faces=faces,
         barycentric=barycentric.astype(np.float32),
     )
+
+
+def draw(count: int, seed: int) -> tuple[FloatArray, IntArray, FloatArray]:
+    """The random numbers of a sample: one place in each of `count` equal strata of the cumulative area,
+    float64 [count]; a permutation int64 [count]; barycentric coordinates in it, float64 [count, 3]."""
+    random = np.random.default_rng(seed)
+    strata = (np.arange(count) + random.random(count)) / count
+    # Strata follow face order; shuffled so that a prefix of the sample is a sample, too.
+    shuffle = random.permutation(count)
+    return strata, shuffle, _uniform_barycentric(random, count)
 
 
 def _uniform_barycentric(random: np.random.Generator, count: int) -> FloatArray:

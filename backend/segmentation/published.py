@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..geometry import Mesh, face_areas, face_centroids
@@ -46,10 +47,8 @@ def published_parts(
     good = (scores > MIN_SCORE).nonzero()[:, 0]
     kept = good[suppress_overlaps(masks[good], scores[good], threshold, limit=len(good))]
     kept = kept[masks[kept].sum(dim=1).sort(descending=True, stable=True).indices]
-    chosen, values = masks[kept].cpu().numpy(), scores[kept].cpu().numpy()
-    labels: IntArray = np.full(chosen.shape[1], -1, dtype=np.int64)
-    for label, mask in enumerate(chosen):
-        labels[mask] = label
+    values = scores[kept].cpu().numpy()
+    labels = _painted(masks, kept).cpu().numpy()
     if mesh is not None and point_faces is not None:
         labels = _majority(labels, point_faces, mesh.face_count)
         areas = face_areas(mesh)
@@ -57,9 +56,20 @@ def published_parts(
         sites = Sites(face_centroids(mesh), areas / areas.sum(), point_faces, every_face)
     labels = _fill_unlabelled(labels, sites.locations)
     used, renumbered = np.unique(labels, return_inverse=True)
-    logits = np.where(labels == np.arange(len(chosen))[:, None], _CERTAIN, -_CERTAIN).astype(np.float16)
+    logits = np.full((len(values), len(labels)), -_CERTAIN, dtype=np.float16)
+    if len(values):
+        logits[labels, np.arange(len(labels))] = _CERTAIN
     partition = Partition(renumbered.astype(np.int32), used, np.zeros(0, dtype=np.int64))
     return Parts(sites, logits, values, [partition], 0, face_graph())
+
+
+def _painted(masks: Tensor, kept: Tensor) -> Tensor:
+    """The position of the last of the kept masks, int64 [k], over each point of masks bool [K, N]: int64 [N],
+    -1 where there is none."""
+    labels = torch.full(masks.shape[1:], -1, dtype=torch.long, device=masks.device)
+    for label, mask in enumerate(kept.tolist()):
+        labels.masked_fill_(masks[mask], label)
+    return labels
 
 
 def _majority(labels: IntArray, point_faces: IntArray, faces: int) -> IntArray:

@@ -6,12 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ..block_search import nearest_of_ordered
+from ..device_surface import DeviceSurface
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..geometry.rows import extents
 from ..geometry.rows import lengths as row_lengths
-from ..nearest import nearest_faced, nearest_several
+from ..nearest import NORMAL_SHARE, nearest_faced, nearest_several
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 
@@ -35,6 +39,7 @@ class Sites:
     of_point: int32 [N], the site of each encoded point
     of_face: int32 [F], the site of each face; None for point clouds
     faces: int32 [S], the face at whose centroid each site lies; None for point clouds
+    normals: float64 [S, 3], of those faces; None where they are still to be computed
     """
 
     locations: FloatArray
@@ -42,6 +47,7 @@ class Sites:
     of_point: IntArray
     of_face: IntArray | None
     faces: IntArray | None = None
+    normals: FloatArray | None = None
 
     @classmethod
     def of_points(cls, points: FloatArray) -> Sites:
@@ -74,6 +80,20 @@ class Sites:
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
 
+    @classmethod
+    def of_surface(cls, surface: DeviceSurface, point_faces: IntArray) -> Sites:
+        """The same as `of_mesh`, computed by the surface's device."""
+        if surface.face_count <= MAX_SITES:
+            at = of_each = torch.arange(surface.face_count, device=surface.areas.device)
+        else:
+            chosen = surface.spread(MAX_SITES)
+            at, of_each = chosen.nonzero()[:, 0], _nearest_chosen(surface, chosen)
+        faces, of_face = (index.int().cpu().numpy() for index in (at, of_each))
+        areas = surface.areas.cpu().numpy()
+        weights = np.bincount(of_face, weights=areas / areas.sum(), minlength=len(faces)).astype(np.float64)
+        locations, normals = (values(at).cpu().numpy() for values in (surface.centroids, surface.normals))
+        return cls(locations, weights, of_face[point_faces], of_face, faces, normals)
+
     def attributes(
         self, mesh: Mesh | None, normals: FloatArray, colors: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
@@ -84,7 +104,7 @@ class Sites:
         """
         if mesh is None or self.faces is None:
             return normals, colors
-        site_normals = face_normals(mesh, self.faces)
+        site_normals = face_normals(mesh, self.faces) if self.normals is None else self.normals
         if mesh.face_colors is not None:
             return site_normals, mesh.face_colors[self.faces]
         count = len(self.locations)
@@ -149,6 +169,21 @@ def _angles(normals: FloatArray, edges: IntArray, along: FloatArray) -> FloatArr
     cosine = np.einsum("ni,ni->n", first, second)
     leaning = np.einsum("ni,ni->n", second - first, along)
     return np.where(leaning < 0, -1.0, 1.0) * np.arccos(np.clip(cosine, -1, 1))
+
+
+def _nearest_chosen(surface: DeviceSurface, chosen: Tensor) -> Tensor:
+    """For each face the position among the chosen ones, bool [F], of the nearest of them: int64 [F]."""
+    order = surface.order
+    along, others = order[chosen[order]], order[~chosen[order]]
+    side = surface.longest_side
+    places, asked = (
+        torch.cat([surface.centroids(faces), NORMAL_SHARE * side * surface.normals(faces)], dim=1)
+        for faces in (along, others)
+    )
+    position = chosen.cumsum(0) - 1
+    of_face = position.clone()  # of the chosen ones it is their own
+    of_face[others] = position[along[nearest_of_ordered(places, asked)]]
+    return of_face
 
 
 def _spread_over_area(mesh: Mesh, count: int) -> IntArray:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshError, ProtocolError
-from ..geometry import Mesh, sample_surface, validate_mesh
+from ..geometry import Mesh, validate_mesh
 from . import fields
 from .held import HeldShape
 from .protocol import Message
@@ -82,12 +82,10 @@ def received_shape(message: Message) -> tuple[Mesh, dict[str, NDArray] | None]:
 def encoded_anew(segmenter: Segmenter, shape: HeldShape, count: int) -> EncodedShape:
     """Encode `count` points of the shape: the first of the caller's sample, or a sample of our own."""
     if shape.sample is None:
-        drawn = sample_surface(shape.mesh, count, seed=shape.seed)
-        points, normals, colors, faces = drawn.points, drawn.normals, drawn.colors, drawn.faces
-    else:
-        points, normals, colors, faces = (
-            shape.sample[name][:count] for name in ("points", "normals", "colors", "point_faces")
-        )
+        return segmenter.encode(shape.mesh, seed=shape.seed, points=count)
+    points, normals, colors, faces = (
+        shape.sample[name][:count] for name in ("points", "normals", "colors", "point_faces")
+    )
     return segmenter.encode_points(points, normals, colors=colors, point_faces=faces, mesh=shape.mesh)
 
 
