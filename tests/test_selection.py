@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from backend.errors import CheckpointError, DataError
 from backend.refinement.face_graph import FaceGraph
-from backend.segmentation.nested_masks import NestingSettings, nest_masks
+from backend.segmentation.nested_masks import NestingSettings, alike_sites, nest_masks
 from backend.segmentation.node_features import FEATURES, Candidates, node_features
 from backend.segmentation.part_quality import PartQuality, bundled_part_quality, load_part_quality
 from backend.segmentation.part_tree import REST, ROOT, PartTree, TreeSettings, build_part_tree
@@ -56,6 +56,13 @@ def candidates(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ranks = draw(arrays(np.float64, count, elements=st.sampled_from([0.1, 0.5, 0.9])))
     weights = draw(arrays(np.float64, SITES, elements=st.floats(0.01, 1)))
     return logits, ranks, weights / weights.sum()
+
+
+@given(st.integers(0, 140).flatmap(lambda masks: arrays(np.bool_, (masks, 12))))
+def test_sites_of_one_kind_are_in_the_same_masks(masks: np.ndarray) -> None:
+    kind, examples = alike_sites(masks)
+    np.testing.assert_array_equal(masks[:, examples][:, kind], masks)
+    assert len(np.unique(masks, axis=1).T) == len(examples) == kind.max() + 1
 
 
 @given(candidates())

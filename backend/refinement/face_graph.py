@@ -46,6 +46,11 @@ class FaceGraph:
     def face_count(self) -> int:
         return len(self.face_areas)
 
+    @property
+    def borders(self) -> IntArray:
+        """The edges without links, int32 [E', 2]."""
+        return self.edges[~self.is_link] if self.is_link.any() else self.edges
+
 
 @dataclass(frozen=True)
 class _SharedEdges:

@@ -38,11 +38,14 @@ def dissolve_islands(
     """
     noise_size = min_size / 4 if noise_size is None else noise_size
     labels = np.asarray(labels)
-    kept = ~graph.is_link | _links_that_matter(graph, labels)
+    edges, lengths = graph.edges, graph.edge_length
+    if graph.is_link.any():
+        kept = ~graph.is_link | _links_that_matter(graph, labels)
+        edges, lengths = edges[kept], (np.where(graph.is_link, _LINK_SHARE, 1.0) * lengths)[kept]
     return dissolve_small_regions(
         graph.face_areas,
-        graph.edges[kept],
-        (np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length)[kept],
+        edges,
+        lengths,
         labels,
         min_area=(min_size * graph.diagonal) ** 2,
         noise_area=(noise_size * graph.diagonal) ** 2,
@@ -60,7 +63,7 @@ def _links_that_matter(graph: FaceGraph, labels: IntArray) -> np.ndarray:
     matters = np.zeros(len(graph.edges), dtype=bool)
     if len(links) == 0:
         return matters
-    region = number_regions(graph.face_count, graph.edges[~graph.is_link], labels)
+    region = number_regions(graph.face_count, graph.borders, labels)
     areas = np.bincount(region, graph.face_areas)
     own_shell = _mostly_shells(region, graph.shells, graph.face_areas)
     first, second = region[graph.edges[links]].T
@@ -76,7 +79,7 @@ def connect_labels(graph: FaceGraph, labels: IntArray, *, across_links: bool = T
     across_links: whether shells that nearly touch count as connected
     Returns int32 [F], 0 .. R-1, numbered by label, then by first face.
     """
-    edges = graph.edges if across_links else graph.edges[~graph.is_link]
+    edges = graph.edges if across_links else graph.borders
     return number_regions(graph.face_count, edges, labels)
 
 
@@ -86,8 +89,8 @@ def number_regions(count: int, edges: IntArray, labels: IntArray) -> IntArray:
     edges: int [E, 2]; labels: int [count]
     """
     labels = np.asarray(labels)
-    inside = labels[edges[:, 0]] == labels[edges[:, 1]]
-    region = connected_nodes(count, edges[inside])
+    inside = labels.take(edges[:, 0]) == labels.take(edges[:, 1])
+    region = connected_nodes(count, edges.compress(inside, axis=0))
     first = _first_occurrence(region)
     order = np.lexsort([first, labels[first]])
     rank = np.zeros(len(order), dtype=np.int32)
@@ -167,19 +170,27 @@ def _mostly_shells(region: IntArray, shells: IntArray | None, areas: FloatArray)
     if shells is None:
         return holds
     shell_count = int(shells.max()) + 1
-    keys, inverse = np.unique(region.astype(np.int64) * shell_count + shells, return_inverse=True)
-    most = np.bincount(inverse, areas) > 0.5 * np.bincount(shells, areas)[keys % shell_count]
+    keys = region.astype(np.int64) * shell_count + shells
+    if len(holds) * shell_count <= len(region):  # counting takes less than sorting
+        shared = np.bincount(keys, areas, minlength=len(holds) * shell_count)
+        keys = np.arange(len(shared))
+    else:
+        keys, inverse = np.unique(keys, return_inverse=True)
+        shared = np.bincount(inverse, areas)
+    most = shared > 0.5 * np.bincount(shells, areas)[keys % shell_count]
     holds[keys[most] // shell_count] = True
     return holds
 
 
 def _region_borders(region: IntArray, edges: IntArray, lengths: FloatArray) -> list[dict[int, float]]:
     """For each region its neighbours and the length of the border to each."""
-    first, second = region[edges[:, 0]].astype(np.int64), region[edges[:, 1]].astype(np.int64)
-    crossing = first != second
+    first, second = (region.take(end) for end in edges.T)
+    crossing = np.flatnonzero(first != second)
     count = int(region.max()) + 1
-    low, high = np.minimum(first, second)[crossing], np.maximum(first, second)[crossing]
-    keys, inverse = np.unique(low * count + high, return_inverse=True)
+    first, second = first[crossing].astype(np.int64), second[crossing].astype(np.int64)
+    keys, inverse = np.unique(
+        np.minimum(first, second) * count + np.maximum(first, second), return_inverse=True
+    )
     sums = np.bincount(inverse, lengths[crossing])
     borders: list[dict[int, float]] = [{} for _ in range(count)]
     for key, length in zip(keys.tolist(), sums.tolist(), strict=True):

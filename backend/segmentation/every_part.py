@@ -98,20 +98,36 @@ def find_parts(
     cancel: Cancel | None,
 ) -> Parts:
     """All parts of the decoder's shape, from clicks [P, 3] in the network's cube."""
-    with _face_graph(decoder) as graph:
+    with _graphs(decoder) as graphs:
         found, ranks, support = _kept_candidates(decoder, clicks, prompt_batch, settings, report, cancel)
         logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
         report("parts", 0.0)
         if len(decoder.shape.sites.locations) < decoder.shape.face_count // _FEW_SITES:
             give_back_freed_memory()
         measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
-        parts = _assemble(decoder.shape, graph(), logits, *measures, settings=settings)
+        parts = _assemble(decoder.shape, *graphs(), logits, *measures, settings=settings)
     report("parts", 1.0)
     return parts
 
 
+_Graphs = tuple[FaceGraph | None, FaceGraph]
+"""Of the faces, None for point clouds, and of the sites."""
+
+
+def _graphs(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], _Graphs]]:
+    """How to get the graphs, which are built meanwhile if another device answers the prompts."""
+    shape = decoder.shape
+
+    def built() -> _Graphs:
+        if shape.mesh is None:
+            return None, graph_of_points(shape.sites, shape.normals)
+        return shape.face_graph, graph_of_sites(shape.face_graph, shape.sites)
+
+    return meanwhile(built, beside=works_by_itself(decoder.device))
+
+
 def _face_graph(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], FaceGraph | None]]:
-    """How to get the face graph, which is built meanwhile if another device answers the prompts."""
+    """How to get the face graph alone, in the same way."""
     shape = decoder.shape
     if shape.mesh is None:
         return nullcontext(lambda: None)
@@ -227,6 +243,7 @@ def _decode_at_sites(
 def _assemble(
     shape: EncodedShape,
     graph: FaceGraph | None,
+    site_graph: FaceGraph,
     logits: NDArray[np.float16],
     scores: FloatArray,
     ranks: FloatArray,
@@ -240,7 +257,6 @@ def _assemble(
     order = np.argsort(-((values > 0) @ sites.weights), kind="stable")  # the largest first
     logits, values = logits[order], values[order]
     scores, ranks, support = scores[order], ranks[order], support[order]
-    site_graph = graph_of_points(sites, shape.normals) if graph is None else graph_of_sites(graph, sites)
     tree = build_part_tree(values, ranks, sites.weights, site_graph, settings.tree)
     features = node_features(tree, Candidates(values, scores, support), sites.weights, site_graph)
     chain = partition_chain(tree, bundled_part_quality()(features), settings.selection)

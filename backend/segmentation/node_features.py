@@ -10,7 +10,7 @@ import numpy as np
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
-from .part_tree import PIECE, REST, PartTree
+from .part_tree import PIECE, REST, PartTree, distinct_pairs, edges_between
 
 FEATURES = (
     "score", "support", "log_area", "is_piece", "is_rest", "certainty", "stability", "fit",
@@ -51,12 +51,14 @@ def node_features(
     best_inside = np.zeros(len(parents))
     np.maximum.at(best_inside, parents[inner], scores[inner])
     count = np.full(len(parents), len(parents))
+    between = edges_between(graph, tree.atoms)
+    between = between[~graph.is_link[between]]
     columns = [
         scores, support, np.log(areas), tree.kinds == PIECE, tree.kinds == REST,
         *_agreement(tree, candidates, weights, areas),
         np.log(areas / areas[parents]), inside_count, covered,
-        *_borders(tree, graph, areas),
-        _share_of_shells(tree, graph, areas), _pieces(tree, graph),
+        *_borders(tree, graph, between, areas),
+        _share_of_shells(tree, graph, areas), _pieces(tree, tree.atoms[graph.edges[between]]),
         np.where(tree.parents >= 0, scores[parents], 0), best_inside, _twins(tree, areas), tree.depths,
         np.full(len(parents), np.log(max(len(candidates.scores), 1))), np.log(count),
     ]  # fmt: skip
@@ -73,37 +75,36 @@ def _agreement(
     for mask in np.unique(tree.masks[tree.masks < len(candidates.scores)]):
         logits = np.asarray(candidates.logits[mask], dtype=np.float32)
         probable = np.bincount(tree.atoms, weights / (1 + np.exp(-logits)), minlength=atoms)
-        taken = np.bincount(tree.atoms, weights * (logits > 0), minlength=atoms)
-        outer = float(weights[logits > -1].sum())
+        near = np.flatnonzero(logits > -1)  # most sites are far from most masks
+        near_logits, near_weights = logits.take(near), weights.take(near)
+        own = near_logits > 0
+        taken = np.bincount(tree.atoms.take(near[own]), near_weights[own], minlength=atoms)
+        outer, inner = float(near_weights.sum()), float(near_weights[near_logits > 1].sum())
         nodes = np.flatnonzero(tree.masks == mask)
         inside = tree.inside[nodes]
         shared = inside @ taken
         found[0, nodes] = inside @ probable / areas[nodes]
-        found[1, nodes] = float(weights[logits > 1].sum()) / max(outer, 1e-9)
+        found[1, nodes] = inner / max(outer, 1e-9)
         found[2, nodes] = shared / np.maximum(areas[nodes] + taken.sum() - shared, 1e-9)
     return found[0], found[1], found[2]
 
 
 def _borders(
-    tree: PartTree, graph: FaceGraph, areas: FloatArray
+    tree: PartTree, graph: FaceGraph, between: IntArray, areas: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each node's border the concave and the sharp share (1 without a border), and its length by the
-    square root of the area; float64 [T] each."""
-    atoms = len(tree.areas)
-    ends = tree.atoms[graph.edges]
-    cut = (ends[:, 0] != ends[:, 1]) & ~graph.is_link
-    low, high = ends[cut].min(axis=1), ends[cut].max(axis=1)
-    keys, pair = np.unique(low * atoms + high, return_inverse=True)
-    length, dihedral = graph.edge_length[cut], graph.dihedral[cut]
+    square root of the area; float64 [T] each. between: the edges that join different atoms"""
+    pairs, pair = distinct_pairs(tree.atoms[graph.edges[between]], len(tree.areas))
+    length, dihedral = graph.edge_length[between], graph.dihedral[between]
     sums = [
-        np.bincount(pair, length * factor, minlength=len(keys))
+        np.bincount(pair, length * factor, minlength=len(pairs))
         for factor in (
             np.ones(len(length)),
             np.clip(-dihedral / _SHARP, 0, 1),
             np.clip(np.abs(dihedral) / _SHARP, 0, 1),
         )
     ]
-    on_border = tree.inside[:, keys // atoms] != tree.inside[:, keys % atoms]
+    on_border = tree.inside[:, pairs[:, 0]] != tree.inside[:, pairs[:, 1]]
     total, concave, sharp = (on_border @ each for each in sums)
     bordered = total > 0
     safe = np.where(bordered, total, 1)
@@ -126,19 +127,17 @@ def _share_of_shells(tree: PartTree, graph: FaceGraph, areas: FloatArray) -> Flo
     return areas / np.maximum(touched @ shell_areas, 1e-9)
 
 
-def _pieces(tree: PartTree, graph: FaceGraph) -> IntArray:
-    """Connected pieces of each node, at most 5, int [T]."""
-    ends = tree.atoms[graph.edges]
+def _pieces(tree: PartTree, touching: IntArray) -> IntArray:
+    """Connected pieces of each node, at most 5, int [T]. touching: int [E, 2], atoms that touch"""
     count = len(tree.areas)
-    touching = (ends[:, 0] != ends[:, 1]) & ~graph.is_link
-    keys = np.unique(ends[touching] @ np.array([count, 1]))
-    pairs = np.stack([keys // count, keys % count], axis=1)
-    counts = []
-    for inside in tree.inside:
-        kept = pairs[inside[pairs].all(axis=1)]
-        pieces = connected_nodes(count, kept)
-        counts.append(min(len(np.unique(pieces[inside])), 5))
-    return np.array(counts)
+    pairs = distinct_pairs(touching, count)[0]
+    # All nodes at once: a graph of as many copies of the atoms.
+    node, pair = np.nonzero(tree.inside[:, pairs].all(axis=2))
+    pieces = connected_nodes(tree.inside.size, pairs[pair] + count * node[:, None])
+    of_node = np.zeros(tree.inside.size, dtype=np.int64)  # by piece
+    of_node[pieces] = np.repeat(np.arange(len(tree.inside)), count)
+    inside = np.unique(pieces[tree.inside.ravel()])
+    return np.minimum(np.bincount(of_node[inside], minlength=len(tree.inside)), 5)
 
 
 def _twins(tree: PartTree, areas: FloatArray) -> IntArray:

@@ -20,7 +20,7 @@ from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 from ..refinement.islands import dissolve_islands, number_regions
-from .nested_masks import NestedMasks, NestingSettings, nest_masks
+from .nested_masks import NestedMasks, NestingSettings, alike_sites, nest_masks
 
 ROOT, MASK, PIECE, REST = range(4)
 """Kinds of nodes."""
@@ -102,49 +102,70 @@ def build_part_tree(
 
     weights: float64 [S], area shares; graph: over the sites
     """
-    nested = nest_masks(logits > 0, ranks, weights, settings.nesting)
-    innermost = _innermost(nested, logits, settings.rest_logit)
+    masks = logits > 0
+    alike, examples = alike_sites(masks)
+    nested = nest_masks(
+        masks.take(examples, axis=1), ranks, np.bincount(alike, weights).astype(np.float64), settings.nesting
+    )
+    innermost = _innermost(nested, alike, logits, settings.rest_logit)
     innermost = dissolve_islands(
         graph, innermost, min_size=settings.island_size, noise_size=settings.noise_size
     )
-    borders = graph.edges[~graph.is_link]
-    atoms = number_regions(graph.face_count, borders, innermost).astype(np.int64)
+    atoms = number_regions(graph.face_count, graph.borders, innermost).astype(np.int64)
     of_atom = np.zeros(int(atoms.max()) + 1, dtype=np.int64)
     of_atom[atoms] = innermost
-    pairs = atoms[borders]
+    between = edges_between(graph, atoms)
     growing = _Growing(
         areas=np.bincount(atoms, weights, minlength=len(of_atom)).astype(np.float64),
-        pairs=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+        pairs=distinct_pairs(atoms[graph.edges[between[~graph.is_link[between]]]], len(of_atom))[0],
         covered=_ancestors(nested)[:, of_atom],
         inner=_inner_masks(nested),
         chosen=np.append(nested.chosen, len(logits)),
         settings=settings,
     )
-    return growing.tree(atoms, *_contacts(graph, atoms))
+    return growing.tree(atoms, *_contacts(graph, atoms, between))
 
 
-def _contacts(graph: FaceGraph, atoms: IntArray) -> tuple[IntArray, FloatArray]:
+def edges_between(graph: FaceGraph, atoms: IntArray) -> IntArray:
+    """Which edges join different atoms, int64 [E']. atoms: int [S]"""
+    first, second = (atoms.take(end) for end in graph.edges.T)
+    return np.flatnonzero(first != second)
+
+
+def distinct_pairs(pairs: IntArray, count: int) -> tuple[IntArray, IntArray]:
+    """The different ones of `pairs` [E, 2] of numbers below `count`, the lower number first, int64 [D, 2],
+    and which of them each is, int64 [E]."""
+    first, second = pairs.T.astype(np.int64)
+    keys, which = np.unique(
+        np.minimum(first, second) * count + np.maximum(first, second), return_inverse=True
+    )
+    return np.stack([keys // count, keys % count], axis=1), which
+
+
+def _contacts(graph: FaceGraph, atoms: IntArray, between: IntArray) -> tuple[IntArray, FloatArray]:
     """Pairs of atoms int64 [E, 2] and the length of their border float64 [E]; a link counts little."""
-    count = int(atoms.max()) + 1
-    ends = np.sort(atoms[graph.edges], axis=1)
-    between = ends[:, 0] != ends[:, 1]
-    length = np.where(graph.is_link, _LINK_SHARE, 1.0) * graph.edge_length
-    keys, pair = np.unique(ends[between] @ np.array([count, 1]), return_inverse=True)
-    touching = np.stack([keys // count, keys % count], axis=1)
-    return touching, np.bincount(pair, length[between], minlength=len(keys)).astype(np.float64)
+    touching, pair = distinct_pairs(atoms[graph.edges[between]], int(atoms.max()) + 1)
+    length = np.where(graph.is_link[between], _LINK_SHARE, 1.0) * graph.edge_length[between]
+    return touching, np.bincount(pair, length, minlength=len(touching)).astype(np.float64)
 
 
-def _innermost(nested: NestedMasks, logits: FloatArray, rest_logit: float) -> IntArray:
-    """The smallest mask that each site is in, int64 [S]; A for none. Sites in none join the likeliest."""
+def _innermost(nested: NestedMasks, alike: IntArray, logits: FloatArray, rest_logit: float) -> IntArray:
+    """The smallest mask that each site is in, int64 [S]; A for none. Sites in none join the likeliest.
+
+    nested: over kinds of sites; alike: int [S], the kind of each; logits: [K, S]
+    """
     count = len(nested.chosen)
-    innermost = np.full(logits.shape[1], count, dtype=np.int64)
+    of_kind = np.full(nested.masks.shape[1], count, dtype=np.int64)
     for row, mask in enumerate(nested.masks):  # the largest first
-        innermost[mask] = row
+        of_kind[mask] = row
+    innermost = of_kind.take(alike)
     free = np.flatnonzero(innermost == count)
-    if count and len(free):
-        values = logits[nested.chosen][:, free]
-        likely = values.max(axis=0) > rest_logit
-        innermost[free[likely]] = values.argmax(axis=0)[likely]
+    highest = np.full(len(free), rest_logit, dtype=logits.dtype)
+    for row, candidate in enumerate(nested.chosen):
+        values = logits[candidate].take(free)
+        higher = values > highest
+        innermost[free[higher]] = row
+        highest[higher] = values[higher]
     return innermost
 
 

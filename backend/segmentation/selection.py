@@ -102,74 +102,90 @@ class _Worth:
         for node in range(1, len(self.areas)):  # parents come first
             self.within[:, node] |= self.within[:, tree.parents[node]]
 
-    def of(self, owners: IntArray, *, by_size: bool = False) -> float:
-        """Sum of the visible nodes' quality, without the cost of parts."""
-        shown = np.bincount(owners, self.tree.areas, minlength=len(self.areas))
-        settings = self.settings
+    def of(self, owners: IntArray, *, by_size: bool = False) -> FloatArray:
+        """Sum of the visible nodes' quality, without the cost of parts: of partitions [N, A], float64 [N]."""
+        tree, settings = self.tree, self.settings
+        weights = np.broadcast_to(tree.areas, owners.shape)
+        shown = _counts(owners, len(self.areas), weights)
         kept = np.minimum(shown, self.areas) / np.maximum(shown, self.areas)
         share = np.clip((kept - settings.hidden) / (settings.visible - settings.hidden), 0, 1)
-        share[0] *= np.clip((1 - kept[0]) / (1 - settings.whole), 0, 1)
+        share[:, 0] *= np.clip((1 - kept[:, 0]) / (1 - settings.whole), 0, 1)
         weight = shown**settings.size_weight if by_size else 1.0
-        return float((self.quality * share * weight).sum())
+        values: FloatArray = (self.quality * share * weight).sum(axis=1)
+        return values
 
-    def net(self, owners: IntArray) -> float:
-        """The worth of a partition with its parts paid for."""
-        return self.of(owners) - self.settings.cost * _parts(owners)
+    def net(self, owners: IntArray) -> FloatArray:
+        """The worth of partitions [N, A] with their parts paid for, float64 [N]."""
+        return self.of(owners) - self.settings.cost * self.parts(owners)
+
+    def parts(self, owners: IntArray) -> IntArray:
+        """How many parts show in partitions [N, A], int64 [N]."""
+        return np.count_nonzero(_counts(owners, len(self.areas)), axis=1)
 
 
-def _parts(owners: IntArray) -> int:
-    """How many parts show: asked two thousand times, which sorting is too slow for."""
-    return int(np.count_nonzero(np.bincount(owners)))
+def _counts(
+    owners: IntArray, nodes: int, weights: FloatArray | None = None
+) -> NDArray[np.int64] | FloatArray:
+    """How many atoms of partitions [N, A], or what weight [N, A] of them, show each node: [N, nodes]."""
+    places = owners + nodes * np.arange(len(owners))[:, None]
+    flat = None if weights is None else weights.ravel()
+    counts: NDArray[np.int64] | FloatArray = np.bincount(
+        places.ravel(), flat, minlength=len(owners) * nodes
+    ).reshape(-1, nodes)
+    return counts
 
 
 def _best_partition(worth: _Worth) -> IntArray:
     """Add or take away the node that helps most, until none does: int64 [A]."""
+    tree = worth.tree
+    of_node = np.where(tree.inside, np.arange(len(tree.inside))[:, None], 0)
     chosen = np.zeros(len(worth.areas), dtype=bool)
     chosen[0] = True
-    owners = worth.tree.painted(np.flatnonzero(chosen))
-    best = worth.net(owners)
-    while True:
-        changes = []
-        for node in range(1, len(chosen)):
-            changed = chosen.copy()
-            changed[node] ^= True
-            changes.append(worth.tree.painted(np.flatnonzero(changed)))
-        values = [worth.net(change) for change in changes]
-        if not values or max(values) <= best + 1e-9:
-            return owners
+    owners = tree.painted(np.flatnonzero(chosen))
+    best = worth.net(owners[None])[0]
+    while len(chosen) > 1:
+        # A deeper node has a higher number: what shows is the highest one, and below it the next.
+        layers = of_node[chosen]
+        next_layer = np.where(layers == owners, 0, layers).max(axis=0)
+        with_node = np.maximum(owners, of_node)
+        without = np.where(owners == np.arange(len(chosen))[:, None], next_layer, owners)
+        changes = np.where(chosen[:, None], without, with_node)[1:]
+        values = worth.net(changes)
         node = int(np.argmax(values))
+        if values[node] <= best + 1e-9:
+            break
         chosen[node + 1] ^= True
         owners, best = changes[node], values[node]
+    return owners
 
 
 def _merged_one_by_one(worth: _Worth, owners: IntArray) -> Iterator[IntArray]:
     """Ever coarser partitions down to a single part, by the merge that loses least for each part."""
     while True:
-        present = _parts(owners)
+        present = worth.parts(owners[None])
         if present == 1:
             return
-        before = worth.of(owners, by_size=True)
-        merges = list(_merges(worth, owners))
-        losses = [(before - worth.of(merge, by_size=True)) / (present - _parts(merge)) for merge in merges]
-        owners = merges[int(np.argmin(losses))]
+        merges = _merges(worth, owners)
+        lost = worth.of(owners[None], by_size=True) - worth.of(merges, by_size=True)
+        owners = merges[int(np.argmin(lost / (present - worth.parts(merges))))]
         yield owners
 
 
-def _merges(worth: _Worth, owners: IntArray) -> Iterator[IntArray]:
+def _merges(worth: _Worth, owners: IntArray) -> IntArray:
     """Each part given to the one around it, or else to the one with the longest common border; and all
-    parts inside of a node made that node's."""
+    parts inside of a node made that node's: int64 [N, A]."""
     present = np.unique(owners)
-    for node in present:
-        around = [other for other in present if other != node and worth.within[other, node]]
-        heir = max(
-            around, default=_longest_border(worth.tree, owners, node)
-        )  # the innermost: parents come first
-        if heir >= 0:
-            yield np.where(owners == node, heir, owners)
-    for node in range(len(worth.areas)):
-        inner = worth.within[node][owners]
-        if _parts(owners[inner]) > 1:
-            yield np.where(inner, node, owners)
+    around = worth.within[np.ix_(present, present)] & ~np.eye(len(present), dtype=bool)
+    innermost = np.where(around, present[:, None], -1).max(axis=0)  # parents come before their children
+    heirs = [
+        heir if heir >= 0 else _longest_border(worth.tree, owners, node)
+        for node, heir in zip(present.tolist(), innermost.tolist(), strict=True)
+    ]
+    given = np.array([(node, heir) for node, heir in zip(present, heirs, strict=True) if heir >= 0])
+    node, heir = given.reshape(-1, 2).astype(np.int64).T[:, :, None]
+    group = np.flatnonzero(np.count_nonzero(worth.within[:, present], axis=1) > 1)
+    joined = np.where(worth.within[group][:, owners], group[:, None], owners)
+    return np.concatenate([np.where(owners == node, heir, owners), joined])
 
 
 def _longest_border(tree: PartTree, owners: IntArray, node: int) -> int:
@@ -185,19 +201,16 @@ def _longest_border(tree: PartTree, owners: IntArray, node: int) -> int:
 def _split_one_by_one(worth: _Worth, owners: IntArray) -> Iterator[IntArray]:
     """Ever finer partitions, by the node that gives most, until every node shows that can."""
     while True:
-        present = _parts(owners)
-        splits = [
-            split
-            for node in range(1, len(worth.areas))
-            if not (owners == node).any() and _parts(split := _split_off(worth, owners, node)) > present
-        ]
-        if not splits:
+        hidden = np.setdiff1d(np.arange(1, len(worth.areas)), owners)
+        splits = _split_off(worth, owners, hidden)
+        splits = splits[worth.parts(splits) > worth.parts(owners[None])]
+        if not len(splits):
             return
-        owners = splits[int(np.argmax([worth.of(split) for split in splits]))]
+        owners = splits[int(np.argmax(worth.of(splits)))]
         yield owners
 
 
-def _split_off(worth: _Worth, owners: IntArray, node: int) -> IntArray:
-    """`node` painted over what is around it, under what is inside of it."""
-    around: NDArray[np.bool_] = worth.within[:, node][owners]
-    return np.where(worth.tree.inside[node] & around, node, owners)
+def _split_off(worth: _Worth, owners: IntArray, nodes: IntArray) -> IntArray:
+    """Each of `nodes` [N] painted over what is around it, under what is inside of it: int64 [N, A]."""
+    around = worth.within[:, nodes].take(owners, axis=0).T
+    return np.where(worth.tree.inside[nodes] & around, nodes[:, None], owners)

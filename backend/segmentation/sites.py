@@ -124,16 +124,16 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
     count, of_face = len(sites.locations), sites.of_face
     if of_face is None or count == graph.face_count:
         return graph
-    edges = of_face[graph.edges]
-    between = edges[:, 0] != edges[:, 1]
+    first, second = (of_face.take(end) for end in graph.edges.T)
+    between = np.flatnonzero(first != second)
     shells = np.zeros(count, dtype=np.int32)
     shells[of_face] = graph.shells
     return FaceGraph(
         face_areas=np.bincount(of_face, weights=graph.face_areas, minlength=count).astype(np.float64),
-        edges=edges[between],
-        edge_length=graph.edge_length[between],
-        dihedral=graph.dihedral[between],
-        is_link=graph.is_link[between],
+        edges=np.stack([first.take(between), second.take(between)], axis=1),
+        edge_length=graph.edge_length.take(between),
+        dihedral=graph.dihedral.take(between),
+        is_link=graph.is_link.take(between),
         shells=shells,
         diagonal=graph.diagonal,
     )
