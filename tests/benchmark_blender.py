@@ -394,6 +394,11 @@ def background_stages(measured: Measured, faces: int) -> None:
     targets = (
         ("vertex groups with falloff", "to_vertex_groups", {"falloff": FALLOFF_SHARE}),
         ("the same again", "to_vertex_groups", {"falloff": FALLOFF_SHARE}),
+        (
+            "armature",
+            "to_armature",
+            {"root": 0, "rule": "AUTO", "smallest": 0.0, "falloff": 0, "name_sides": True, "beside": False},
+        ),
         ("ID map of 2048 pixels", "bake_id_map", {"size": 2048, "margin": 4}),
         ("interior faces", "remove_interior", {"action": "SELECT", "rays": 64, "openness": 0.0}),
         ("unwrap", "unwrap_parts", {"method": "SMART", "margin": 0.005, "uv_map": "NEW"}),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -14,18 +14,20 @@ from ...backend.errors import PromptError
 from ..apply.falloff import Connectivity, VertexWeights, blended_weights, rigid_weights
 from ..apply.ownership import forget_made, read_made, write_made
 from ..apply.vertex_groups import (
+    OwnGroups,
     WrittenGroups,
     follow_renamed,
+    own_names,
     user_groups,
     world_scale,
     write_vertex_groups,
 )
-from ..mesh_exchange.arrays import IntArray
+from ..mesh_exchange.arrays import FloatArray
 from ..parts import UNASSIGNED, get_part, parts_by_id, read_part_ids
 from ..wording import say
 from .armature_bones import write_bones
-from .bones import lay_bones
-from .part_joints import RootRule, joint_parts, measure
+from .bones import Bone, lay_bones
+from .part_joints import LabeledSurface, RootRule, joint_parts, measure
 from .symmetry import mirrored_pairs, side_names
 
 MODIFIER = "PartSAM Armature"
@@ -95,31 +97,108 @@ def make_armature(
     """
     settings = settings or RigSettings()
     check_riggable(context, obj, settings)
+    task = RigTask.read(obj, settings)
+    return write_armature(context, obj, task, task.calculate())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """to_armature: float64 [4, 4], from the object's space to the armature's; up: float64 [3], in that"""
+
+    to_armature: FloatArray
+    up: FloatArray
+
+    @classmethod
+    def of(cls, obj: bpy.types.Object, armature: Matrix) -> Frame:
+        """armature: the world matrix that it has, or will have"""
+        to_armature = np.array(armature.inverted_safe() @ obj.matrix_world, dtype=np.float64)
+        return cls(to_armature, np.array(armature.to_3x3().inverted_safe() @ Vector((0, 0, 1))))
+
+    def is_close(self, other: Frame) -> bool:
+        """Whether bones that were laid in one lie right in the other."""
+        size = max(1.0, float(np.abs(self.to_armature).max()))
+        pairs = ((self.to_armature, other.to_armature), (self.up, other.up))
+        return all(np.allclose(*pair, rtol=0, atol=1e-6 * size) for pair in pairs)
+
+
+@dataclass(frozen=True)
+class RigParts:
+    """What is calculated for an armature: parts that mirror each other, bones, and weights by part id."""
+
+    pairs: list[tuple[int, int]]
+    bones: dict[int, Bone]
+    weights: dict[int, VertexWeights]
+
+
+@dataclass(frozen=True)
+class RigTask:
+    """What an armature is calculated from, read from an object; the calculation needs no Blender data.
+
+    root: id of the part at the root, 0: the rule chooses; scale: float64 [3, 3], of the world matrix
+    """
+
+    settings: RigSettings
+    surface: LabeledSurface
+    connectivity: Connectivity
+    frame: Frame
+    root: int
+    scale: FloatArray
+
+    @classmethod
+    def read(cls, obj: bpy.types.Object, settings: RigSettings) -> RigTask:
+        """Not in Edit mode."""
+        mesh, own = obj.data, own_armature(obj)
+        frame = Frame.of(obj, _armature_frame(obj) if own is None else own.matrix_world)
+        active = _active_id(mesh) if settings.rule == "ACTIVE" else UNASSIGNED
+        surface, connectivity = LabeledSurface.read(mesh), Connectivity.read(mesh)
+        return cls(settings, surface, connectivity, frame, settings.root or active, world_scale(obj))
+
+    def calculate(self) -> RigParts:
+        """Bones and weights."""
+        settings, frame = self.settings, self.frame
+        pairs = _mirrored(self.surface) if settings.name_sides else []
+        parts = joint_parts(
+            self.surface,
+            frame.to_armature,
+            root=self.root,
+            rule=settings.rule,
+            up=frame.up,
+            smallest=settings.smallest,
+        )
+        if settings.falloff > 0:
+            weights = blended_weights(
+                self.connectivity, parts.part_ids, width=settings.falloff, scale=self.scale
+            )
+        else:
+            weights = rigid_weights(self.connectivity, parts.part_ids)
+        weights.pop(UNASSIGNED, None)
+        return RigParts(pairs, lay_bones(parts.shapes, parts.tree, up=frame.up), weights)
+
+
+def write_armature(
+    context: bpy.types.Context,
+    obj: bpy.types.Object,
+    task: RigTask,
+    parts: RigParts,
+    *,
+    own: OwnGroups | None = None,
+) -> Rigged:
+    """Make what was calculated, or bring it up to date. own: what `own_groups` has read already"""
     mesh = obj.data
-    if settings.name_sides:
-        name_mirrored_parts(obj)
+    _rename_pairs(mesh, parts.pairs)
     armature = own_armature(obj)
     is_new = armature is None
     if armature is None:
         armature = _add_armature(context, obj, _armature_frame(obj))
-    to_armature = np.array(armature.matrix_world.inverted_safe() @ obj.matrix_world, dtype=np.float64)
-    up = np.array(armature.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1)))
-    active = _active_id(mesh) if settings.rule == "ACTIVE" else UNASSIGNED
-    parts = joint_parts(
-        mesh,
-        to_armature,
-        root=settings.root or active,
-        rule=settings.rule,
-        up=up,
-        smallest=settings.smallest,
-    )
+    frame = Frame.of(obj, armature.matrix_world)
+    if not task.frame.is_close(frame):  # moved meanwhile, or its parent allows no such place
+        parts = replace(task, frame=frame, scale=world_scale(obj)).calculate()
     names = {part.part_id: part.name for part in mesh.partsam.parts}
-    bones = lay_bones(parts.shapes, parts.tree, up=up)
-    bone_names = write_bones(context, armature, bones, names, taken=user_groups(obj))
+    bone_names = write_bones(context, armature, parts.bones, names, taken=user_groups(obj))
     follow_renamed(obj, bone_names)
-    weights = _weights(obj, parts.part_ids, settings.falloff)
-    weights.pop(UNASSIGNED, None)
-    groups = write_vertex_groups(obj, bone_names, weights)
+    if own is not None:
+        own = replace(own, names=own_names(obj))
+    groups = write_vertex_groups(obj, bone_names, parts.weights, own=own)
     if is_new:
         _bind(context, obj, armature)
     return Rigged(armature, groups)
@@ -127,16 +206,23 @@ def make_armature(
 
 def name_mirrored_parts(obj: bpy.types.Object) -> int:
     """Rename parts that mirror each other across the object's X to .L and .R; how many pairs."""
-    mesh = obj.data
-    shapes = measure(mesh, read_part_ids(mesh), np.eye(4))
-    pairs = mirrored_pairs(shapes) if shapes else []
+    pairs = _mirrored(LabeledSurface.read(obj.data))
+    _rename_pairs(obj.data, pairs)
+    return len(pairs)
+
+
+def _mirrored(surface: LabeledSurface) -> list[tuple[int, int]]:
+    shapes = measure(surface, np.eye(4))
+    return mirrored_pairs(shapes) if shapes else []
+
+
+def _rename_pairs(mesh: bpy.types.Mesh, pairs: list[tuple[int, int]]) -> None:
     parts = parts_by_id(mesh)
     renamed = side_names({part_id: part.name for part_id, part in parts.items()}, pairs)
     for part_id in renamed:  # free all names first, so that swapped sides do not collide
         parts[part_id].name = f"partsam {part_id}"
     for part_id, name in renamed.items():
         parts[part_id].name = name
-    return len(pairs)
 
 
 def own_armature(obj: bpy.types.Object) -> bpy.types.Object | None:
@@ -169,12 +255,6 @@ def _foreign_armature(obj: bpy.types.Object, own: bpy.types.Object | None) -> bp
 def _active_id(mesh: bpy.types.Mesh) -> int:
     parts, index = mesh.partsam.parts, mesh.partsam.active_index
     return int(parts[index].part_id) if 0 <= index < len(parts) else UNASSIGNED
-
-
-def _weights(obj: bpy.types.Object, part_ids: IntArray, falloff: float) -> dict[int, VertexWeights]:
-    if falloff > 0:
-        return blended_weights(Connectivity.read(obj.data), part_ids, width=falloff, scale=world_scale(obj))
-    return rigid_weights(Connectivity.read(obj.data), part_ids)
 
 
 def _armature_frame(obj: bpy.types.Object) -> Matrix:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import bpy
@@ -13,12 +13,15 @@ from mathutils import Vector
 from ..mesh_exchange.arrays import (
     FloatArray,
     IntArray,
+    corner_edges,
+    corner_polygons,
     corner_vertices,
     edge_vertices,
     triangle_corners,
     vertex_positions,
 )
-from ..parts import UNASSIGNED, build_polygon_graph, read_part_ids
+from ..parts import UNASSIGNED, read_part_ids
+from ..parts.polygon_graph import polygon_graph
 from .bones import UP
 from .part_shapes import PartShape, closest_points, measure_parts
 from .part_tree import Border, PartTree, build_tree
@@ -27,6 +30,38 @@ RootRule = Literal["AUTO", "LARGEST", "ACTIVE"]
 
 _GROUND = 0.01
 """How near to the lowest point a part touches the ground, relative to the height of the whole."""
+
+
+@dataclass(frozen=True)
+class LabeledSurface:
+    """What joints are calculated from, read from a mesh; all else here needs no Blender data.
+
+    positions: float32 [V, 3]; edges: int32 [E, 2]; corner_edges, corner_polygons: int32 [C]
+    triangles: int32 [T, 3], vertices; triangle_polygons: int32 [T]
+    part_ids: int32 [P]
+    """
+
+    positions: FloatArray
+    edges: IntArray
+    corner_edges: IntArray
+    corner_polygons: IntArray
+    triangles: IntArray
+    triangle_polygons: IntArray
+    part_ids: IntArray
+
+    @classmethod
+    def read(cls, mesh: bpy.types.Mesh) -> LabeledSurface:
+        """Not in Edit mode."""
+        corners, triangle_polygons = triangle_corners(mesh)
+        return cls(
+            vertex_positions(mesh),
+            edge_vertices(mesh),
+            corner_edges(mesh),
+            corner_polygons(mesh),
+            corner_vertices(mesh)[corners],
+            triangle_polygons,
+            read_part_ids(mesh),
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +74,7 @@ class JointedParts:
 
 
 def joint_parts(
-    mesh: bpy.types.Mesh,
+    surface: LabeledSurface,
     matrix: FloatArray,
     *,
     root: int = UNASSIGNED,
@@ -52,41 +87,37 @@ def joint_parts(
     root: id of the part at the root, or 0: `rule` chooses; up: float64 [3], away from the ground
     smallest: parts with less than this share of the area count to the neighbour with the longest border.
     """
-    part_ids = read_part_ids(mesh)
-    shapes, borders = measure(mesh, part_ids, matrix), part_borders(mesh, part_ids, matrix)
+    shapes, borders = measure(surface, matrix), _part_borders(surface, matrix)
     hosts = _hosts_of_small(shapes, borders, smallest, keep=root)
     if hosts:
-        table = np.arange(int(part_ids.max(initial=0)) + 1, dtype=np.int32)
+        table = np.arange(int(surface.part_ids.max(initial=0)) + 1, dtype=np.int32)
         table[list(hosts)] = list(hosts.values())
-        part_ids = table[part_ids]
-        shapes, borders = measure(mesh, part_ids, matrix), part_borders(mesh, part_ids, matrix)
+        surface = replace(surface, part_ids=table[surface.part_ids])
+        shapes, borders = measure(surface, matrix), _part_borders(surface, matrix)
     top = root or _choose_root(shapes, borders, rule, up)
-    return JointedParts(part_ids, shapes, build_tree(shapes, borders, top))
+    return JointedParts(surface.part_ids, shapes, build_tree(shapes, borders, top))
 
 
 def joint_places(mesh: bpy.types.Mesh) -> dict[int, Vector]:
     """In object space, where each part but the root meets the part that it hangs on."""
-    parts = joint_parts(mesh, np.eye(4), rule="AUTO")
+    parts = joint_parts(LabeledSurface.read(mesh), np.eye(4), rule="AUTO")
     return {part: Vector(joint) for part, joint in parts.tree.joints.items() if part not in parts.tree.loose}
 
 
-def measure(mesh: bpy.types.Mesh, part_ids: IntArray, matrix: FloatArray) -> dict[int, PartShape]:
+def measure(surface: LabeledSurface, matrix: FloatArray) -> dict[int, PartShape]:
     """Measures of all parts, in the space that `matrix` leads to."""
-    points = _transformed(vertex_positions(mesh), matrix)
-    corners, polygons = triangle_corners(mesh)
-    labels = part_ids[polygons]
+    labels = surface.part_ids[surface.triangle_polygons]
     known = labels != UNASSIGNED
-    return measure_parts(points, corner_vertices(mesh)[corners][known], labels[known])
+    points = _transformed(surface.positions, matrix)
+    return measure_parts(points, surface.triangles[known], labels[known])
 
 
-def part_borders(
-    mesh: bpy.types.Mesh, part_ids: IntArray, matrix: FloatArray
-) -> dict[tuple[int, int], Border]:
+def _part_borders(surface: LabeledSurface, matrix: FloatArray) -> dict[tuple[int, int], Border]:
     """Where parts touch, smaller id first."""
-    graph = build_polygon_graph(mesh)
-    sides = np.sort(part_ids[graph.pairs], axis=1)
+    graph = polygon_graph(surface.positions, surface.edges, surface.corner_edges, surface.corner_polygons)
+    sides = np.sort(surface.part_ids[graph.pairs], axis=1)
     wanted = (sides[:, 0] != sides[:, 1]) & (sides[:, 0] != UNASSIGNED)
-    ends = _transformed(vertex_positions(mesh), matrix)[edge_vertices(mesh)[graph.edges[wanted]]]
+    ends = _transformed(surface.positions, matrix)[surface.edges[graph.edges[wanted]]]
     lengths = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     found = {}
     pairs, inverse = np.unique(sides[wanted], axis=0, return_inverse=True)

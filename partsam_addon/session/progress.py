@@ -16,6 +16,7 @@ _SPANS = {
     "copies": (0.1, 1.0),
     "refine": (0.9, 1.0),
     "interior": (0.0, 1.0),
+    "bones": (0.0, 0.5),
     "weights": (0.0, 1.0),
     "pixels": (0.0, 1.0),
     "unwrap": (0.0, 1.0),

@@ -3,21 +3,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
-from ..apply.vertex_groups import world_size
-from ..rigging.armature import RigSettings, check_riggable, make_armature
+from ..apply.vertex_groups import OwnGroups, own_groups, world_size
+from ..rigging.armature import RigParts, RigSettings, RigTask, check_riggable, write_armature
+from ..session.flow import Calculation, Flow
 from ..wording import say_count
-from .apply_operator import ApplyOperator, Write
+from .apply_operator import Plan
+from .calculating import CalculatingOperator
+from .own_groups import read_own_groups
 from .target import Target
 
 
-class PARTSAM_OT_apply_armature(ApplyOperator, bpy.types.Operator):
+class PARTSAM_OT_apply_armature(CalculatingOperator, bpy.types.Operator):
     """Make an armature with a bone for each part, from joint to joint, and bind the mesh to it"""
 
     bl_idname = "partsam.apply_armature"
     bl_label = "Parts to Armature"
+    title = "Laying bones"
+    waited_faces = 50_000
 
     rule: EnumProperty(
         name="Root",
@@ -72,7 +79,7 @@ class PARTSAM_OT_apply_armature(ApplyOperator, bpy.types.Operator):
         # A root belongs to one mesh.
         return [context.object] if self.root else super().objects(context)
 
-    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Write:
+    def plan(self, context: bpy.types.Context, obj: bpy.types.Object) -> Plan:
         settings = RigSettings(
             root=self.root,
             rule=self.rule,
@@ -82,18 +89,41 @@ class PARTSAM_OT_apply_armature(ApplyOperator, bpy.types.Operator):
             beside=self.beside,
         )
         check_riggable(context, obj, settings)
+        task = RigTask.read(obj, settings)
+        return Plan(
+            _calculate(task, obj.session_uid),
+            partial(_write, task),
+            check=partial(_check, settings),
+            renew=_renew,
+        )
 
-        def write(warnings: list[str]) -> str:
-            made = make_armature(context, obj, settings)
-            notice = made.groups.notice()
-            if notice:
-                warnings.append(f'"{obj.name}": {notice}')
-            bones = len(made.armature.data.bones)
-            return say_count(
-                bones, '"{name}" has one bone', '"{name}" has {count} bones', name=made.armature.name
-            )
 
-        return write
+Rig = tuple[RigParts, OwnGroups]
+
+
+def _calculate(task: RigTask, uid: int) -> Flow:
+    """Bones and weights, and the weights that our groups have now."""
+    parts = yield Calculation("bones", task.calculate)
+    return parts, (yield from read_own_groups(uid))
+
+
+def _check(settings: RigSettings, obj: bpy.types.Object) -> None:
+    check_riggable(bpy.context, obj, settings)
+
+
+def _renew(obj: bpy.types.Object, value: Rig) -> Rig:
+    """With our groups as they are now, lest what was painted meanwhile is painted over."""
+    return value[0], own_groups(obj)
+
+
+def _write(task: RigTask, obj: bpy.types.Object, value: Rig, warnings: list[str]) -> str:
+    parts, own = value
+    made = write_armature(bpy.context, obj, task, parts, own=own)
+    notice = made.groups.notice()
+    if notice:
+        warnings.append(f'"{obj.name}": {notice}')
+    bones = len(made.armature.data.bones)
+    return say_count(bones, '"{name}" has one bone', '"{name}" has {count} bones', name=made.armature.name)
 
 
 TARGET = Target(

@@ -4,31 +4,25 @@
 from __future__ import annotations
 
 import bpy
-import numpy as np
 from bpy.props import FloatProperty
 
 from ...backend.errors import PromptError
-from ..apply.falloff import VertexWeights, read_weight_rows, weight_table
+from ..apply.falloff import VertexWeights
 from ..apply.vertex_groups import (
     OwnGroups,
     WeightTask,
     own_groups,
-    own_names,
     part_names,
     world_size,
     write_vertex_groups,
 )
-from ..mesh_exchange import find_object, object_mode
 from ..mesh_exchange.elements import is_cloud
-from ..session.flow import Calculation, Flow, Pause
-from ..session.watch import GeometryWatch, watched
+from ..session.flow import Calculation, Flow
 from ..wording import say, say_count
 from .apply_operator import Plan
 from .calculating import CalculatingOperator
+from .own_groups import read_own_groups
 from .target import Target
-
-_VERTICES_A_TICK = 30_000
-"""Whose weights are read at a time: 30 ms."""
 
 
 class PARTSAM_OT_apply_vertex_groups(CalculatingOperator, bpy.types.Operator):
@@ -69,39 +63,7 @@ Weights = tuple[dict[int, VertexWeights], OwnGroups]
 def _weights(task: WeightTask, uid: int) -> Flow:
     """The weights that the groups are to have, and those that our groups have now."""
     weights = yield Calculation("weights", task.weights)
-    return weights, (yield from _read_own(uid))
-
-
-def _read_own(uid: int) -> Flow:
-    """`own_groups` of an object, over several ticks: Blender gives weights away vertex by vertex.
-
-    Begins again where weights were changed in between.
-    """
-    while True:
-        obj = find_object(uid)
-        if not own_names(obj):
-            return own_groups(obj)
-        if obj.data.is_editmode:
-            with object_mode(bpy.context, obj):
-                return own_groups(obj)
-        with watched(obj) as watch:
-            table = yield from _read_table(uid, len(obj.data.vertices), watch)
-            if not watch.changed:
-                own = own_groups(find_object(uid), table)
-                yield Pause("weights", fraction=1.0)
-            if not watch.changed:
-                return own
-
-
-def _read_table(uid: int, count: int, watch: GeometryWatch) -> Flow:
-    """The weights of all vertices, or None once something has changed."""
-    rows = []
-    for start in range(0, count, _VERTICES_A_TICK):
-        rows.append(read_weight_rows(find_object(uid), start, start + _VERTICES_A_TICK))
-        yield Pause("weights", fraction=start / count)
-        if watch.changed:
-            return None
-    return (yield Calculation("weights", lambda: weight_table(np.concatenate(rows), count)))
+    return weights, (yield from read_own_groups(uid))
 
 
 def _renew(obj: bpy.types.Object, value: Weights) -> Weights:

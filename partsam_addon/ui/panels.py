@@ -35,6 +35,10 @@ STAGES = {
     "transfer": "Matching surfaces",
     "copies": "Comparing parts",
     "interior": "Casting rays",
+    "bones": "Measuring parts",
+    "weights": "Weighting vertices",
+    "pixels": "Painting pixels",
+    "unwrap": "Flattening parts",
 }
 """What the backend's stages are called on screen; others are shown as they are."""
 

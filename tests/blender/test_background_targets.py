@@ -10,12 +10,21 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 from meshes import grid
 
 Addon = Callable[[str], ModuleType]
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "to_vertex_groups.PARTSAM_OT_apply_vertex_groups": {"falloff": 0.2},
+    "to_armature.PARTSAM_OT_apply_armature": {
+        "root": 0,
+        "rule": "AUTO",
+        "smallest": 0.0,
+        "falloff": 0.1,
+        "name_sides": True,
+        "beside": False,
+    },
     "bake_id_map.PARTSAM_OT_apply_id_map": {"size": 32, "margin": 2},
     "unwrap_parts.PARTSAM_OT_apply_unwrap": {"method": "SMART", "margin": 0.01, "uv_map": "NEW"},
     "remove_interior.PARTSAM_OT_remove_interior": {"action": "SELECT", "rays": 16, "openness": 0.0},
@@ -63,8 +72,13 @@ def made(obj: bpy.types.Object) -> list[Any]:
         layer.name: np.round([entry.vector[:] for entry in layer.uv], 5).tolist()
         for layer in obj.data.uv_layers
     }
+    bones = [
+        (bone.name, *np.round([*bone.head_local, *bone.tail_local], 5).tolist())
+        for armature in bpy.data.armatures
+        for bone in armature.bones
+    ]
     images = {image.name: list(image.pixels) for image in bpy.data.images}
-    return [weights, maps, images, [polygon.select for polygon in obj.data.polygons]]
+    return [weights, bones, maps, images, [polygon.select for polygon in obj.data.polygons]]
 
 
 @pytest.mark.parametrize("target", OPTIONS)
@@ -105,7 +119,7 @@ def test_weights_painted_while_they_are_read_are_kept(
     addon: Addon, session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = "to_vertex_groups.PARTSAM_OT_apply_vertex_groups"
-    monkeypatch.setattr(addon("targets.to_vertex_groups"), "_VERTICES_A_TICK", 20)
+    monkeypatch.setattr(addon("targets.own_groups"), "_VERTICES_A_TICK", 20)
     obj = begin(addon, target)
     finish(session)
     begin_again(addon, target, obj)
@@ -146,6 +160,25 @@ def test_groups_changed_while_another_object_is_calculated_are_kept(
     assert any("painted by hand, left as they are: Part 1" in notice for notice in session.notices)
     assert obj.data.vertices[0].groups[0].weight == 0.25
     assert [group.name for group in obj.vertex_groups] == ["Part 1", "mine", "Part 4", "Part 2", "Part 3"]
+
+
+def test_an_object_turned_while_its_bones_are_laid(addon: Addon, session: Any) -> None:
+    target = "to_armature.PARTSAM_OT_apply_armature"
+    obj = begin(addon, target)
+    finish(session)
+    (armature,) = [other for other in bpy.data.objects if other.type == "ARMATURE"]
+    before = made(obj)
+    begin_again(addon, target, obj)
+    armature.matrix_world = Matrix.Rotation(1.0, 4, "Z")  # the mesh is its child and comes along
+    bpy.context.view_layer.update()
+    finish(session)
+    assert session.problem is None and made(obj) == before
+    begin_again(addon, target, obj)
+    obj.location.x += 2
+    bpy.context.view_layer.update()
+    finish(session)
+    moved = [(bone[0], round(bone[1] - 2, 4), *np.round(bone[2:4], 4)) for bone in made(obj)[1]]
+    assert moved == [(bone[0], *np.round(bone[1:4], 4)) for bone in before[1]]
 
 
 def test_no_place_for_uvs_any_more(addon: Addon, session: Any) -> None:
