@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Part trees: granularity, edits by hand over the cut, Split Again, sliders. No backend."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from meshes import activate, grid, select_polygons
+from part_trees import column_ids, cut, give_tree, quartered
+from segmenting import tick_until
+from test_parts import ids
+
+
+@pytest.fixture
+def parts(addon):
+    return addon("parts")
+
+
+@pytest.fixture
+def quarters(parts):
+    return quartered(parts)
+
+
+@pytest.fixture
+def session(addon):
+    return addon("session").get_session()
+
+
+def test_granularity_works_from_the_stored_tree(quarters, parts):
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [part.confidence for part in quarters.data.partsam.parts] == pytest.approx(
+        [0.6, 0.5, 0.4, 0.3], abs=1e-3
+    )
+    assert cut(0.5) == {"FINISHED"}
+    left, right = [part.part_id for part in quarters.data.partsam.parts]
+    assert column_ids(quarters, parts) == [left] * 4 + [right] * 4
+    assert [part.confidence for part in quarters.data.partsam.parts] == pytest.approx([0.8, 0.7], abs=1e-3)
+    cut(0.0)
+    assert len(set(column_ids(quarters, parts))) == 1
+
+
+def test_the_slider_leaves_no_holes_in_the_numbers(quarters, parts):
+    for granularity, numbers in ((0.5, [1, 2]), (1.0, [1, 2, 3, 4]), (0.0, [1])):
+        cut(granularity)
+        assert [part.part_id for part in quarters.data.partsam.parts] == numbers
+        assert [part.name for part in quarters.data.partsam.parts] == [f"Part {n}" for n in numbers]
+    cut(1.0)
+    quarters.data.partsam.parts[2].name = "Tail"
+    cut(0.5)  # a part with a name keeps its number
+    assert [(part.part_id, part.name) for part in quarters.data.partsam.parts] == [(1, "Part 1"), (3, "Tail")]
+
+
+def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
+    for count, found, granularity in ((2, 2, 0.5), (1, 1, 0.0), (4, 4, 1.0), (3, 2, 0.5), (50, 4, 1.0)):
+        assert bpy.ops.partsam.cut_to_count(count=count, refine=False) == {"FINISHED"}
+        assert len(quarters.data.partsam.parts) == found
+        assert quarters.data.partsam.levels[0].granularity == granularity
+    api = addon("api")
+    assert len(set(api.cut(quarters, strength=None, parts=2).part_ids)) == 2
+    assert bpy.ops.partsam.cut("EXEC_DEFAULT", count=1, granularity=1.0, refine=False) == {"FINISHED"}
+    assert len(set(column_ids(quarters, parts))) == 1
+    quarters.data.partsam.levels[0].data = "not a tree"
+    with pytest.raises(RuntimeError, match="damaged"):
+        bpy.ops.partsam.cut_to_count(count=2, refine=False)
+
+
+def test_granularity_works_after_reload_and_on_a_copy(quarters, parts, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    obj = bpy.data.objects["grid"]
+    activate(obj)
+    copy = obj.copy()
+    copy.data = obj.data.copy()
+    bpy.context.scene.collection.objects.link(copy)
+    activate(obj)
+    cut(0.5)
+    assert len(set(column_ids(obj, parts))) == 2 and len(set(column_ids(copy, parts))) == 4
+    activate(copy)
+    cut(0.0)
+    assert len(set(column_ids(obj, parts))) == 2 and len(set(column_ids(copy, parts))) == 1
+
+
+def test_the_tree_takes_little_and_can_be_dropped(quarters, parts):
+    assert 0 < parts.stored_bytes(quarters.data) < 4 * 64 + 300
+    assert bpy.ops.partsam.tree_drop() == {"FINISHED"}
+    assert parts.stored_bytes(quarters.data) == 0 and ".partsam_tree" not in quarters.data.attributes
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+    with pytest.raises(RuntimeError, match="press Segment first"):
+        cut(0.5)
+
+
+def test_a_damaged_tree_is_refused_with_a_sentence(quarters, parts):
+    quarters.data.partsam.levels[0].data = "not a tree"
+    with pytest.raises(RuntimeError, match="damaged"):
+        cut(0.5)
+    assert column_ids(quarters, parts) == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_every_tree_reads_back_as_it_was_written(parts):
+    random = np.random.default_rng(7)
+    for atoms, labels in ((1, 1), (300, 40)):
+        steps = np.sort(random.integers(0, labels, (33, atoms)), axis=0).astype(np.int32)
+        tree = parts.PartTree(steps, random.random((33, labels)).astype(np.float16))
+        again = parts.PartTree.from_text(tree.to_text())
+        assert (again.labels == tree.labels).all() and (again.confidences == tree.confidences).all()
+
+
+def test_edits_by_hand_outrank_the_cut(quarters, parts):
+    bpy.ops.partsam.part_merge(part=1, into="2")
+    select_polygons(quarters, [7, 15])
+    bpy.ops.partsam.part_new_from_selected(name="Patch")
+    before = ids(quarters, parts)
+    table = {part.name: part.by_hand for part in quarters.data.partsam.parts}
+    assert table == {"Part 2": True, "Part 3": False, "Part 4": False, "Patch": True}
+    cut(1.0)
+    assert (ids(quarters, parts) == before).all()
+    cut(0.5)
+    after = ids(quarters, parts)
+    assert (after[np.isin(before, [1, 2])] == before[np.isin(before, [1, 2])]).all()
+    assert len(set(after[~np.isin(before, [1, 2])].tolist())) == 1  # the right half, less the patch
+    cut(1.0)
+    assert (ids(quarters, parts) == before).all()
+
+
+def test_a_deleted_part_stays_deleted_and_its_neighbors_follow(quarters, parts):
+    bpy.ops.partsam.part_delete(part=2)
+    assert column_ids(quarters, parts) == [1, 1, 1, 3, 3, 3, 4, 4]
+    assert not any(part.by_hand for part in quarters.data.partsam.parts)
+    cut(0.5)
+    assert len(set(column_ids(quarters, parts))) == 2
+    cut(1.0)
+    again = column_ids(quarters, parts)
+    assert len(set(again)) == 3 and again[0] == again[2] != again[3] == again[5] != again[6]
+    bpy.ops.partsam.parts_release()
+    cut(1.0)
+    assert len(set(column_ids(quarters, parts))) == 4
+
+
+def test_small_parts_are_removed_at_once(quarters, parts):
+    select_polygons(quarters, [0, 1])
+    bpy.ops.partsam.part_new_from_selected()
+    parts.write_labels(quarters.data, np.where(np.arange(64) == 40, 9, parts.KEEP))
+    bpy.ops.partsam.parts_remove_small(share=0.1)
+    by_hand = [part.by_hand for part in quarters.data.partsam.parts]
+    assert len(by_hand) == 5 and by_hand.count(True) == 1  # what was made by hand is never too small
+
+
+def test_split_again_is_a_level_of_its_own(quarters, parts):
+    half = np.isin(ids(quarters, parts), [1, 2])
+    cut(0.5)
+    give_tree(parts, quarters, faces=half, title="Part 1")
+    parts.set_active_part(quarters.data, int(ids(quarters, parts)[0]))
+    bpy.ops.ed.undo_push(message="split")
+    assert parts.driven_level(quarters.data).title == "Part 1"
+    right = column_ids(quarters, parts)[4:]
+    cut(0.0)
+    assert len(set(column_ids(quarters, parts)[:4])) == 1 and column_ids(quarters, parts)[4:] == right
+    parts.set_active_part(quarters.data, right[0])
+    assert parts.driven_level(quarters.data).title == ""
+    left = column_ids(quarters, parts)[:4]
+    cut(1.0)
+    assert column_ids(quarters, parts)[:4] == left and len(set(column_ids(quarters, parts)[4:])) == 2
+    for _ in range(3):
+        bpy.ops.ed.undo()
+    mesh = bpy.data.objects["grid"].data
+    assert [level.title for level in mesh.partsam.levels] == [""]
+    assert parts.driven_level(mesh).granularity == 0.5
+
+
+def test_sliders_belong_to_the_object_and_all_selected_follow(quarters, parts, session):
+    other = grid(8, name="other")
+    give_tree(parts, other)
+    sliders = bpy.context.window_manager.partsam
+    sliders.refine = False
+    sliders.granularity = 0.5
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert [len(obj.data.partsam.parts) for obj in (quarters, other)] == [4, 2]
+    activate(quarters)
+    assert sliders.granularity == 1.0
+    activate(other)
+    assert sliders.granularity == 0.5
+    quarters.select_set(True)
+    sliders.granularity = 0.0
+    assert sliders.granularity == 0.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert [len(obj.data.partsam.parts) for obj in (quarters, other)] == [1, 1]
+    bpy.ops.ed.undo()
+    assert [len(bpy.data.objects[name].data.partsam.parts) for name in ("grid", "other")] == [4, 2]
