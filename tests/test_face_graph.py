@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from backend.errors import MeshError
 from backend.geometry import Mesh
 from backend.refinement import FaceGraph, build_face_graph
+from backend.refinement.face_graph import _sorted_edges
 from backend.refinement.welding import weld_vertices
 from tests.built_meshes import cube, joined, plate, renumbered, two_spheres, unwelded, with_flipped
 
@@ -288,3 +289,15 @@ def test_unused_vertices_may_be_anything() -> None:
     padded = Mesh(np.concatenate([[[np.nan] * 3, [1e9] * 3], mesh.vertices]), mesh.triangles + 2)
     assert_same_angles(build_face_graph(mesh), build_face_graph(padded))
     assert build_face_graph(padded).diagonal == build_face_graph(mesh).diagonal
+
+
+@pytest.mark.parametrize("large", [1, 1 << 44])
+def test_half_edges_come_in_the_order_of_their_edges(large: int) -> None:
+    """In one number with the edge where that fits, beside it where not."""
+    keys = large * np.random.default_rng(0).integers(0, 40, 90)
+    numbers = np.sort(np.random.default_rng(1).permutation(3 * 10**6)[:90]).astype(np.int32)
+    order = np.argsort(keys, kind="stable")
+    key, half_edges = _sorted_edges(keys.copy(), numbers)
+    np.testing.assert_array_equal(key, keys[order])
+    np.testing.assert_array_equal(half_edges, numbers[order])
+    assert half_edges.dtype == np.int32

@@ -42,6 +42,7 @@ def outward_signs(
     """
     flipped = _consistent_flips(component, pairs, agrees)
     areas = lengths(area_vectors)
+    component = component.astype(np.intp, copy=False)  # once, not in every count
     sizes = np.bincount(component, areas)
     signs = np.where(flipped, -1.0, 1.0)
     balance = np.bincount(component, areas * signs)
