@@ -16,7 +16,8 @@ def appearing_whole(path: Path) -> Iterator[Path]:
 
     A failing block or a full disk leaves what was at `path` before, and nothing else.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    # Names may have 255 bytes, and this one is longer than the one it will get.
+    partial = path.with_name(f".{path.name[:32]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         yield partial
         with partial.open("r+b") as file:

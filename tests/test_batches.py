@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from backend.__main__ import main
 from backend.batches.engines import EngineSettings
 from backend.batches.inputs import Input, Shard, find_inputs
 from backend.batches.local_engine import Limits, LocalEngine
-from backend.batches.records import unpacked_labels
+from backend.batches.records import Record, unpacked_labels
 from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings, segment_file
 from backend.batches.tables import RecordTables, done_ids
 from backend.curation import CurationSettings, curate
-from backend.errors import DataError, MeshFileError
+from backend.errors import DataError, DeviceError, MeshFileError
 from backend.labelled_meshes.shards import read_shard
 from backend.mesh_files import read_mesh_file
 from tests.dealt_job import DealtJob
@@ -103,6 +104,29 @@ def test_lists_folders_and_shards(tmp_path: Path) -> None:
         Shard(4, 3)
     with pytest.raises(DataError, match="neither a folder"):
         find_inputs(tmp_path / "absent")
+    (folder / "list.txt").write_text("# nothing\n")
+    with pytest.raises(DataError, match="one path per line"):
+        find_inputs(folder / "list.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no file in .*glb.*ply"):
+        find_inputs(tmp_path / "empty")
+
+
+def test_names_as_people_have_them(tmp_path: Path) -> None:
+    odd = tmp_path / "in" / "a \"b\" \u2028'c' é"
+    odd.mkdir(parents=True)
+    names = [" lead.stl", "x.0123456789.parts.glb", "#1.ply", "two.obj"]
+    for name in names:
+        (odd / name).touch()
+    (odd / "gone.glb").symlink_to("nowhere.glb")
+    assert len(find_inputs(tmp_path / "in")) == 5
+    found = find_inputs(tmp_path / "in", odd)
+    expected = {" lead.stl", "gone.glb", "#1.ply", "two.obj"}  # not what an earlier run wrote there
+    assert {Path(item.place).name for item in found} == expected
+    lines = [f"{odd.name}/two.obj", f"{odd.name}/#1.ply", "#1.ply"]
+    (tmp_path / "in" / "list.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert [item.name for item in find_inputs(tmp_path / "in" / "list.txt")] == lines[:2]
+    assert [item.name for item in find_inputs(odd / "two.obj")] == ["two.obj"]  # not a list of its lines
 
 
 def test_manifest_with_a_line_cut_off_counts_what_is_whole(tmp_path: Path) -> None:
@@ -126,6 +150,28 @@ def test_manifest_with_a_line_cut_off_counts_what_is_whole(tmp_path: Path) -> No
     assert done_ids(tmp_path, retry_failed=True) == {Input("a", "").id}
 
 
+def test_a_table_that_the_manifest_does_not_know_is_not_made_again(tmp_path: Path) -> None:
+    rows = [Record(name).row() for name in "abcd"]
+    for kind, pair in (("jsonl", rows[:2]), ("parquet", rows[2:])):
+        tables = RecordTables(tmp_path, kind=kind)
+        for row in pair:
+            tables.add(row)
+        tables.flush()
+    manifest = tmp_path / "manifest.jsonl"
+    whole = manifest.read_text()
+    manifest.write_text(whole[: whole.index("\n") + 20])  # killed while it wrote the second line
+    RecordTables(tmp_path, kind="parquet")
+    assert done_ids(tmp_path) == {row["id"] for row in rows}
+    lines = manifest.read_text().splitlines()
+    assert [lines[0], *lines[2:]] == whole.splitlines()
+    (tmp_path / "table-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"table-00001\.parquet is damaged"):
+        RecordTables(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot make the folder"):
+        RecordTables(tmp_path / "file")
+
+
 def test_without_pyarrow_the_pip_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MeshFileError, match="pip install"):
@@ -137,6 +183,9 @@ def test_without_pyarrow_the_pip_line_is_named(tmp_path: Path, monkeypatch: pyte
 
 def test_batch_resumes_and_costs_bad_files_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_inputs(tmp_path / "in", 2), tmp_path / "out"
+    if sys.platform == "linux":  # other systems have neither
+        for name in (b"bad\xff.ply", b"l" * 251 + b".ply"):
+            shutil.copy(folder / "good_0.ply", os.fsencode(folder) + b"/" + name)
     quick = [
         "--model",
         "small-untrained",
@@ -149,8 +198,11 @@ def test_batch_resumes_and_costs_bad_files_only(tmp_path: Path, capsys: pytest.C
         "--write-parts",
     ]
     assert main(["segment-many", str(folder), "-o", str(out), *quick]) == 0
-    assert "3 segmented, 1 with an error" in capsys.readouterr().out
+    assert f"{5 if sys.platform == 'linux' else 3} segmented, 1 with an error" in capsys.readouterr().out
     rows = records(out)
+    if sys.platform == "linux":
+        assert not rows.pop("bad\\udcff.ply")["error"]
+        assert not rows.pop(f"{'l' * 251}.ply")["error"]
     assert {path: row["error"] for path, row in rows.items()} == {
         "cut.stl": "unreadable", "deep/cloud.ply": "", "good_0.ply": "", "good_1.ply": "",
     }  # fmt: skip
@@ -160,8 +212,12 @@ def test_batch_resumes_and_costs_bad_files_only(tmp_path: Path, capsys: pytest.C
     assert read_mesh_file(written[0]).mesh.face_count == 32
     shutil.copy(folder / "good_0.ply", folder / "new.ply")
     assert main(["segment-many", str(folder), "-o", str(out), *quick]) == 0
-    assert "4 done before" in capsys.readouterr().err
-    assert len(records(out)) == 5
+    assert f"{6 if sys.platform == 'linux' else 4} done before" in capsys.readouterr().err
+    assert len(records(out)) == (7 if sys.platform == "linux" else 5)
+    shutil.rmtree(out / "parts")
+    (out / "parts").touch()  # no folder, so nothing can be written there
+    with pytest.raises(DeviceError, match="cannot write"):
+        list(LocalEngine(replace(WORKER, parts_folder=out / "parts")).run(find_inputs(folder / "new.ply")))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="named pipes")

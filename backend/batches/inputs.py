@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
 from ..mesh_files import READABLE_SUFFIXES
-from .records import path_id
+from .records import as_text, path_id
+
+_OURS = re.compile(r".*\.[0-9a-f]{10}\.parts\.(glb|ply)")
+"""Names that `default_output` gives."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +31,50 @@ class Input:
         return path_id(self.name)
 
 
-def find_inputs(source: Path) -> list[Input]:
-    """The files of a folder, at any depth and sorted, or of a text file with one path per line.
+def find_inputs(source: Path, parts_folder: Path | None = None) -> list[Input]:
+    """The files of a folder, at any depth and sorted, or of a text file with one path per line, or one mesh.
 
-    Relative paths in a list start at the list's folder. Raises DataError for what cannot be read.
+    Relative paths in a list start at the list's folder. What an earlier run wrote into `parts_folder`, which
+    may lie in the folder, is no input. Raises DataError for what cannot be read, or is empty.
     """
     if source.is_dir():
-        found = (p for p in source.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file())
-        return [Input(path.relative_to(source).as_posix(), str(path)) for path in sorted(found)]
+        inputs = [file_input(path, source) for path in sorted(_mesh_files(source, parts_folder))]
+        formats = ", ".join(suffix.lstrip(".") for suffix in sorted(READABLE_SUFFIXES))
+        remedy = f"no file in {source} is of a format that is read ({formats})"
+    elif source.is_file() and source.suffix.lower() in READABLE_SUFFIXES:
+        return [file_input(source, source.parent)]
+    else:
+        inputs = _listed(source)
+        remedy = f"{source} names no files; it needs one path per line"
+    if not inputs:
+        raise DataError(remedy)
+    return inputs
+
+
+def file_input(path: Path, folder: Path) -> Input:
+    """A file under a folder; bytes of its name that are no UTF-8 are written as \\udcNN."""
+    return Input(as_text(path.relative_to(folder).as_posix()), str(path))
+
+
+def _mesh_files(folder: Path, parts_folder: Path | None) -> Iterator[Path]:
+    """Broken links are among them: that they cannot be read is worth a row."""
+    ours = parts_folder.resolve() if parts_folder else None
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in READABLE_SUFFIXES:
+            if _OURS.fullmatch(path.name) and path.parent.resolve() == ours:
+                continue
+            if path.is_file() or (path.is_symlink() and not path.exists()):
+                yield path
+
+
+def _listed(source: Path) -> list[Input]:
     try:
-        text = source.read_text(encoding="utf-8")
+        text = source.read_text(encoding="utf-8-sig")  # Windows programs begin with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{source} is neither a folder with mesh files nor a text file with one path per line ({error})"
         ) from error
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.split("\n")]
     names = dict.fromkeys(line for line in lines if line and not line.startswith("#"))
     return [Input(name, name if "://" in name else str(source.parent / name)) for name in names]
 

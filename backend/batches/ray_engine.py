@@ -58,7 +58,7 @@ class RayEngine:
                 log_to_driver=False,
             )
         data.DataContext.get_current().enable_progress_bars = False
-        inputs = [{"name": item.name, "place": item.place, "data": item.data} for item in items]
+        inputs = [{"name": item.name, "place": os.fsencode(item.place), "data": item.data} for item in items]
         if not inputs:
             return
         blocks = -(-len(inputs) // _INPUTS_PER_TASK)
@@ -88,7 +88,7 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         fields = zip(batch["name"], batch["place"], batch["data"], strict=True)
-        items = [Input(str(name), str(place), bytes(data)) for name, place, data in fields]
+        items = [Input(str(name), os.fsdecode(bytes(place)), bytes(data)) for name, place, data in fields]
         rows = list(self._engine.run(items))
         return {key: [row[key] for row in rows] for key in rows[0]}
 

@@ -58,10 +58,10 @@ class Record:
         """The record as a row of a table; see `docs/batch.md` for the columns."""
         return {
             "id": self.id,
-            "path": self.path,
+            "path": as_text(self.path),
             "kind": self.kind,
             "error": self.error,
-            "detail": self.detail,
+            "detail": as_text(self.detail),
             "model": self.model,
             "faces": len(self.labels),
             "part_count": len(self.parts),
@@ -70,10 +70,15 @@ class Record:
             "part_faces": [part.faces for part in self.parts],
             "part_share": [part.share for part in self.parts],
             "part_confidence": [part.confidence for part in self.parts],
-            "notes": list(self.notes),
+            "notes": [as_text(note) for note in self.notes],
             "stage": list(self.seconds),
             "stage_seconds": list(self.seconds.values()),
         }
+
+
+def as_text(name: str) -> str:
+    """A name that UTF-8 can hold: bytes of a file name that are none become \\udcNN."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def path_id(path: str) -> str:

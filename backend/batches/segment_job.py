@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import DeviceError, MeshFileError
 from ..mesh_files import SourceScene, read_scan_or_mesh
 from ..stage_times import StageTimes
 from .inputs import Input
@@ -47,8 +48,17 @@ class SegmentJob:
         if self.parts_folder is not None:
             with times.measure("write"):
                 target = default_output(item.name, self.parts_folder, is_mesh=bool(content.surfaces))
-                write_result(target, content, record.labels)
+                self._write(target, content, record)
         return replace(record, seconds=dict(times.seconds)).row()
+
+    def _write(self, target: Path, content: SourceScene, record: Record) -> None:
+        """DeviceError where the disk refuses: that is no fault of the input, and would be so for the next."""
+        try:
+            write_result(target, content, record.labels)
+        except MeshFileError as error:
+            if isinstance(error.__cause__, OSError):
+                raise DeviceError(str(error)) from error
+            raise
 
     def failed(self, item: Input, error: str, detail: str, times: StageTimes) -> Row:
         """The record of a file with an error."""

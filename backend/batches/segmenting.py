@@ -16,12 +16,15 @@ from ..mesh_files import Groups, SourceScene, read_scan_or_mesh, write_parts
 from ..stage_times import StageTimes
 from .jobs import error_of
 from .opening import local_file
-from .records import PartRow, Record
+from .records import PartRow, Record, as_text
 
 if TYPE_CHECKING:
     from ..segmentation import ContainmentNode
     from ..segmentation.every_part import Progress
     from ..segmenter import Segmenter
+
+_LONGEST_STEM = 200
+"""Bytes: with what is added a name stays below the 255 that file systems allow."""
 
 
 @dataclass(frozen=True)
@@ -202,4 +205,5 @@ def default_output(path: str, folder: Path, *, is_mesh: bool) -> Path:
     import hashlib
 
     digest = hashlib.sha256(path.encode()).hexdigest()[:10]
-    return folder / f"{Path(path).stem}.{digest}.parts{'.glb' if is_mesh else '.ply'}"
+    stem = as_text(Path(path).stem).encode()[:_LONGEST_STEM].decode(errors="ignore")
+    return folder / f"{stem}.{digest}.parts{'.glb' if is_mesh else '.ply'}"

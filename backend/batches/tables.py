@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A batch's output folder: tables of records, and the manifest that says which inputs are done.
 
-An input's line is written after the table that holds its record. A run that was killed goes on where the
-manifest ends; records that had not reached a table are made again.
+An input's line is written after the table that holds its record. A run that was killed goes on where its
+tables end: lines that are missing are written first, records that had not reached a table are made again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..mesh_files.optional import optional_module
 from .records import table_schema
 
 FORMATS = ("parquet", "jsonl")
+_MANIFEST_COLUMNS = ("id", "path", "error", "detail", "part_count")
 
 
 class RecordTables:
@@ -29,13 +30,11 @@ class RecordTables:
     ) -> None:
         if kind == "parquet":
             optional_module("pyarrow.parquet", "writing Parquet tables")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write to {folder} ({error.strerror or error})") from error
+        make_folder(folder)
         self._folder, self._suffix, self._kind, self._size = folder, suffix, kind, rows_per_table
         self._manifest = folder / f"manifest{suffix}.jsonl"
         self._rows: list[dict[str, Any]] = []
+        self._complete_manifest()
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take the row of a record; every so many are written."""
@@ -47,24 +46,39 @@ class RecordTables:
         """Write what was taken since the last time. Raises MeshFileError, DataError if that fails."""
         if not self._rows:
             return
-        number = sum(1 for _ in self._folder.glob(f"table{self._suffix}-*.{self._kind}"))
+        number = max((_number(path) for path in self._tables()), default=-1) + 1
         path = self._folder / f"table{self._suffix}-{number:05d}.{self._kind}"
         self._write(path)
-        lines = [
-            json.dumps(
-                {key: row[key] for key in ("id", "path", "error", "detail", "part_count")}
-                | {"table": path.name}
-            )
-            for row in self._rows
+        self._append([_line(row, path) for row in self._rows])
+        self._rows = []
+
+    def _complete_manifest(self) -> None:
+        """Write the lines of rows whose table was written before the run was killed, but not they.
+
+        Also says before the work, not after it, that the folder cannot be written to.
+        """
+        text = self._manifest.read_text(encoding="utf-8") if self._manifest.is_file() else ""
+        known = {(entry["id"], entry["table"]) for entry in _entries(text)}
+        last = max((_number(Path(table)) for _, table in known), default=-1)
+        rows = [
+            (row, path) for path in self._tables() if _number(path) >= last for row in _manifest_rows(path)
         ]
+        missing = [_line(row, path) for row, path in rows if (row["id"], path.name) not in known]
+        # A line that was cut off ends here: the next one would be lost with it.
+        self._append(missing, before="\n" if text and not text.endswith("\n") else "")
+
+    def _tables(self) -> list[Path]:
+        names = f"table{self._suffix}-"
+        return sorted(p for kind in FORMATS for p in self._folder.glob(f"{names}[0-9]*.{kind}"))
+
+    def _append(self, lines: list[str], *, before: str = "") -> None:
         try:
             with self._manifest.open("a", encoding="utf-8") as file:
-                file.write("\n".join([*lines, ""]))
+                file.write(before + "".join(f"{line}\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise DataError(f"cannot write {self._manifest} ({error.strerror or error})") from error
-        self._rows = []
 
     def _write(self, path: Path) -> None:
         if self._kind == "parquet":
@@ -75,7 +89,7 @@ class RecordTables:
                 parquet.write_table(table, file, compression="zstd")
             return
         labels = self._folder / "labels"
-        labels.mkdir(exist_ok=True)
+        make_folder(labels)
         for row in self._rows:
             if not row["error"]:
                 with atomic_writer(labels / f"{row['id']}.npy") as file:
@@ -83,6 +97,38 @@ class RecordTables:
         with atomic_writer(path) as file:
             for row in self._rows:
                 file.write(json.dumps({k: v for k, v in row.items() if k != "labels"}).encode() + b"\n")
+
+
+def make_folder(folder: Path) -> None:
+    """DataError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {folder} ({error.strerror or error})") from error
+
+
+def _line(row: Mapping[str, Any], table: Path) -> str:
+    """The manifest's line about a row."""
+    return json.dumps({key: row[key] for key in _MANIFEST_COLUMNS} | {"table": table.name})
+
+
+def _number(table: Path) -> int:
+    digits = table.stem.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _manifest_rows(table: Path) -> list[dict[str, Any]]:
+    """What the manifest says of a table's rows. DataError where it cannot be read."""
+    try:
+        if table.suffix == ".jsonl":
+            return [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+        parquet = optional_module("pyarrow.parquet", "reading Parquet tables")
+        found: list[dict[str, Any]] = parquet.read_table(table, columns=list(_MANIFEST_COLUMNS)).to_pylist()
+        return found
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{table} is damaged ({error}); move it away, and its files are done again"
+        ) from error
 
 
 def done_ids(folder: Path, *, retry_failed: bool = False) -> set[str]:
@@ -94,10 +140,16 @@ def manifest_entries(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of all manifests in a folder; the last one about an input counts."""
     entries: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("manifest*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                entries[entry["id"]] = entry
-            except (ValueError, KeyError, TypeError):
-                continue
+        entries |= {entry["id"]: entry for entry in _entries(path.read_text(encoding="utf-8"))}
     yield from entries.values()
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    """The whole lines of a manifest."""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and {"id", "table"} <= entry.keys():
+            yield entry

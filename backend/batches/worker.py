@@ -58,7 +58,10 @@ def serve_files(pipe: Connection, job: Job, number: int) -> None:
         except Exception as error:
             fault = error_of(error)
             if fault is None:
-                tell("fatal", f"{type(error).__name__}: {error}")
+                tell(
+                    "fatal",
+                    str(error) if isinstance(error, PartSAMError) else f"{type(error).__name__}: {error}",
+                )
                 return
             row = job.failed(item, *fault, times)
         tell("done", item.name, row)

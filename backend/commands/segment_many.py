@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `segment-many`."""
-    parser.add_argument("source", type=Path, metavar="LIST|FOLDER", help="one path per line, or a folder")
+    parser.add_argument(
+        "source", type=Path, metavar="LIST|FOLDER", help="one path per line, or a folder, or a mesh"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT",
         help="folder for tables and manifest.jsonl; an interrupted run goes on there",
@@ -45,18 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a batch. Files with errors are rows; only a dead device or disk ends it."""
     from ..batches.inputs import Shard, find_inputs
-    from ..batches.tables import RecordTables, done_ids
+    from ..batches.tables import RecordTables, done_ids, make_folder
 
     shard = Shard(*_numbers(args.shard))
-    items = [item for item in find_inputs(args.source) if shard.takes(item)]
+    items = [item for item in find_inputs(args.source, args.output / "parts") if shard.takes(item)]
+    tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
     done = done_ids(args.output, retry_failed=args.retry_failed)
     left = [item for item in items if item.id not in done]
     print(f"{len(items):,} files, {len(items) - len(left):,} done before", file=sys.stderr)
     if not left:
         return 0
-    tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
     if args.write_parts:
-        (args.output / "parts").mkdir(exist_ok=True)
+        make_folder(args.output / "parts")
     start, failed, segmented = time.monotonic(), 0, 0
     try:
         for row in _rows(args, left):

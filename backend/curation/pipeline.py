@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..batches.engines import EngineSettings, open_engine
-from ..batches.inputs import Input
+from ..batches.inputs import Input, file_input
 from ..batches.jobs import Row, in_order
 from ..batches.worker_model import worker_model
 from ..errors import DataError
@@ -80,11 +80,7 @@ def curate(
         raise DataError(f"{folder} is no folder; give the folder that holds the mesh files")
     manifest = Manifest(output / MANIFEST_NAME)
     files = [path for path in mesh_files(folder) if output.resolve() not in path.resolve().parents]
-    items = [
-        Input(path.relative_to(folder).as_posix(), str(path))
-        for path in files
-        if _is_new(path, manifest, folder, settings)
-    ]
+    items = [file_input(path, folder) for path in files if _is_new(path, manifest, folder, settings)]
     hashes = {entry.sha256 for entry in manifest.entries if entry.status == "kept"}
     writer = ShardWriter(output, manifest, settings.shard_size)
     counts = Counter(skipped=len(files) - len(items))
@@ -171,7 +167,7 @@ def _duplicate(entry: Entry) -> Entry:
 def _is_new(path: Path, manifest: Manifest, folder: Path, settings: CurationSettings) -> bool:
     """Whether a file is unknown, has changed, or should be looked at again."""
     stat = path.stat()
-    known = manifest.find(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns)
+    known = manifest.find(file_input(path, folder).name, stat.st_size, stat.st_mtime_ns)
     if known is None or (settings.retry_failed and known.reason in TRY_AGAIN):
         return True
     return settings.model is not None and known.reason == TOO_MANY_PARTS

@@ -63,6 +63,8 @@ def read_scan_or_mesh(path: str | Path) -> SourceScene:
     path = Path(path)
     if path.is_dir():
         raise MeshFileError(f"{path} is a folder, not a mesh file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise MeshFileError(f"{path.name} is empty (0 bytes)")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise MeshFileError(
