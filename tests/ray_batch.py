@@ -71,9 +71,9 @@ def main() -> None:
     settings = SegmentJob(
         SegmentSettings(prompts=4, refine=False), model="small-untrained", device="cpu", threads=1
     )
+    tables = RecordTables(out, rows_per_table=1)
     done = done_ids(out)
     left = [item for item in find_inputs(folder) if item.id not in done]
-    tables = RecordTables(out, rows_per_table=1)
     engine = RayEngine(settings, RaySettings(workers=(2, 2), cpus=0.5))
     for number, row in enumerate(engine.run(left)):
         tables.add(row)

@@ -238,13 +238,19 @@ def test_places_that_cannot_be_written_are_named_first(
     own = tmp_path / "own.glb"
     own.write_bytes(KNIGHT.read_bytes())
     (tmp_path / "folder.glb").mkdir()
+    (tmp_path / "alias.glb").symlink_to(own)
     for output, message in (
+        (tmp_path / "alias.glb", "is an input"),
         (tmp_path / "no" / "out.glb", "does not exist"),
         (tmp_path / "folder.glb", "it is a folder"),
-        (own, "is the input"),
+        (own, "is an input"),
     ):
-        assert exit_code(["segment", own, "-o", output]) == 1
-        assert message in capsys.readouterr().err
+        for command in (["segment", own], ["transfer", KNIGHT, tmp_path / "absent.npy", own]):
+            assert exit_code([*command, "-o", output]) == 1
+            assert message in capsys.readouterr().err
+    place = tmp_path / "no" / "map.npz"
+    assert exit_code(["correspond", KNIGHT, own, "-o", place]) == 1
+    assert "does not exist" in capsys.readouterr().err
     assert own.read_bytes() == KNIGHT.read_bytes()
 
 

@@ -132,7 +132,10 @@ def _manifest_rows(table: Path) -> list[dict[str, Any]]:
 
 
 def done_ids(folder: Path, *, retry_failed: bool = False) -> set[str]:
-    """Ids of the inputs that a manifest in `folder` knows; a line that was cut off is not one."""
+    """Ids of the inputs that a manifest in `folder` knows; a line that was cut off is not one.
+
+    To be asked after `RecordTables` was made, which completes the manifest.
+    """
     return {entry["id"] for entry in manifest_entries(folder) if not (retry_failed and entry["error"])}
 
 

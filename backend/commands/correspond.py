@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import MeshFileError
 from .arguments import add_network_arguments
+from .outputs import check_outputs
 
 METHODS = ("auto", "maps", "field")
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Match two meshes. Raises PartSAMError for what the user can fix."""
     if args.output.suffix != ".npz":
         raise MeshFileError(f"{args.output} must end in .npz")
+    check_outputs((args.output,), (args.source, args.target))
     from ..mesh_files import read_mesh_file
     from ..mesh_files.atomic import atomic_writer
 

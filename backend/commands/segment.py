@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import MeshFileError
 from ..stage_times import StageTimes
 from .arguments import add_network_arguments, fraction, npy_path, parts_path, positive
+from .outputs import check_outputs
 from .progress_bar import ProgressBar
 from .tree_files import groups_of, write_tree
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("nothing to write: give -o OUT.glb, --labels OUT.npy or both")
     if args.tree and args.split:
         args.usage_error("--split cuts the parts that --tree tells about; give one of them")
-    _check_outputs(args)
+    check_outputs((args.output, args.labels), (args.mesh,))
     times = StageTimes()
     with times.measure("read"):
         # Imported here so that --help does not wait for it.
@@ -114,19 +115,6 @@ def _load(args: argparse.Namespace, times: StageTimes) -> Segmenter:
             file=sys.stderr,
         )
     return segmenter
-
-
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Fail before the work, not after it."""
-    for path in (args.output, args.labels):
-        if path is None:
-            continue
-        if not path.parent.is_dir():
-            raise MeshFileError(f"cannot write {path}: the folder {path.parent} does not exist")
-        if path.is_dir():
-            raise MeshFileError(f"cannot write {path}: it is a folder")
-        if path.exists() and args.mesh.exists() and path.samefile(args.mesh):
-            raise MeshFileError(f"{path} is the input; choose another name for the output")
 
 
 def _check_suffix(args: argparse.Namespace, scene: SourceScene) -> None:

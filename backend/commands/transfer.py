@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import MeshFileError
 from .arguments import glb_path, npy_path
+from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from ..transfer import Correspondence
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Transfer labels. Raises PartSAMError for what the user can fix; outputs are complete or absent."""
     if args.output is None and args.labels is None:
         args.usage_error("nothing to write: give -o OUT.glb, --labels OUT.npy or both")
+    inputs = [path for path in (args.source, args.parts, args.target, args.map) if path is not None]
+    check_outputs((args.output, args.labels), inputs)
     from ..mesh_files import read_mesh_file, write_labels, write_parts
     from ..transfer import TransferSettings, transfer_labels
 
