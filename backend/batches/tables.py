@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from ..mesh_files.optional import optional_module
 from .records import table_schema
 
 FORMATS = ("parquet", "jsonl")
+_LONGEST_UNWRITTEN = 300.0
+"""Seconds of work that are lost where a machine dies."""
 _MANIFEST_COLUMNS = ("id", "path", "error", "detail", "part_count")
 
 
@@ -34,23 +37,25 @@ class RecordTables:
         self._folder, self._suffix, self._kind, self._size = folder, suffix, kind, rows_per_table
         self._manifest = folder / f"manifest{suffix}.jsonl"
         self._rows: list[dict[str, Any]] = []
+        self._written = time.monotonic()
         self._complete_manifest()
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take the row of a record; every so many are written."""
+        """Take the row of a record; every so many are written, and what came in some minutes."""
         self._rows.append(dict(row))
-        if len(self._rows) >= self._size:
+        if len(self._rows) >= self._size or time.monotonic() > self._written + _LONGEST_UNWRITTEN:
             self.flush()
 
     def flush(self) -> None:
         """Write what was taken since the last time. Raises MeshFileError, DataError if that fails."""
         if not self._rows:
             return
+        # An interrupt may come at any line: rows are written once, or else the next run makes them again.
+        rows, self._rows, self._written = self._rows, [], time.monotonic()
         number = max((_number(path) for path in self._tables()), default=-1) + 1
         path = self._folder / f"table{self._suffix}-{number:05d}.{self._kind}"
-        self._write(path)
-        self._append([_line(row, path) for row in self._rows])
-        self._rows = []
+        self._write(path, rows)
+        self._append([_line(row, path) for row in rows])
 
     def _complete_manifest(self) -> None:
         """Write the lines of rows whose table was written before the run was killed, but not they.
@@ -80,22 +85,22 @@ class RecordTables:
         except OSError as error:
             raise DataError(f"cannot write {self._manifest} ({error.strerror or error})") from error
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, rows: list[dict[str, Any]]) -> None:
         if self._kind == "parquet":
             arrow = optional_module("pyarrow", "writing Parquet tables")
             parquet = optional_module("pyarrow.parquet", "writing Parquet tables")
-            table = arrow.Table.from_pylist(self._rows, schema=table_schema())
+            table = arrow.Table.from_pylist(rows, schema=table_schema())
             with atomic_writer(path) as file:
                 parquet.write_table(table, file, compression="zstd")
             return
         labels = self._folder / "labels"
         make_folder(labels)
-        for row in self._rows:
+        for row in rows:
             if not row["error"]:
                 with atomic_writer(labels / f"{row['id']}.npy") as file:
                     file.write(row["labels"])
         with atomic_writer(path) as file:
-            for row in self._rows:
+            for row in rows:
                 file.write(json.dumps({k: v for k, v in row.items() if k != "labels"}).encode() + b"\n")
 
 

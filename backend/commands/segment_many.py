@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.write_parts:
         make_folder(args.output / "parts")
     start, failed, segmented = time.monotonic(), 0, 0
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         for row in _rows(args, left):
             tables.add(row)
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{row['path']}: {row['error']}: {row['detail']}", file=sys.stderr)
     finally:
         tables.flush()
+        signal.signal(signal.SIGTERM, before)
     minutes = (time.monotonic() - start) / 60
     rate = (segmented + failed) / minutes
     print(f"{segmented:,} segmented, {failed:,} with an error, {rate:.1f} files a minute")
@@ -91,6 +94,11 @@ def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any
     )
     with open_engine(job, engine_settings(args)) as engine:
         yield from engine.run(left)
+
+
+def _interrupt(*_: object) -> None:
+    """Schedulers end jobs so: as by Ctrl-C, what was done is written."""
+    raise KeyboardInterrupt
 
 
 def _numbers(text: str) -> tuple[int, int]:
