@@ -22,6 +22,7 @@ from backend.refinement import (
     refine_labels,
     refine_labels_published,
 )
+from backend.refinement.adjacency import Adjacency
 from backend.refinement.band_problem import BandProblem
 from backend.refinement.energy import (
     EnergySettings,
@@ -85,7 +86,7 @@ def test_two_labels_reach_the_minimum_of_the_band(
 ) -> None:
     energy, labels = problem
     labels = np.sort(labels)
-    band = border_band(energy.edges, labels, rings)
+    band = border_band(energy.edges, labels, rings, Adjacency.of_faces(len(labels), energy.edges))
     choices = [(0, 1) if free else (label,) for free, label in zip(band, labels.tolist(), strict=True)]
     best, _ = lowest_energy(energy, choices)
     result = minimize(energy, labels, band=band, reach=1)
@@ -152,7 +153,7 @@ def test_energy_never_rises_and_labels_change_only_in_the_band(
     # Labels in blocks, or everything would be border.
     labels = np.sort(labels)
     before = labels.copy()
-    band = border_band(energy.edges, labels, rings)
+    band = border_band(energy.edges, labels, rings, Adjacency.of_faces(len(labels), energy.edges))
     result = minimize(energy, labels, band=band, reach=reach, max_sweeps=sweeps)
     assert energy.total(result) <= energy.total(labels) + 1e-9
     assert (result[~band] == labels[~band]).all()
@@ -184,7 +185,10 @@ def test_band_holds_exactly_the_faces_within_its_rings(seed: int, rings: int) ->
         for first, second in energy.edges:
             distance[first] = min(distance[first], distance[second] + 1)
             distance[second] = min(distance[second], distance[first] + 1)
-    assert (border_band(energy.edges, labels, rings) == (distance <= rings)).all()
+    assert (
+        border_band(energy.edges, labels, rings, Adjacency.of_faces(len(labels), energy.edges))
+        == (distance <= rings)
+    ).all()
 
 
 def neck_problem(
@@ -349,7 +353,9 @@ def test_energy_terms_have_their_stated_values() -> None:
 
     labels = np.repeat([0, 1], 12)
     expected_size = math.sqrt(0.5) / 2
-    assert part_size_factors(graph, labels, rings=3, settings=chosen) == pytest.approx(expected_size)
+    assert part_size_factors(
+        graph, labels, rings=3, settings=chosen, adjacency=Adjacency.of_faces(graph.face_count, graph.edges)
+    ) == pytest.approx(expected_size)
     evidence = np.tile([0.6, 0.2], (24, 1))
     energy = evidence_energy(graph, evidence, labels, strength=2.0, settings=chosen)
     lengths = graph.edge_length / math.sqrt(12)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from ..geometry.mesh import FloatArray, IntArray
 
@@ -22,6 +23,16 @@ class Adjacency:
     offsets: IntArray
     neighbours: IntArray
     weights: FloatArray
+
+    @classmethod
+    def of_faces(cls, count: int, edges: IntArray) -> Adjacency:
+        """Without weights. edges: int32 [E, 2] between `count` nodes"""
+        first, second = edges.T
+        slots = (np.concatenate([first, second]), np.concatenate([second, first]))
+        matrix = coo_array((np.broadcast_to(np.int8(1), 2 * len(edges)), slots), shape=(count, count))
+        matrix.has_canonical_format = True  # an edge that occurs twice has two slots at each end
+        rows = matrix.tocsr()  # by counting: sorting takes several times as long
+        return cls(rows.indptr, rows.indices, np.zeros(0))
 
     @classmethod
     def of(cls, count: int, edges: IntArray, weights: FloatArray) -> Adjacency:

@@ -8,7 +8,7 @@ can be minimized via graph cuts?", PAMI 2004. The cut itself is PyMaxflow's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class BandProblem:
     adjacency: Adjacency
     labels: IntArray
     costs: FloatArray
+    _changes: list[IntArray] = field(default_factory=list)  # nodes that each adopted move changed
+    _cheaper: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)  # see `_is_cheaper`
 
     @classmethod
     def around(cls, energy: PottsEnergy, band: np.ndarray, labels: IntArray) -> BandProblem:
@@ -92,10 +94,17 @@ class BandProblem:
         candidates = self.free & (self.labels != alpha)
         if reach is not None:
             near = self.adjacency.within(np.flatnonzero(self.labels == alpha), reach)
-            nodes = np.flatnonzero(candidates & ~near)
-            better = self.energy.data(self.faces[nodes], alpha) < self.costs[nodes]
-            candidates[nodes[~better]] = False
+            candidates &= near | self._is_cheaper(alpha)
         return np.flatnonzero(candidates)
+
+    def _is_cheaper(self, alpha: int) -> np.ndarray:
+        """Whether `alpha` costs a node less than its label, bool [n]; asked anew only where that changed."""
+        known, seen = self._cheaper.get(alpha, (None, 0))
+        cheaper = self.energy.data(self.faces, alpha) < self.costs if known is None else known
+        for nodes in self._changes[seen:] if known is not None else []:
+            cheaper[nodes] = self.energy.data(self.faces[nodes], alpha) < self.costs[nodes]
+        self._cheaper[alpha] = cheaper, len(self._changes)
+        return cheaper
 
     def adopt(self, changed: IntArray, labels: IntArray, costs: FloatArray) -> set[int]:
         """Give the nodes `changed` [m] other `labels` [m] of cost `costs` [m], if that lowers the energy.
@@ -112,6 +121,7 @@ class BandProblem:
         touched = np.unique(np.concatenate([labels, self.labels[changed], around]))
         self.labels[changed] = labels
         self.costs[changed] = costs
+        self._changes.append(changed)
         return set(touched.tolist())
 
     def energy_change(self, changed: IntArray, labels: IntArray, costs: FloatArray) -> float:

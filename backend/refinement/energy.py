@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
+from .adjacency import Adjacency
 from .face_graph import FaceGraph
 
 
@@ -113,6 +114,7 @@ def evidence_energy(
     strength: float = 1.0,
     rings: int = 3,
     settings: EnergySettings | None = None,
+    adjacency: Adjacency | None = None,
 ) -> PottsEnergy:
     """The energy that refinement minimises; the same for a mesh and its scaled copy.
 
@@ -123,7 +125,8 @@ def evidence_energy(
     settings = settings or EnergySettings()
     scale = strength * settings.smoothness / math.sqrt(float(graph.face_areas.sum()))
     weights = scale * graph.edge_length * crease_factors(graph, settings)
-    weights *= part_size_factors(graph, labels, rings=rings, settings=settings)
+    adjacency = adjacency or Adjacency.of_faces(graph.face_count, graph.edges)
+    weights *= part_size_factors(graph, labels, rings=rings, settings=settings, adjacency=adjacency)
     data = EvidenceCosts.of(evidence, graph.face_areas, settings.evidence_floor)
     return PottsEnergy(data=data, edges=graph.edges, weights=weights)
 
@@ -136,21 +139,24 @@ def crease_factors(graph: FaceGraph, settings: EnergySettings) -> FloatArray:
 
 
 def part_size_factors(
-    graph: FaceGraph, labels: IntArray, *, rings: int, settings: EnergySettings
+    graph: FaceGraph, labels: IntArray, *, rings: int, settings: EnergySettings, adjacency: Adjacency
 ) -> FloatArray:
     """How much a border costs for the smallest part within `rings` faces of it, float64 [E] in (0, 1]."""
     labels = np.asarray(labels)
     sizes = np.sqrt(np.bincount(labels, graph.face_areas) / graph.face_areas.sum())
     factors = np.clip(sizes / settings.full_part_size, settings.smallest_factor, 1)[labels]
+    first, second = graph.edges.T
+    stepped = np.flatnonzero(factors.take(first) != factors.take(second))
+    lower = np.unique(graph.edges[stepped])
     for _ in range(rings):
-        first, second = factors[graph.edges[:, 0]], factors[graph.edges[:, 1]]
-        stepped = np.flatnonzero(first != second)
-        if len(stepped) == 0:
+        slots, owner = adjacency.slots(lower)
+        around, values = adjacency.neighbours[slots], factors[lower][owner]
+        falling = values < factors[around]
+        if not falling.any():
             break
-        smaller = np.minimum(first[stepped], second[stepped])
-        np.minimum.at(factors, graph.edges[stepped, 0], smaller)
-        np.minimum.at(factors, graph.edges[stepped, 1], smaller)
-    return np.minimum(factors[graph.edges[:, 0]], factors[graph.edges[:, 1]])
+        np.minimum.at(factors, around[falling], values[falling])
+        lower = np.unique(around[falling])  # from there it goes on
+    return np.minimum(factors.take(first), factors.take(second))
 
 
 def published_energy(graph: FaceGraph, predicted: IntArray, *, weight: float = 6.0) -> PottsEnergy:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import Cancelled
 from ..geometry.mesh import FloatArray, IntArray
+from .adjacency import Adjacency
 from .band_problem import BandProblem
 from .energy import EnergySettings, PottsEnergy, evidence_energy, published_energy
 from .face_graph import FaceGraph
@@ -47,10 +48,14 @@ def refine_labels(
     evidence, labels = np.asarray(evidence), np.asarray(labels)
     _check(graph, evidence, labels)
     rings = default_band_rings(graph.face_count) if band_rings is None else band_rings
-    band = border_band(graph.edges, labels, rings)
+    adjacency = Adjacency.of_faces(graph.face_count, graph.edges)
+    band = border_band(graph.edges, labels, rings, adjacency)
     if not band.any():
         return labels.astype(np.int32)
-    energy = evidence_energy(graph, evidence, labels, strength=strength, rings=rings, settings=settings)
+    energy = evidence_energy(
+        graph, evidence, labels, strength=strength, rings=rings, settings=settings, adjacency=adjacency
+    )
+    del adjacency
     return minimize(energy, labels, band=band, reach=rings, cancel=cancel)
 
 
@@ -77,18 +82,18 @@ def _check(graph: FaceGraph, evidence: FloatArray, labels: IntArray) -> None:
         )
 
 
-def border_band(edges: IntArray, labels: IntArray, rings: int) -> np.ndarray:
-    """bool [F]: faces at a border between two labels (ring 1), and their neighbours up to ring `rings`."""
-    band = np.zeros(len(labels), dtype=bool)
+def border_band(edges: IntArray, labels: IntArray, rings: int, adjacency: Adjacency) -> np.ndarray:
+    """bool [F]: faces at a border between two labels (ring 1), and their neighbours up to ring `rings`.
+
+    adjacency: of the edges
+    """
+    at_border = np.zeros(len(labels), dtype=bool)
     if rings < 1:
-        return band
-    band[edges[labels[edges[:, 0]] != labels[edges[:, 1]]]] = True
-    for _ in range(rings - 1):
-        one_sided = band[edges[:, 0]] != band[edges[:, 1]]
-        if not one_sided.any():
-            break
-        band[edges[one_sided]] = True
-    return band
+        return at_border
+    first, second = edges.T
+    between = np.flatnonzero(labels.take(first) != labels.take(second))
+    at_border[first[between]] = at_border[second[between]] = True
+    return adjacency.within(np.flatnonzero(at_border), rings - 1)
 
 
 def minimize(
