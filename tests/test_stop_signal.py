@@ -35,19 +35,22 @@ _NEVER_COMPILED = """
 """
 
 _COMPILED_LATER = """
-    import os, threading, time
+    import os, signal, threading, time
     from torch._inductor.async_compile import AsyncCompile
     from backend.training.stop_signal import StopSignal, start_compile_workers
 
     start_compile_workers()
     workers = AsyncCompile.process_pool()
     assert workers.submit(os.getpid).result() != os.getpid()
-    with StopSignal(grace=4) as stop:
+    with StopSignal() as stop:
         stop.step_done()
-        compiled = workers.submit(time.sleep, 2)
+        compiled = workers.submit(time.sleep, 1)
         print("compiling", flush=True)
         compiled.result()
         print("compiled", stop.came, flush=True)
+    with StopSignal(grace=0.2) as stop:
+        stop.step_done()
+        os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait()
 """
 
