@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import importlib
 import io
 import logging
@@ -95,4 +96,7 @@ def _summary(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # Else Python looks through all that torch has made for cycles, twice, before it ends: 0.4 s.
+    gc.freeze()
+    sys.exit(exit_code)

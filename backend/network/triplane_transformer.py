@@ -71,8 +71,8 @@ class TriplaneTransformer(nn.Module):
         batch, channels, height, width = rolled.shape
         # Each plane is convolved by itself here (the U-Net convolved across the seams).
         planes = rolled.view(batch, channels, 3, height // 3, width).transpose(1, 2).flatten(0, 1)
-        x = F.max_pool2d(F.relu(self.conv1(planes)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # [B * 3, width, side, side]
+        x = F.relu(_halved(self.conv1(planes)))  # the same as ReLU first, of a quarter of the values
+        x = F.relu(_halved(self.conv2(x)))  # [B * 3, width, side, side]
         tokens = x.flatten(2).transpose(1, 2).reshape(batch, 3 * self.side**2, -1) + self.position
         for block in self.blocks:
             tokens = block(tokens)
@@ -80,3 +80,12 @@ class TriplaneTransformer(nn.Module):
         context = self.upsample(tokens).flatten(2).transpose(1, 2)  # [B * 3, H * W, plane_channels]
         detail = self.texel_mlp(planes.flatten(2).transpose(1, 2))
         return (context + detail).view(batch, height * width, -1)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """The largest of each 2 x 2 values of [..., H, W], both even. On a CPU `max_pool2d` takes ten times as long
+    as comparing rows, and then columns."""
+    if not x.is_cpu or torch.is_grad_enabled():
+        return F.max_pool2d(x, 2)
+    rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])
