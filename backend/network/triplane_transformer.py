@@ -83,8 +83,8 @@ class TriplaneTransformer(nn.Module):
 
 
 def _halved(x: Tensor) -> Tensor:
-    """The largest of each 2 x 2 values of [..., H, W], both even. On a CPU `max_pool2d` takes ten times as long
-    as comparing rows, and then columns."""
+    """The largest of each 2 x 2 values of [..., H, W], both even. On a CPU `max_pool2d` takes ten times as
+    long as comparing rows, and then columns."""
     if not x.is_cpu or torch.is_grad_enabled():
         return F.max_pool2d(x, 2)
     rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
