@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from backend.network.linear import Linear, attention, linear
+from backend.network.triplane_transformer import _halved
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -43,3 +44,9 @@ def test_gradients_and_other_precisions_go_the_usual_way() -> None:
         assert linear(random(64, 8).bfloat16(), random(4, 8).bfloat16()).dtype == torch.bfloat16
         with torch.autocast("cpu", torch.bfloat16):
             assert layer(random(64, 8)).dtype == torch.bfloat16
+
+
+def test_maxima_of_rows_and_columns_are_those_of_pooling() -> None:
+    x = random(2, 3, 8, 12)
+    with torch.no_grad():
+        assert torch.equal(_halved(x), F.max_pool2d(x, 2))
