@@ -34,6 +34,7 @@ from backend.refinement.energy import (
 )
 from backend.refinement.graph_cut import border_band, default_band_rings, minimize
 from backend.refinement.mask import refine_mask
+from backend.refinement.minimum_cut import minimum_cut
 from tests.brute_force import best_expansion, lowest_energy
 from tests.built_meshes import cube, joined, plate, renumbered, two_spheres
 
@@ -113,6 +114,22 @@ def test_a_proposal_is_adopted_exactly_if_the_energy_falls(
     assert (present.labels == (proposed if falls else labels)).all()
     assert present.costs == pytest.approx(energy.data(np.arange(len(labels)), present.labels))
     assert bool(touched) == falls
+
+
+@given(seed=st.integers(0, 2**32), nodes=st.integers(1, 40), spread=st.sampled_from([0.1, 1.0, 10.0]))
+def test_flow_sent_ahead_leaves_the_same_minimum(seed: int, nodes: int, spread: float) -> None:
+    random = np.random.default_rng(seed)
+    first, second = random.integers(0, nodes, (2, 3 * nodes))
+    first, second = first[first < second], second[first < second]
+    capacity = np.maximum(random.uniform(-0.2, 1, len(first)), 0)
+    change = spread * random.normal(size=nodes)
+    costs = []
+    for many in (0, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("backend.refinement.minimum_cut._MANY_NODES", many)
+            switched = minimum_cut(first, second, capacity, change, random.random(nodes) < 0.2)
+        costs.append(change[switched].sum() + capacity[switched[first] != switched[second]].sum())
+    assert costs[0] == pytest.approx(costs[1], abs=1e-9)
 
 
 @given(problem=problems(faces=8, labels=4), alpha=st.integers(0, 1))

@@ -15,6 +15,7 @@ import numpy as np
 from ..geometry.mesh import FloatArray, IntArray
 from .adjacency import Adjacency
 from .energy import PottsEnergy
+from .minimum_cut import minimum_cut
 
 _CLEAR_GAIN = 1e-12
 """A move must lower the energy by this share of what it touches; less is rounding."""
@@ -99,10 +100,13 @@ class BandProblem:
 
     def _is_cheaper(self, alpha: int) -> np.ndarray:
         """Whether `alpha` costs a node less than its label, bool [n]; asked anew only where that changed."""
-        known, seen = self._cheaper.get(alpha, (None, 0))
-        cheaper = self.energy.data(self.faces, alpha) < self.costs if known is None else known
-        for nodes in self._changes[seen:] if known is not None else []:
-            cheaper[nodes] = self.energy.data(self.faces[nodes], alpha) < self.costs[nodes]
+        if alpha not in self._cheaper:
+            cheaper = self.energy.data(self.faces, alpha) < self.costs
+        else:
+            cheaper, seen = self._cheaper[alpha]
+            if seen < len(self._changes):
+                nodes = np.concatenate(self._changes[seen:])
+                cheaper[nodes] = self.energy.data(self.faces[nodes], alpha) < self.costs[nodes]
         self._cheaper[alpha] = cheaper, len(self._changes)
         return cheaper
 
@@ -152,8 +156,6 @@ def best_switch(
     w (1 - x_i x_j) = w - w/2 (x_i + x_j) + w/2 [x_i != x_j]: a two-way edge of half the capacity and a
     bonus for switching at both ends.
     """
-    import maxflow  # here, so that machines without it can do all but cut
-
     position = np.full(len(labels), -1, dtype=np.int64)
     position[nodes] = np.arange(len(nodes))
     slots, owner = adjacency.slots(nodes)
@@ -166,9 +168,6 @@ def best_switch(
 
     once = movable & (owner < other)
     capacity = weights[once] * np.where(cut_now[once], 0.5, 1.0)
-    cut = maxflow.GraphFloat(len(nodes), len(capacity))
-    identifiers = cut.add_grid_nodes((len(nodes),))
-    cut.add_edges(owner[once], other[once], capacity, capacity)
-    cut.add_grid_tedges(identifiers, np.maximum(change, 0), np.maximum(-change, 0))
-    cut.maxflow()
-    return cut.get_grid_segments(identifiers)
+    beside_others = np.zeros(len(nodes), dtype=bool)
+    beside_others[owner[~movable]] = True
+    return minimum_cut(owner[once], other[once], capacity, change, beside_others)
