@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Minimum cuts of large, nearly flat networks: flow goes along shortest paths first, the rest is the library's.
+"""Minimum cuts of large, nearly flat networks: flow goes along shortest paths before the library searches.
 
 In a band around a border almost every face wants a little to one side or the other, and all capacities
 are hundreds of times that. A search for one augmenting path after the other spends its time on those. But
