@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from backend.__main__ import main
 from backend.errors import MeshError, MeshFileError, PartSAMError
 from backend.geometry import face_areas, face_normals
 from backend.mesh_files import SourceScene, part_color, read_mesh_file, write_labels, write_parts
@@ -204,7 +205,9 @@ def test_more_than_four_joints_at_a_vertex(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.mesh.vertices[again.mesh.triangles], scene.mesh.vertices[TWO], atol=1e-6)
 
 
-def test_ktx2_textures_and_further_scenes_are_kept_or_named(tmp_path: Path) -> None:
+def test_ktx2_textures_and_further_scenes_are_kept_or_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     builder = GltfBuilder()
     textured(builder, b"KTX 20 stands here", SQUARE[:, :2])
     builder.tree["images"][0]["mimeType"] = "image/ktx2"
@@ -213,8 +216,15 @@ def test_ktx2_textures_and_further_scenes_are_kept_or_named(tmp_path: Path) -> N
     builder.tree |= {"extensionsUsed": ["KHR_texture_basisu"], "scene": 1}
     builder.tree["scenes"] = [{"name": "Storeroom", "nodes": []}, {"nodes": [0]}]
     scene = read_mesh_file(builder.save(tmp_path / "in.glb"))
-    assert any("KTX2" in note for note in scene.notes)
-    assert "only the default scene is read, not: Storeroom" in scene.notes
+    labels = tmp_path / "labels.npy"
+    write_labels(labels, np.arange(2))
+    output = ["-o", str(tmp_path / "printed.glb")]
+    source, other = str(tmp_path / "in.glb"), str(builder.save(tmp_path / "other.glb"))
+    for command in (["segment", source, "--model", "absent"], ["transfer", source, str(labels), other]):
+        main([*command, *output])
+        printed = capsys.readouterr().err
+        assert "note: 1 texture is KTX2: kept, but its colors are not seen\n" in printed
+        assert "note: only the default scene is read, not: Storeroom\n" in printed
     write_parts(tmp_path / "out.glb", scene, np.arange(2))
     tree = glb_tree(tmp_path / "out.glb")
     assert tree["textures"][0]["extensions"]["KHR_texture_basisu"]["source"] == 0

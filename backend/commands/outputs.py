@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether what a command will write can be written: said before the work, not after it."""
+"""What is said of a command's files before the work: notes, and whether its outputs can be written."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import MeshFileError
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What of a file is not read or not written, one line each, on standard error."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:

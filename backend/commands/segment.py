@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import MeshFileError
 from ..stage_times import StageTimes
 from .arguments import add_network_arguments, fraction, npy_path, parts_path, positive
-from .outputs import check_outputs
+from .outputs import check_outputs, print_notes
 from .progress_bar import ProgressBar
 from .tree_files import groups_of, write_tree
 
@@ -76,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
         scene = read_scan_or_mesh(args.mesh)
     _check_suffix(args, scene)
-    for note in scene.notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(scene.notes)
     segmenter = _load(args, times)
     settings = SegmentSettings(
         granularity=args.granularity,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MeshFileError
 from .arguments import glb_path, npy_path
-from .outputs import check_outputs
+from .outputs import check_outputs, print_notes
 
 if TYPE_CHECKING:
     from ..transfer import Correspondence
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..transfer import TransferSettings, transfer_labels
 
     source, scene = read_mesh_file(args.source).mesh, read_mesh_file(args.target)
+    print_notes(scene.notes)
     settings = TransferSettings(strength=0.0 if args.no_refine else 1.0)
     found = transfer_labels(
         source, _labels(args.parts), scene.mesh,

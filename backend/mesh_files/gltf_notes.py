@@ -54,11 +54,16 @@ def _about_the_rest(document: GltfDocument) -> Iterator[str]:
         yield f"material variants are not written: {_names(variants)}"
     pictures = [image for image in document.items("images") if _is_ktx2(image)]
     if pictures:
-        yield f"{len(pictures)} textures are KTX2: they are kept, but their colours are not seen"
+        one = len(pictures) == 1
+        yield (
+            f"{len(pictures)} {'texture is' if one else 'textures are'} KTX2: kept, but "
+            f"{'its' if one else 'their'} colors are not seen"
+        )
 
 
 def _is_ktx2(image: dict[str, Any]) -> bool:
-    return image.get("mimeType") == "image/ktx2" or str(image.get("uri", "")).lower().endswith(".ktx2")
+    uri = str(image.get("uri", "")).lower()
+    return image.get("mimeType") == "image/ktx2" or uri.endswith(".ktx2") or uri.startswith("data:image/ktx2")
 
 
 def _names(items: list[dict[str, Any]]) -> str:
