@@ -25,6 +25,7 @@ from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings
 from backend.batches.tables import RecordTables, done_ids
 from backend.curation import CurationSettings, curate
+from backend.errors import DeviceError
 from backend.training.fuse_job import FuseJob, fuse_shards
 from tests.dealt_job import DealtJob
 
@@ -52,10 +53,16 @@ def one_actor() -> int:
 
 
 def print_cards() -> None:
-    """One line of JSON: rows of two actors with a card each, and of one without."""
+    """What is said of a device that there is not, and one line of JSON: rows of two actors with a card each,
+    and of one without.
+    """
     inputs = [Input(str(number), "") for number in range(24)]
     two = RayEngine(DealtJob(seconds=0.05), RaySettings((2, 2), cpus=0.25, gpus=1))
     none = RayEngine(DealtJob(), RaySettings(cpus=0.25))
+    try:
+        list(RayEngine(DealtJob(device="abacus"), RaySettings(cpus=0.25)).run(inputs[:1]))
+    except DeviceError as error:
+        print("refused:", error)
     print("cards", json.dumps([list(two.run(inputs)), list(none.run(inputs[:1]))]))
 
 

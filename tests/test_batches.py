@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -306,6 +307,7 @@ def test_ray_cluster_survives_the_death_of_actors_nodes_and_the_driver(
     assert len(rows) == 12
     assert {path for path, row in rows.items() if row["error"]} == {"cut.stl"}
     assert "actor killed, node removed" in result.stdout
+    assert re.search(r"^refused: unknown device 'abacus'.*$", result.stdout, re.MULTILINE)
     # Ray shows each actor its own card, which is then the first of one; without --gpus there is none.
     printed = next(line for line in result.stdout.splitlines() if line.startswith("cards "))
     two, none = json.loads(printed.removeprefix("cards "))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DeviceError
 from ..mesh_files.optional import optional_module
 from .inputs import Input
 from .jobs import Job, Row
@@ -49,14 +51,7 @@ class RayEngine:
         ray = optional_module("ray", "the engine ray")
         data = optional_module("ray.data", "the engine ray")
         if not ray.is_initialized():
-            package = Path(__file__).resolve().parents[1]
-            ray.init(
-                address=self._cluster.address,
-                # Nodes need not have this package: it travels with the job.
-                runtime_env={"py_modules": [str(package)]},
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-            )
+            self._join_cluster(ray)
         data.DataContext.get_current().enable_progress_bars = False
         inputs = [{"name": item.name, "place": os.fsencode(item.place), "data": item.data} for item in items]
         if not inputs:
@@ -72,8 +67,27 @@ class RayEngine:
             num_cpus=self._cluster.cpus,
             num_gpus=self._cluster.gpus,
         )
-        for row in rows.iter_rows():
-            yield _plain(row)
+        errors = optional_module("ray.exceptions", "the engine ray")
+        try:
+            for row in rows.iter_rows():
+                yield _plain(row)
+        except errors.RayError as error:
+            raise DeviceError(_in_one_line(str(error))) from error
+
+    def _join_cluster(self, ray: Any) -> None:
+        package = Path(__file__).resolve().parents[1]
+        try:
+            ray.init(
+                address=self._cluster.address,
+                # Nodes need not have this package: it travels with the job.
+                runtime_env={"py_modules": [str(package)]},
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            where = f"at {self._cluster.address}" if self._cluster.address else "can be started here"
+            raise DeviceError(f"no Ray cluster {where}: {reason}") from error
 
 
 class _Actor:
@@ -91,6 +105,13 @@ class _Actor:
         items = [Input(str(name), os.fsdecode(bytes(place)), bytes(data)) for name, place, data in fields]
         rows = list(self._engine.run(items))
         return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def _in_one_line(traceback: str) -> str:
+    """What ended an actor; Ray has it only as text, a traceback over several processes."""
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    ours = re.findall(r"^\S*\bDeviceError: (.*)$", "\n".join(lines), re.MULTILINE)
+    return ours[-1] if ours else f"Ray gave up: {lines[-1] if lines else 'without a reason'}"
 
 
 def _plain(row: dict[str, Any]) -> Row:

@@ -23,7 +23,8 @@ def _about_nodes(document: GltfDocument) -> Iterator[str]:
     nodes = document.items("nodes")
     crooked = [node for node in nodes if not is_unit_rotation(node)]
     if crooked:
-        yield f"{len(crooked)} rotations were not of unit length, and were taken as if they were"
+        many = "rotation was" if len(crooked) == 1 else "rotations were"
+        yield f"{len(crooked)} {many} not of unit length, and taken as if so"
     if any(INSTANCING in node.get("extensions", {}) for node in nodes):
         yield f"instances ({INSTANCING}) are written as copies"
     scenes = document.items("scenes")
@@ -38,10 +39,10 @@ def _about_primitives(document: GltfDocument) -> Iterator[str]:
     modes = [primitive.get("mode", 4) for primitive in primitives]
     other = sum(mode not in TRIANGLE_MODES for mode in modes)
     if 0 < other < len(modes):
-        yield f"{other} primitives of points or lines are not read"
+        yield _not_read(other, "of points or lines")
     empty = sum("POSITION" not in primitive.get("attributes", {}) for primitive in primitives)
     if empty:
-        yield f"{empty} primitives without positions are not read"
+        yield _not_read(empty, "without positions")
     if any("POSITION" in p.get("attributes", {}) and is_compressed(document, p) for p in primitives):
         yield "Draco compression was undone"
     if "EXT_meshopt_compression" in used or "KHR_meshopt_compression" in used:
@@ -59,6 +60,10 @@ def _about_the_rest(document: GltfDocument) -> Iterator[str]:
             f"{len(pictures)} {'texture is' if one else 'textures are'} KTX2: kept, but "
             f"{'its' if one else 'their'} colors are not seen"
         )
+
+
+def _not_read(count: int, which: str) -> str:
+    return f"1 primitive {which} is not read" if count == 1 else f"{count} primitives {which} are not read"
 
 
 def _is_ktx2(image: dict[str, Any]) -> bool:
