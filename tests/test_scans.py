@@ -13,13 +13,14 @@ from backend import Segmenter
 from backend.__main__ import main
 from backend.errors import MeshError
 from backend.geometry import Mesh
-from backend.mesh_files import PointCloud, read_scan_or_mesh
+from backend.mesh_files import PointCloud, read_mesh_file, read_scan_or_mesh
 from backend.scans import ScanSettings, estimate_normals, scan_mesh, segment_cloud, write_cloud
 from backend.scans.clouds import even_sample
 from backend.segmentation.point_normals import surface_at
 from backend.segmentation.sites import Sites, graph_of_points
 
-CASES = Path(__file__).parent / "data" / "mesh_cases"
+DATA = Path(__file__).parent / "data"
+CASES = DATA / "mesh_cases"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,15 @@ def test_noise_is_taken_off_and_exact_points_stay() -> None:
     assert (agreement > 0).mean() > 0.999
     off = np.hypot(np.hypot(places[:, 0], places[:, 1]) - 2, places[:, 2]) - 0.6
     assert np.sqrt((off**2).mean()) < noise / 2
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+def test_noise_of_a_scan_is_told_from_its_detail(noise: float) -> None:
+    knight = read_mesh_file(DATA / "knight.glb").mesh
+    points, _ = scan_mesh(knight, ScanSettings(noise=noise, missing=0, resolution=96))
+    places, _ = surface_at(points, at=np.arange(500))
+    moved = (places != points[:500]).any(axis=1)
+    assert moved.all() if noise else not moved.any()
 
 
 def test_a_volume_full_of_points_is_no_noisy_surface() -> None:

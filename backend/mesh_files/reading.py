@@ -67,10 +67,8 @@ def read_scan_or_mesh(path: str | Path) -> SourceScene:
         raise MeshFileError(f"{path.name} is empty (0 bytes)")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise MeshFileError(
-            f"{path.name}: cannot read {path.suffix or 'files without a suffix'!r}; "
-            f"supported are {', '.join(READABLE_SUFFIXES)}"
-        )
+        kind = repr(path.suffix) if path.suffix else "files without a suffix"
+        raise MeshFileError(f"{path.name}: cannot read {kind}; supported are {', '.join(READABLE_SUFFIXES)}")
     # Infinite coordinates are for `validate_mesh` to report, not for numpy to warn about.
     with np.errstate(all="ignore"):
         with _faults_named(path, f"{path.name} is not {_article(path)} file, damaged or truncated"):
