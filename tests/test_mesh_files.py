@@ -314,6 +314,9 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "scene.blend").touch()
     with pytest.raises(MeshFileError, match=r"'\.blend'; supported are \.glb"):
         read_mesh_file(tmp_path / "scene.blend")
+    (tmp_path / "nothing.glb").touch()
+    with pytest.raises(MeshFileError, match=r"nothing\.glb is empty \(0 bytes\)"):
+        read_mesh_file(tmp_path / "nothing.glb")
 
 
 # --- writing ---------------------------------------------------------------------------------------

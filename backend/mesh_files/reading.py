@@ -63,12 +63,12 @@ def read_scan_or_mesh(path: str | Path) -> SourceScene:
     path = Path(path)
     if path.is_dir():
         raise MeshFileError(f"{path} is a folder, not a mesh file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise MeshFileError(f"{path.name} is empty (0 bytes)")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         kind = repr(path.suffix) if path.suffix else "files without a suffix"
         raise MeshFileError(f"{path.name}: cannot read {kind}; supported are {', '.join(READABLE_SUFFIXES)}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise MeshFileError(f"{path.name} is empty (0 bytes)")
     # Infinite coordinates are for `validate_mesh` to report, not for numpy to warn about.
     with np.errstate(all="ignore"):
         with _faults_named(path, f"{path.name} is not {_article(path)} file, damaged or truncated"):
