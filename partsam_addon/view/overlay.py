@@ -71,6 +71,10 @@ class DrawnObject:
         return self.outlines[part_id]
 
 
+PAINT_MODES = {"WEIGHT_PAINT", "VERTEX_PAINT", "TEXTURE_PAINT"}
+"""Where the surface shows what is being painted: there parts are outlined only."""
+
+
 class PartsOverlay:
     """Draws every visible mesh that has parts.
 
@@ -119,7 +123,7 @@ class PartsOverlay:
                 continue
             if in_place:
                 _draw_apart(obj, drawn, opacity)
-            else:
+            elif obj.mode not in PAINT_MODES:
                 with overlay_state():
                     if drawn.is_cloud:
                         # Below points no surface shines through; in Edit mode, what is selected does.

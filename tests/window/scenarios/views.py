@@ -48,7 +48,7 @@ def scenario(window: WindowDriver) -> Steps:
     faces = obj().data.polygons
     record["hidden"] = [sum(face.hide for face in faces), len(faces) - obj().data.partsam.parts[0].face_count]
     bpy.ops.partsam.part_isolate(part=1)
-    for mode in ("EDIT", "SCULPT"):
+    for mode in ("EDIT", "SCULPT", "VERTEX_PAINT"):
         bpy.ops.object.mode_set(mode=mode)
         yield 0.7
         window.shot(mode.lower())
