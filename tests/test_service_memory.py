@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 
 from backend import Mesh, Segmenter
 from backend.errors import Cancelled, ProtocolError
+from backend.geometry import sample_surface
 from backend.segmentation import encoded_shape
 from backend.service.held import GRAPH_THREAD, Recent, held_bytes
 from backend.service.memory import Footprint, is_out_of_memory, within_memory
@@ -21,7 +24,7 @@ from backend.service.protocol import (
 )
 from backend.service.request_handlers import RequestHandlers
 from backend.service.server import Call, Reply, RequestRefused
-from tests.service_client import BALL, MODEL, encode_fields
+from tests.service_client import BALL, MODEL, Client, encode_fields
 
 
 def call(kind: str, fields: dict[str, object], arrays: dict[str, np.ndarray] | None = None) -> Call:
@@ -117,6 +120,33 @@ def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monk
         "4 instead of 16 prompts at a time.",
     ]
     assert answered(handlers, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process that already runs")
+def test_a_process_at_its_memory_limit_goes_on_with_fewer_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real limit, set once libraries are loaded and threads run, so that it is met by large arrays alone.
+
+    It is half of what 400,000 points take, and about twice what a quarter of them takes.
+    """
+    import resource
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    sample = sample_surface(Mesh(**BALL), 400_000, seed=0)
+    named = {"points": sample.points, "normals": sample.normals, "colors": sample.colors}
+    many = {**BALL, **named, "point_faces": sample.faces}
+    client = Client()
+    try:
+        client.result("encode", encode_fields(BALL), **BALL)
+        status = Path(f"/proc/{client.process.pid}/status").read_text()
+        held = 1024 * int(status.split("VmSize:")[1].split()[0])
+        resource.prlimit(client.process.pid, resource.RLIMIT_AS, (held + (450 << 20), -1))
+        encoded = client.result("encode", encode_fields(many), **many).fields
+        assert encoded["points"] in (100_000, 25_000)
+        assert "went on with 100000 instead of 400000 sample points" in encoded["notices"][0]
+        clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
+        assert client.result("predict", {"shape": encoded["shape"]}, **clicks).arrays
+    finally:
+        client.close()
 
 
 def test_a_network_that_does_not_fit_is_loaded_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
