@@ -17,9 +17,19 @@ def _before_load(*_arguments: object) -> None:
     session.finished = None
 
 
+@persistent
+def _after_undo(*_arguments: object) -> None:
+    session = get_session()
+    if session.is_free and session.notices:  # they tell of what may be gone now
+        session.notices = ()
+        session.redraw()
+
+
 def register() -> None:
     bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.undo_post.append(_after_undo)
 
 
 def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
+    bpy.app.handlers.undo_post.remove(_after_undo)

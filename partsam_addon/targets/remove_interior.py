@@ -90,8 +90,9 @@ def _write(action: str, obj: bpy.types.Object, polygons: BoolArray, _warnings: l
         write_element_flags(obj.data, "select", polygons)
         bpy.context.scene.tool_settings.mesh_select_mode = (False, False, True)
         return say_count(count, "One interior face is selected", "{count} interior faces are selected")
-    if count:
-        remove_faces(obj.data, polygons)
+    if not count:
+        return say("No face is interior; nothing is removed")
+    remove_faces(obj.data, polygons)
     return say_count(count, "One interior face is removed", "{count} interior faces are removed")
 
 

@@ -62,7 +62,7 @@ def test_only_wholly_hidden_faces_of_crossing_solids_go(parts):
 
 def test_both_sides_of_an_open_sheet_and_ngons_are_visible():
     obj = grid(4)
-    bpy.ops.partsam.remove_interior()
+    assert bpy.ops.partsam.remove_interior() == {"FINISHED"}  # the redo panel stays, with Openness in it
     assert len(obj.data.polygons) == 16
     bpy.ops.mesh.primitive_circle_add(vertices=12, fill_type="NGON")
     bpy.ops.partsam.remove_interior()

@@ -91,6 +91,7 @@ def test_the_same_beside_blender_and_at_once(addon: Addon, session: Any, target:
     beside = made(bpy.data.objects["sheet"])
     assert beside != before or "interior" in target
     bpy.ops.ed.undo()
+    assert not session.notices  # of what is taken back
     obj = bpy.data.objects["sheet"]
     assert made(obj) == before
     getattr(bpy.ops.partsam, operator(addon, target).bl_idname.partition(".")[2])(**OPTIONS[target])
