@@ -171,6 +171,18 @@ def test_evidence_of_faces_that_no_mask_wants_sums_to_one(nested: tuple[Parts, M
     np.testing.assert_allclose(evidence.sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_mask_does_not_take_back_what_the_tree_gave_to_another_part(nested: tuple[Parts, Mesh]) -> None:
+    """Here the smallest part's mask claims an atom of the largest part as a whole, as sure as can be."""
+    parts, _ = nested
+    assert parts.tree is not None
+    partition = parts.partition(1.0)
+    of_largest = parts.tree.atoms == parts.tree.atoms[partition.labels.argmin()]
+    logits = parts.mask_logits.copy()
+    logits[partition.masks[-1], of_largest] = 30
+    evidence = replace(parts, mask_logits=logits).site_evidence(partition)
+    np.testing.assert_array_equal(evidence.argmax(axis=1), partition.labels)
+
+
 def test_labels_need_no_network() -> None:
     segmenter = oracle_segmenter(CONTAINERS + DETAILS)
     network = cast(Any, segmenter.network)

@@ -22,7 +22,10 @@ from .sites import Sites
 
 _REST_FLOOR = np.float32(0.02)
 _ELSEWHERE = np.float32(0.002)
-"""Evidence for a piece of the remainder: at least this on its own faces, and this on others."""
+"""Evidence for a piece of the remainder: at least this on its own faces, and this on others. A mask has no
+more than this where the tree gave another part what it claims."""
+_CLAIMED = 0.8
+"""A mask claims an atom as a whole if it holds this share of its sites; less is a vague border."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,10 @@ class Parts:
         for mask in np.unique(partition.masks[is_mask])[::-1]:
             logits = self.mask_logits[mask].astype(np.float32).clip(-30, 30)
             inside = 1 / (1 + np.exp(-logits))
-            pieces = np.flatnonzero(partition.masks == mask)
-            evidence[np.arange(len(inside)), self._nearest_piece(partition, pieces)] = inside * remaining
+            piece = self._nearest_piece(partition, np.flatnonzero(partition.masks == mask))
+            refused = self._refused(inside, partition, piece)
+            inside[refused] = np.minimum(inside[refused], _ELSEWHERE)
+            evidence[np.arange(len(inside)), piece] = inside * remaining
             remaining *= 1 - inside
         for column in np.flatnonzero(~is_mask):  # a piece of the remainder claims its own faces
             own = partition.labels == column
@@ -130,6 +135,20 @@ class Parts:
         # Where an island was dissolved, no part may claim a face: that speaks for none of them.
         evidence += np.float32(1e-6)
         return evidence / evidence.sum(axis=1, keepdims=True)
+
+    def _refused(self, inside: FloatArray, partition: Partition, piece: IntArray) -> NDArray[np.bool_]:
+        """Sites in atoms that a mask claims as a whole and that its part does not have, bool [S].
+
+        inside: float32 [S], the mask; piece: int [S], the part it speaks for at each site
+
+        The tree decided about those: the mask was cut where masks cross, or another piece of it was not
+        chosen. What the tree decided must not come back as evidence.
+        """
+        if self.tree is None:
+            return np.zeros(len(inside), dtype=bool)
+        atoms = self.tree.atoms
+        claimed = np.bincount(atoms, inside > 0.5) >= _CLAIMED * np.bincount(atoms)
+        return claimed[atoms] & ~self.tree.inside[partition.nodes[piece], atoms]
 
     def _nearest_piece(self, partition: Partition, pieces: IntArray) -> IntArray:
         """Which of the pieces of one mask each site is nearest to, int [S]."""
