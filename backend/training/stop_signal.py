@@ -36,7 +36,8 @@ class StopSignal:
         if self.came:
             faulthandler.cancel_dump_traceback_later()
         if self._installed:
-            signal.signal(signal.SIGTERM, self._previous)  # type: ignore[arg-type]
+            # None: a handler that Python did not install, which it cannot put back either.
+            signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)  # type: ignore[arg-type]
 
     def step_done(self) -> None:
         """After every step of the run."""

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,21 @@ def addon() -> Callable[[str], ModuleType]:
         return importlib.import_module(f"{PACKAGE}.{top}{name}")
 
     return load
+
+
+@pytest.fixture
+def parts(addon: Callable[[str], ModuleType]) -> ModuleType:
+    return addon("parts")
+
+
+@pytest.fixture
+def session(addon: Callable[[str], ModuleType]) -> Any:
+    return addon("session").get_session()
+
+
+@pytest.fixture
+def quarters(parts: ModuleType) -> bpy.types.Object:
+    """A grid in four parts with their tree."""
+    from part_trees import quartered
+
+    return quartered(parts)

@@ -6,17 +6,7 @@ from __future__ import annotations
 import bpy
 import pytest
 from meshes import grid
-from part_trees import cut, give_tree, quartered
-
-
-@pytest.fixture
-def parts(addon):
-    return addon("parts")
-
-
-@pytest.fixture
-def quarters(parts):
-    return quartered(parts)
+from part_trees import cut, give_tree
 
 
 def test_undo_in_edit_mode_brings_back_where_the_slider_stood(quarters, parts):

@@ -7,18 +7,8 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, cube, grid, select_polygons, voxels
-from part_trees import cut, delete_first_column, give_tree, quartered
+from part_trees import cut, delete_first_column, give_tree
 from test_parts import ids
-
-
-@pytest.fixture
-def parts(addon):
-    return addon("parts")
-
-
-@pytest.fixture
-def quarters(parts):
-    return quartered(parts)
 
 
 def test_joined_meshes_keep_their_parts_and_names(quarters, parts):

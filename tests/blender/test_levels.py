@@ -7,24 +7,9 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, grid, select_polygons
-from part_trees import column_ids, cut, give_tree, quartered
+from part_trees import column_ids, cut, give_tree
 from segmenting import tick_until
 from test_parts import ids
-
-
-@pytest.fixture
-def parts(addon):
-    return addon("parts")
-
-
-@pytest.fixture
-def quarters(parts):
-    return quartered(parts)
-
-
-@pytest.fixture
-def session(addon):
-    return addon("session").get_session()
 
 
 def test_granularity_works_from_the_stored_tree(quarters, parts):

@@ -9,22 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, cube, grid
-from part_trees import column_ids, delete_first_column, give_tree, quartered
-
-
-@pytest.fixture
-def parts(addon):
-    return addon("parts")
-
-
-@pytest.fixture
-def quarters(parts):
-    return quartered(parts)
-
-
-@pytest.fixture
-def session(addon):
-    return addon("session").get_session()
+from part_trees import column_ids, delete_first_column, give_tree
 
 
 def test_only_the_objects_that_were_in_edit_mode_are_in_it_again(quarters, parts):
