@@ -13,7 +13,10 @@ NORMAL_SHARE = 0.08
 """Two places whose normals differ by 1 count as far apart as this share of the shape's longest side: about
 what separates patches (`NetworkConfig.normal_distance`)."""
 
-_AT_ONCE = 1 << 18
+_SOME = 32
+_USUALLY_WITHIN = 2.0
+"""Most places are nearer than so many times the median of some of them. To be told so saves a search a third
+of its time; those that are farther are searched for again."""
 
 
 def nearest(locations: FloatArray, queries: FloatArray) -> IntArray:
@@ -41,13 +44,24 @@ def nearest_faced(
 
     side: the shape's longest, as for `facing`
     """
-    tree = cKDTree(facing(locations, normals, side))
-    found = np.empty(len(queries), dtype=np.int32)
-    for start in range(0, len(queries), _AT_ONCE):  # little memory, however many there are
-        rows = slice(start, start + _AT_ONCE)
-        asked = facing(queries[rows], query_normals[rows], side)
-        found[rows] = tree.query(asked, workers=search_threads(len(asked)))[1]
-    return found
+    return FacedTree(locations, normals, side).nearest(queries, query_normals)
+
+
+class FacedTree:
+    """Places [S, 3] that face along unit normals [S, 3], to be searched; side: the shape's longest."""
+
+    def __init__(self, locations: FloatArray, normals: FloatArray, side: float) -> None:
+        self._tree = cKDTree(facing(locations, normals, side))
+        self._side = side
+
+    def nearest(self, queries: FloatArray, normals: FloatArray) -> IntArray:
+        """Index int32 [Q] of the nearest place to each of queries [Q, 3] with normals [Q, 3]."""
+        asked = facing(queries, normals, self._side)
+        within = _USUALLY_WITHIN * float(np.median(self._tree.query(asked[::_SOME])[0])) if len(asked) else 0
+        found = self._tree.query(asked, distance_upper_bound=within, workers=search_threads(len(asked)))[1]
+        farther = np.flatnonzero(found == self._tree.n)
+        found[farther] = self._tree.query(asked[farther], workers=search_threads(len(farther)))[1]
+        return found.astype(np.int32)
 
 
 def facing(locations: FloatArray, normals: FloatArray, side: float) -> FloatArray:

@@ -14,15 +14,20 @@ Value = TypeVar("Value")
 
 _QUERIES_OF_A_THREAD = 1 << 13
 
+_SPINS = "1000"
+"""Turns of a waiting loop before a thread sleeps, some 20 microseconds: about what it takes to wake one up,
+which many small computations in a row then need not. A click 21 to 28 -> 17 ms on two cores."""
+
 
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Threads that wait sleep instead of spinning, unless the environment says otherwise.
+    """Threads that wait soon sleep instead of spinning, unless the environment says otherwise.
 
-    On an idle machine that makes no difference. Where others compute, too (an artist renders meanwhile),
+    On an idle machine that makes little difference. Where others compute, too (an artist renders meanwhile),
     spinning threads take the processor from the ones that they wait for: segment-every-part was five
     times slower with it beside six busy processes on two cores.
     """
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if environment.setdefault("OMP_WAIT_POLICY", "PASSIVE").upper() == "PASSIVE":
+        environment.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def leave_a_core(environment: MutableMapping[str, str] = os.environ, *, cores: int | None = None) -> None:

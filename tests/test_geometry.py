@@ -24,6 +24,7 @@ from backend.geometry import (
     sample_surface,
     validate_mesh,
 )
+from backend.geometry.canonical import canonical_order
 from backend.geometry.mesh import NEUTRAL_GREY
 
 COUNT = 500
@@ -243,3 +244,12 @@ def test_normalisation_needs_an_extent() -> None:
     for points in (np.ones((5, 3)), np.full((2, 3), np.nan)):
         with pytest.raises(MeshError, match="span no volume"):
             Normalization.of_points(points)
+
+
+def test_corners_are_in_order_along_the_frame_and_ties_in_that_of_the_file() -> None:
+    random = np.random.default_rng(0)
+    along = -(random.integers(0, 5, 60).astype(np.float64) ** 2)  # most lie to the right of the middle
+    vertices = np.stack([along, np.zeros(60), np.zeros(60)], axis=1)
+    triangles = random.integers(0, 60, (500, 3))
+    order = canonical_order(vertices, triangles, np.ones(500))
+    np.testing.assert_array_equal(order.corners, np.argsort(along[triangles], axis=1, kind="stable"))

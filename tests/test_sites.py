@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backend.geometry import Mesh, face_areas, face_centroids, face_normals, sample_surface
-from backend.nearest import nearest
+from backend.nearest import facing, nearest, nearest_faced
 from backend.segmentation import sites
 from backend.segmentation.sites import Sites
 from tests.built_meshes import joined, plate
@@ -49,3 +49,17 @@ def test_points_without_a_face_find_one_that_faces_their_way(sheet: Mesh) -> Non
     shape = tiny_segmenter().encode_points(sample.points, sample.normals, mesh=sheet)
     assert shape.point_faces is not None
     assert (face_normals(sheet, shape.point_faces)[:, 2] * sample.normals[:, 2] > 0).all()
+
+
+def test_the_nearest_place_is_found_however_far_it_is() -> None:
+    random = np.random.default_rng(0)
+    places, normals = random.random((200, 3)), random.normal(size=(200, 3))
+    queries, asked = random.random((3000, 3)), random.normal(size=(3000, 3))
+    queries[::7] *= 50  # much farther than most
+    distance = np.linalg.norm(
+        facing(queries, asked, 1.0)[:, None] - facing(places, normals, 1.0)[None], axis=2
+    )
+    np.testing.assert_array_equal(
+        nearest_faced(places, normals, queries, asked, 1.0), distance.argmin(axis=1)
+    )
+    assert len(nearest_faced(places, normals, queries[:0], asked[:0], 1.0)) == 0

@@ -36,13 +36,15 @@ def test_torch_heeds_it(repository: Path) -> None:
         "import torch; print(torch.get_num_threads())"
     )
     free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
-    free["OMP_DISPLAY_ENV"] = "true"  # makes the OpenMP library say how it was set up
+    free["OMP_DISPLAY_ENV"] = "verbose"  # makes the OpenMP library say how it was set up
     result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=repository, env=free, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert result.stdout.split() == ["1"]
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in result.stderr
+    if sys.platform == "linux":  # only GNU's library has it, which PyTorch brings along there
+        assert "GOMP_SPINCOUNT = '1000'" in result.stderr
 
 
 def test_commands_settle_it_before_they_import_torch(repository: Path) -> None:

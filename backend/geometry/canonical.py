@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import FloatArray, bounds
+from .rows import FloatArray, blocks, bounds
 
 IntArray = NDArray[np.integer]
 
@@ -23,6 +23,12 @@ GRID_BITS_IN_CELL = 10
 """Cells of the curve are so much coarser; faces within one cell are told apart by their place."""
 CORNER_AXES = np.array([1.0, 1.6180339887, 2.6180339887])
 """Corners are ordered along this direction of the canonical frame; few edges are at a right angle to it."""
+
+_ORDER_OF_CODE = np.array(
+    [[0, 1, 2], [0, 2, 1], [0, 1, 2], [2, 0, 1], [1, 0, 2], [0, 1, 2], [1, 2, 0], [2, 1, 0]], dtype=np.int8
+)
+"""Three values in order, by whether the second is below the first (4), the third below the first (2) and
+below the second (1)."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,33 @@ def canonical_order(vertices: FloatArray, triangles: IntArray, areas: FloatArray
     sums += vertices.take(third, axis=0)
     axes, signs, middle = _frame(sums, areas)
     sums -= middle
-    faces = _along_curve(_rounded(sums[:, axes] * signs))
+    faces = _along_curve(_rounded(sums, axes, signs))
     with np.errstate(invalid="ignore", over="ignore"):  # vertices that no face uses may be anything
         along = ((vertices - middle / 3)[:, axes] * signs) @ CORNER_AXES
-    heights = _rounded(along[triangles].reshape(-1, 1)).reshape(-1, 3)
-    return CanonicalOrder(faces, np.argsort(heights, axis=1, kind="stable").astype(np.int8))
+    return CanonicalOrder(faces, _corners_along(along, triangles))
+
+
+def _corners_along(along: FloatArray, triangles: IntArray) -> NDArray[np.int8]:
+    """Corners of triangles int [F, 3] by the places `along` a line of all vertices, float64 [V]: int8 [F, 3];
+    those that are rounded to the same place in the file's order."""
+    used = np.zeros(len(along), dtype=bool)
+    used[triangles] = True
+    low, high = along[used].min(), along[used].max()
+    with np.errstate(invalid="ignore", over="ignore"):
+        heights = _on_grid(along - low, high - low)
+    corners = np.empty((len(triangles), 3), dtype=np.int8)
+    for rows in blocks(len(triangles)):
+        first, second, third = heights.take(triangles[rows].T)
+        code = 4 * (second < first) + 2 * (third < first) + 1 * (third < second)
+        corners[rows] = _ORDER_OF_CODE.take(code, axis=0)
+    return corners
 
 
 def _along_curve(places: IntArray) -> NDArray[np.int32]:
     """Order of grid places int64 [F, 3] by their cells along the curve, then by the places themselves."""
-    cells = morton(places >> GRID_BITS_IN_CELL)
+    cells = np.empty(len(places), dtype=np.int64)
+    for some in blocks(len(places)):
+        cells[some] = morton(places[some] >> GRID_BITS_IN_CELL)
     order = np.argsort(cells)
     tied = np.zeros(len(order), dtype=bool)
     same = np.diff(cells[order]) == 0
@@ -67,12 +90,22 @@ def _along_curve(places: IntArray) -> NDArray[np.int32]:
     return order.astype(np.int32)
 
 
-def _rounded(values: FloatArray) -> IntArray:
-    """Values [N, D] on a grid from the lowest of each column, of one step for all: int64 [N, D]."""
-    heights = values - bounds(values)[0]
-    highest = float(heights.max())
+def _rounded(values: FloatArray, axes: IntArray, signs: FloatArray) -> IntArray:
+    """Columns `axes` of values [N, 3], each times its sign, on a grid from the lowest of each, of one step
+    for all: int64 [N, 3]."""
+    low, high = bounds(values)
+    lowest = np.minimum(low[axes] * signs, high[axes] * signs)
+    highest = float((high - low).max())
+    rounded = np.empty(values.shape, dtype=np.int64)
+    for rows in blocks(len(values)):
+        rounded[rows] = _on_grid(values[rows][:, axes] * signs - lowest, highest)
+    return rounded
+
+
+def _on_grid(heights: FloatArray, highest: float) -> IntArray:
+    """Heights from 0 to the highest in steps of the grid, int64."""
     if highest <= 0:
-        return np.zeros(values.shape, dtype=np.int64)
+        return np.zeros(heights.shape, dtype=np.int64)
     return np.rint(heights / highest * 2**GRID_BITS).astype(np.int64)
 
 
@@ -81,15 +114,18 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray,
 
     places: float64 [F, 3] of the faces
     """
-    columns = places.T.copy()
     low, high = bounds(places)
     middle = (low + high) / 2
     extent = high - low
     largest = max(float(extent.max()), 1e-100)
-    offsets = (columns - middle[:, None]) / largest
-    weights = areas / max(areas.sum(), 1e-300)
-    squares = offsets**2
-    axes, signs = canonical_axes(extent / largest, squares @ weights, (squares * offsets) @ weights)
+    total = max(areas.sum(), 1e-300)
+    spread, skew = np.zeros(3), np.zeros(3)
+    for rows in blocks(len(places)):
+        offsets = (places[rows].T - middle[:, None]) / largest
+        weights, squares = areas[rows] / total, offsets**2
+        spread += squares @ weights
+        skew += (squares * offsets) @ weights
+    axes, signs = canonical_axes(extent / largest, spread, skew)
     return axes, signs, middle
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshError
 from .canonical import CanonicalOrder, canonical_order
-from .rows import bounds, lengths
+from .rows import blocks, bounds, lengths
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -69,13 +69,14 @@ class Mesh:
     @cached_property
     def area_vectors(self) -> FloatArray:
         """Normals of the faces, as long as twice their areas, float64 [F, 3]."""
-        origin, first, second = (self.vertices.take(corner, axis=0) for corner in self.triangles.T)
-        first -= origin
-        second -= origin
-        vectors = np.empty_like(origin)
-        for axis in range(3):
-            left, right = (axis + 1) % 3, (axis + 2) % 3
-            vectors[:, axis] = first[:, left] * second[:, right] - first[:, right] * second[:, left]
+        vectors = np.empty((self.face_count, 3))
+        for rows in blocks(self.face_count):
+            origin, first, second = (self.vertices.take(corner, axis=0) for corner in self.triangles[rows].T)
+            first -= origin
+            second -= origin
+            for axis in range(3):
+                left, right = (axis + 1) % 3, (axis + 2) % 3
+                vectors[rows, axis] = first[:, left] * second[:, right] - first[:, right] * second[:, left]
         return _read_only(vectors)
 
     @cached_property

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
+
+_AT_ONCE = 1 << 15
+"""Rows worked on at once: what is made of them stays in the processor's cache, and is little memory."""
 
 
 def bounds(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -26,3 +31,9 @@ def lengths(rows: FloatArray) -> FloatArray:
     for column in rows.T[1:]:
         total += column**2
     return np.sqrt(total, out=total)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """So many rows, some at a time."""
+    for start in range(0, count, _AT_ONCE):
+        yield slice(start, min(start + _AT_ONCE, count))

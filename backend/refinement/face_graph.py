@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import Mesh, face_centroids, validate_mesh
+from ..geometry import Mesh, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray, used_vertices
-from ..geometry.rows import extents
+from ..geometry.rows import blocks, extents
 from ..geometry.rows import lengths as row_lengths
 from .components import connected_nodes
 from .shell_links import link_near_shells, no_links
@@ -18,6 +18,9 @@ from .winding import borrow_normals, outward_signs, signed_dihedrals, trusted_no
 
 _JOINED_PER_EDGE = 7
 """Around one edge each face is joined with this many that follow: all pairs up to 8 faces, linear beyond."""
+
+_AFTER, _OPPOSITE = np.array([1, 1, -2], dtype=np.int32), np.array([2, -1, -1], dtype=np.int32)
+"""From each half edge of a face to the one after it, and to the one that starts opposite."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,17 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     mesh = _without_unused_vertices(mesh)
     vertex_group, places = weld_vertices(mesh.vertices, tolerance=weld_tolerance)
     shared = _shared_edges(vertex_group.astype(np.int32)[mesh.triangles])
-    directions = places.take(shared.ends[:, 1], axis=0)
-    directions -= places.take(shared.ends[:, 0], axis=0)
-    lengths = row_lengths(directions)
+    lengths = np.empty(len(shared.ends))
+    for rows in blocks(len(lengths)):
+        lengths[rows] = row_lengths(_directions(places, shared.ends[rows]))
     shells = connected_nodes(mesh.face_count, shared.pairs)
-    dihedral = _dihedrals(mesh, shared, shells, directions, lengths)
+    dihedral = _dihedrals(mesh, shared, shells, places, lengths)
 
     diagonal = float(np.linalg.norm(extents(mesh.vertices)))
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
     return FaceGraph(
         face_areas=mesh.areas,
-        edges=np.concatenate([shared.pairs, links]).astype(np.int32),
+        edges=np.concatenate([shared.pairs, links.astype(np.int32)]),
         edge_length=np.concatenate([lengths, link_lengths]),
         dihedral=np.concatenate([dihedral, np.zeros(len(links))]),
         is_link=np.repeat([False, True], [len(lengths), len(links)]),
@@ -152,40 +155,75 @@ def _sorted_edges(key: IntArray, half_edges: IntArray) -> tuple[IntArray, IntArr
 
 def _joined(triangles: IntArray, first: IntArray, second: IntArray, manifold: np.ndarray) -> _SharedEdges:
     """Of pairs of half edges, int32 [M] each: half edge 3 f + c leaves corner c of face f."""
-    pairs = np.stack([first // 3, second // 3], axis=1)
+    pairs = np.empty((len(first), 2), dtype=np.int32)
+    np.floor_divide(first, 3, out=pairs[:, 0])
+    np.floor_divide(second, 3, out=pairs[:, 1])
     proper = pairs[:, 0] != pairs[:, 1]  # a collapsed face meets itself
     if not proper.all():
         first, second, manifold, pairs = first[proper], second[proper], manifold[proper], pairs[proper]
-    start, end, opposite = (np.roll(triangles, -turn, axis=1).ravel() for turn in range(3))
-    folded = opposite[first] == opposite[second]
-    ends = np.stack([start[first], end[first]], axis=1)
-    return _SharedEdges(pairs, ends, ends[:, 0] != start[second], manifold & ~folded, folded)
+    ends, agrees, folded = np.empty_like(pairs), np.empty_like(manifold), np.empty_like(manifold)
+    corners = triangles.ravel()
+    for rows in blocks(len(pairs)):
+        start, end, opposite = _corners(corners, first[rows], pairs[rows, 0])
+        other_start, _, other_opposite = _corners(corners, second[rows], pairs[rows, 1])
+        ends[rows, 0], ends[rows, 1] = start, end
+        np.not_equal(start, other_start, out=agrees[rows])
+        np.equal(opposite, other_opposite, out=folded[rows])
+    return _SharedEdges(pairs, ends, agrees, manifold & ~folded, folded)
+
+
+def _corners(corners: IntArray, half_edges: IntArray, faces: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Where half edges int32 [M] of faces [M] start and end, and the third corner of their faces: int32 [M]
+    each. corners: int32 [3 F], of all faces"""
+    corner = half_edges - 3 * faces
+    after, opposite = half_edges + _AFTER.take(corner), half_edges + _OPPOSITE.take(corner)
+    return corners.take(half_edges), corners.take(after), corners.take(opposite)
+
+
+def _directions(places: FloatArray, ends: IntArray) -> FloatArray:
+    """From the first to the second of the ends int [M, 2] of edges, float64 [M, 3]."""
+    directions = places.take(ends[:, 1], axis=0)
+    directions -= places.take(ends[:, 0], axis=0)
+    return directions
 
 
 def _dihedrals(
-    mesh: Mesh, shared: _SharedEdges, shells: IntArray, directions: FloatArray, lengths: FloatArray
+    mesh: Mesh, shared: _SharedEdges, shells: IntArray, places: FloatArray, lengths: FloatArray
 ) -> FloatArray:
-    """Signed angles float64 [M]. shells: int [F], components over all pairs. Uses up `directions` [M, 3]."""
-    area_vectors = 0.5 * mesh.area_vectors
+    """Signed angles float64 [M]. shells: int [F], components over all pairs; places: float64 [G, 3], of the
+    welded vertices; lengths: float64 [M], of the edges."""
     pairs, agrees, components = shared.pairs, shared.agrees, shells
     if not shared.manifold.all():
         pairs, agrees = pairs[shared.manifold], agrees[shared.manifold]
         components = connected_nodes(mesh.face_count, pairs)
-    signs = outward_signs(components, pairs, agrees, area_vectors, face_centroids(mesh))
-    outward = trusted_normals(area_vectors, _longest_sides(mesh))
-    outward *= signs[:, None]
-    normals = borrow_normals(outward, shared.pairs, lengths)
-    first_sign, second_sign = signs[shared.pairs[:, 0]], signs[shared.pairs[:, 1]]
-    directions *= first_sign[:, None]
-    angles = signed_dihedrals(normals, shared.pairs, directions, shared.agrees == (first_sign == second_sign))
+    signs = outward_signs(components, pairs, agrees, mesh)
+    normals = borrow_normals(_outward_normals(mesh, signs), shared.pairs, lengths)
+    angles = np.empty(len(shared.pairs))
+    for rows in blocks(len(angles)):
+        pairs = shared.pairs[rows]
+        first_sign, second_sign = signs.take(pairs[:, 0]), signs.take(pairs[:, 1])
+        directions = _directions(places, shared.ends[rows])
+        directions *= first_sign[:, None]
+        agrees = shared.agrees[rows] == (first_sign == second_sign)
+        angles[rows] = signed_dihedrals(normals, pairs, directions, agrees)
     angles[shared.folded] = 0.0  # two copies of one face, not a sharp edge
     return angles
 
 
-def _longest_sides(mesh: Mesh) -> FloatArray:
+def _outward_normals(mesh: Mesh, signs: FloatArray) -> FloatArray:
+    """Unit normals turned by signs [F], float64 [F, 3]; zero where a face has none to trust."""
+    outward = np.empty((mesh.face_count, 3))
+    for rows in blocks(mesh.face_count):
+        longest = _longest_sides(mesh.vertices, mesh.triangles[rows])
+        outward[rows] = trusted_normals(mesh.area_vectors[rows], longest)
+        outward[rows] *= signs[rows, None]
+    return outward
+
+
+def _longest_sides(vertices: FloatArray, triangles: IntArray) -> FloatArray:
     """Square of the longest side of each face, float64 [F]."""
-    corners = [mesh.vertices.take(corner, axis=0) for corner in mesh.triangles.T]
-    longest = np.zeros(mesh.face_count)
+    corners = [vertices.take(corner, axis=0) for corner in triangles.T]
+    longest = np.zeros(len(triangles))
     for i in range(3):
         side = corners[i] - corners[i - 1]
         np.maximum(longest, sum(axis**2 for axis in side.T), out=longest)

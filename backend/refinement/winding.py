@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..geometry import Mesh, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
-from ..geometry.rows import lengths
+from ..geometry.rows import blocks, lengths
 from .components import connected_nodes
 
 _CLEAR_VOLUME = 1e-3
@@ -16,47 +17,48 @@ _NEARLY_CLOSED = 0.2
 """The area vectors of a closed surface cancel; left over with more than this share of the area (a bowl: 0.5)
 a component is an open sheet, of which only its author knows the front."""
 
-_AT_ONCE = 1 << 16
-"""Edges whose angles are computed at once: what fits a processor's cache."""
-
 _SLIVER_HEIGHT = 1e-5
 """A face lower than this share of its longest side has no trustworthy normal of its own."""
 
 
-def outward_signs(
-    component: IntArray,
-    pairs: IntArray,
-    agrees: np.ndarray,
-    area_vectors: FloatArray,
-    centroids: FloatArray,
-) -> FloatArray:
-    """+1 for faces whose winding can stay, -1 for those that must be turned round, float64 [F].
+def outward_signs(component: IntArray, pairs: IntArray, agrees: np.ndarray, mesh: Mesh) -> FloatArray:
+    """+1 for faces of `mesh` whose winding can stay, -1 for those that must be turned round, float64 [F].
 
     component: int [F], of each face under `pairs`
     pairs: int [M, 2], faces that share a manifold edge
     agrees: bool [M], whether both wind the same way round
-    area_vectors: float64 [F, 3], normal x area; centroids: float64 [F, 3]
 
     Each component is made consistent, if it can be (a Moebius strip stays as it is). If it is nearly
     closed, it is turned so that its volume is positive; else the winding of the larger area stays.
     """
     flipped = _consistent_flips(component, pairs, agrees)
-    areas = lengths(area_vectors)
+    areas = mesh.areas
     component = component.astype(np.intp, copy=False)  # once, not in every count
-    sizes = np.bincount(component, areas)
+    sizes = np.bincount(component, areas).astype(np.float64, copy=False)
     signs = np.where(flipped, -1.0, 1.0)
     balance = np.bincount(component, areas * signs)
-
-    safe = np.where(sizes > 0, sizes, 1.0)
-    centers = np.stack([np.bincount(component, areas * axis) for axis in centroids.T], axis=1) / safe[:, None]
-    x, y, z = ((centroids - centers.take(component, axis=0)) * area_vectors).T
-    heights = x + y + z
-    volume = np.bincount(component, signs * heights) / 3
-    leftover = np.stack([np.bincount(component, signs * axis) for axis in area_vectors.T], axis=1)
+    volume = np.bincount(component, signs * _heights(mesh, component, sizes)) / 3
+    leftover = np.stack([np.bincount(component, signs * axis) for axis in mesh.area_vectors.T], axis=1) / 2
     closed = np.linalg.norm(leftover, axis=1) < _NEARLY_CLOSED * sizes
     clear = closed & (np.abs(volume) > _CLEAR_VOLUME * sizes**1.5)
     turn = np.where(clear, volume < 0, balance < 0)
     return np.where(turn[component], -signs, signs)
+
+
+def _heights(mesh: Mesh, component: IntArray, sizes: FloatArray) -> FloatArray:
+    """How far each face lies in front of its component's center, times its area, float64 [F].
+
+    component: int [F]; sizes: float64 [C], areas of the components
+    """
+    centroids = face_centroids(mesh)
+    sums = [np.bincount(component, mesh.areas * axis) for axis in centroids.T]
+    centers = np.stack(sums, axis=1) / np.where(sizes > 0, sizes, 1.0)[:, None]
+    heights = np.empty(mesh.face_count)
+    for rows in blocks(mesh.face_count):
+        offsets = centroids[rows] - centers.take(component[rows], axis=0)
+        x, y, z = (offsets * mesh.area_vectors[rows]).T
+        heights[rows] = (x + y + z) / 2
+    return heights
 
 
 def _consistent_flips(component: IntArray, pairs: IntArray, agrees: np.ndarray) -> np.ndarray:
@@ -86,11 +88,11 @@ def _consistent_flips(component: IntArray, pairs: IntArray, agrees: np.ndarray) 
 def trusted_normals(area_vectors: FloatArray, longest: FloatArray) -> FloatArray:
     """Unit normals, float64 [F, 3]; zero for slivers and collapsed faces.
 
-    area_vectors: float64 [F, 3], normal x area; longest: float64 [F], square of each face's longest side
+    area_vectors: float64 [F, 3], as `Mesh` has them; longest: float64 [F], square of each face's longest side
     """
-    doubled = 2 * lengths(area_vectors)
+    doubled = lengths(area_vectors)
     trusted = (doubled > _SLIVER_HEIGHT * longest) & (doubled > 0)
-    factor = np.divide(2.0, doubled, out=np.zeros_like(doubled), where=trusted)
+    factor = np.divide(1.0, doubled, out=np.zeros_like(doubled), where=trusted)
     return area_vectors * factor[:, None]
 
 
@@ -136,18 +138,13 @@ def signed_dihedrals(
 
     0 is flat, positive a ridge (convex), negative a valley (concave).
     """
-    turned = np.where(agrees, 1.0, -1.0)
-    angles = np.empty(len(pairs))
-    for start in range(0, len(pairs), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        first, second = normals.take(pairs[rows].T, axis=0).transpose(0, 2, 1)
-        second = second * turned[rows]
-        along = directions[rows].T
-        long = lengths(directions[rows])
-        x, y, z = (_cross(first, second, axis) * along[axis] for axis in range(3))
-        sine = x + y + z
-        sine = np.divide(sine, long, out=np.zeros_like(long), where=long > 0)
-        angles[rows] = np.arctan2(sine, (first * second).sum(axis=0))
+    first, second = normals.take(pairs.T, axis=0).transpose(0, 2, 1)
+    second = second * np.where(agrees, 1.0, -1.0)
+    along, long = directions.T, lengths(directions)
+    x, y, z = (_cross(first, second, axis) * along[axis] for axis in range(3))
+    sine = x + y + z
+    sine = np.divide(sine, long, out=np.zeros_like(long), where=long > 0)
+    angles: FloatArray = np.arctan2(sine, (first * second).sum(axis=0))
     return angles
 
 

@@ -56,11 +56,6 @@ class EncodedShape:
         """Which patch centres are near which: what `sparse_mask_logits` takes."""
         return centers_around(self.encoding.centers[0])
 
-    @property
-    def face_count(self) -> int:
-        """Faces of the mesh; 0 of a point cloud."""
-        return 0 if self.mesh is None else self.mesh.face_count
-
     @cached_property
     def world_points(self) -> FloatArray:
         """The points in the caller's units, float64 [N, 3]."""

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..devices import works_by_itself
 from ..errors import Cancelled
-from ..freed_memory import give_back_freed_memory
 from ..geometry.mesh import FloatArray
 from ..refinement.face_graph import FaceGraph
 from ..threads import meanwhile
@@ -36,10 +35,6 @@ Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
 
 _USUAL_CLICKS = 512
-
-_FEW_SITES = 10
-"""Where a mesh has so many times more faces than sites, its face graph takes the most memory of all stages,
-and none that is of no use for it is kept: 50 MiB less of a million faces, for 9 ms."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +97,6 @@ def find_parts(
         found, ranks, support = _kept_candidates(decoder, clicks, prompt_batch, settings, report, cancel)
         logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
         report("parts", 0.0)
-        if len(decoder.shape.sites.locations) < decoder.shape.face_count // _FEW_SITES:
-            give_back_freed_memory()
         measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
         parts = _assemble(decoder.shape, *graphs(), logits, *measures, settings=settings)
     report("parts", 1.0)

@@ -15,12 +15,14 @@ from ..geometry import Mesh, face_areas, face_centroids, face_normals
 from ..geometry.mesh import FloatArray, IntArray
 from ..geometry.rows import extents
 from ..geometry.rows import lengths as row_lengths
-from ..nearest import NORMAL_SHARE, nearest_faced, nearest_several
+from ..nearest import NORMAL_SHARE, FacedTree, nearest_faced, nearest_several
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 
 MAX_SITES = 50_000
 """Meshes of more faces are labelled at this many of them; refinement then works on every face."""
+
+_ASKED_AT_ONCE = 1 << 16
 
 _NEIGHBORS = 8
 """Of each point of a cloud. With them, on a plane whose points stand for s x s each, ..."""
@@ -61,22 +63,15 @@ class Sites:
 
         Of those each face has the nearest one, in positions and normals: one on its own side of a sheet.
         """
-        centroids, areas = face_centroids(mesh), face_areas(mesh)
-        # Faces without area still want a label, but must not turn the weights into 0 / 0.
-        areas = areas / areas.sum()
-        locations: FloatArray = centroids
-        of_face: IntArray = np.arange(mesh.face_count, dtype=np.int32)
-        faces = of_face
+        faces: IntArray = np.arange(mesh.face_count, dtype=np.int32)
+        locations, of_face = face_centroids(mesh), faces
         if mesh.face_count > MAX_SITES:
+            side = float(extents(locations).max())
             faces = _spread_over_area(mesh, MAX_SITES).astype(np.int32)
-            locations = centroids[faces]
-            normals, side = face_normals(mesh), float(extents(centroids).max())
-            of_face = np.empty(mesh.face_count, dtype=np.int32)
-            of_face[faces] = np.arange(len(faces), dtype=np.int32)
-            others = np.ones(mesh.face_count, dtype=bool)
-            others[faces] = False
-            asked = centroids[others], normals[others]
-            of_face[others] = nearest_faced(locations, normals[faces], *asked, side)
+            locations = locations[faces]
+            of_face = _nearest_faces(mesh, faces, locations, side)
+        # Faces without area still want a label, but must not turn the weights into 0 / 0.
+        areas = face_areas(mesh) / face_areas(mesh).sum()
         weights = np.bincount(of_face, weights=areas, minlength=len(locations)).astype(np.float64)
         return cls(locations, weights, of_face[point_faces], of_face, faces)
 
@@ -169,6 +164,22 @@ def _angles(normals: FloatArray, edges: IntArray, along: FloatArray) -> FloatArr
     cosine = np.einsum("ni,ni->n", first, second)
     leaning = np.einsum("ni,ni->n", second - first, along)
     return np.where(leaning < 0, -1.0, 1.0) * np.arccos(np.clip(cosine, -1, 1))
+
+
+def _nearest_faces(mesh: Mesh, chosen: IntArray, locations: FloatArray, side: float) -> IntArray:
+    """For each face the position among the chosen ones, int [S], of the nearest of them: int32 [F].
+
+    locations: float64 [S, 3], centroids of the chosen ones; side: the longest of the mesh
+    """
+    of_face = np.empty(mesh.face_count, dtype=np.int32)
+    of_face[chosen] = np.arange(len(chosen), dtype=np.int32)
+    others = np.ones(mesh.face_count, dtype=bool)
+    others[chosen] = False
+    asked, tree = np.flatnonzero(others), FacedTree(locations, face_normals(mesh, chosen), side)
+    for start in range(0, len(asked), _ASKED_AT_ONCE):  # little memory, however many there are
+        rows = asked[start : start + _ASKED_AT_ONCE]
+        of_face[rows] = tree.nearest(face_centroids(mesh, rows), face_normals(mesh, rows))
+    return of_face
 
 
 def _nearest_chosen(surface: DeviceSurface, chosen: Tensor) -> Tensor:
