@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import nearest_kernel
+
 _BLOCK = 32
 _NEAR_BLOCKS = 16
 """So many blocks are looked at first; four times as many for what is not certain then, and so on."""
@@ -19,6 +21,8 @@ def nearest_of_ordered(places: Tensor, queries: Tensor) -> Tensor:
     The closer to each other the places and queries lie that follow each other, the less is compared; an
     order along a space-filling curve is a good one.
     """
+    if nearest_kernel.works(places.device.type):
+        return nearest_kernel.nearest_few(places, queries, 1)[1][:, 0]
     blocks = _blocks(places)
     low, high = blocks.amin(dim=1), blocks.amax(dim=1)
     found = torch.zeros(len(queries), dtype=torch.long, device=places.device)

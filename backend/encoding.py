@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,30 +24,34 @@ from .network import (
     interpolation_weights,
     patch_geometry,
     patch_space,
+    placed,
 )
 from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
 from .segmentation.close_up import CloseUp, ball_around, sample_ball
 from .segmentation.sites import Sites
-from .threads import meanwhile, started
+from .threads import started
 
 _GRAPH_AHEAD_FACES = 300_000
 """Of a mesh with more faces, the tables of an encoding and the work on the face graph together would set how
 much memory is needed (a quarter of a gigabyte of a million faces); there the graph comes afterwards."""
 
 
+_Given = tuple[FloatArray, FloatArray, FloatArray]
+"""Places in the caller's units, unit normals and colours, [K, 3] each."""
+
+
 @dataclass(frozen=True)
 class _EncodedPoints:
     """Points in the network's cube, float32 [N, 3], and what the network made of them.
 
-    centers: the patches' places in the `patch_space`
+    located: these and other places, prepared for decoding, as they were given
     """
 
     cube: FloatArray
-    normalization: Normalization
     geometry: PatchGeometry
-    centers: FloatArray
     encoding: Encoding
+    located: list[Locations]
 
 
 @dataclass(frozen=True)
@@ -69,35 +73,25 @@ class ShapeEncoder:
         """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh; surface:
         the mesh's, where the device has it."""
 
-        def find_sites() -> Sites:
-            if mesh is None or point_faces is None:
-                return Sites.of_points(points)
-            if surface is not None:
-                return Sites.of_surface(surface, point_faces)
-            return Sites.of_mesh(mesh, point_faces)
-
         graph_ahead = _graph_ahead(mesh, self.on_device.device)
-        beside = surface is None and works_by_itself(self.on_device.device)
-        with meanwhile(find_sites, beside=beside) as found_sites:
-            made = self._encoded(points, normals, colors)
-            with torch.inference_mode():
-                point_locations = site_locations = self._locate(made, points, normals, colors)
-                sites = found_sites()
-                if sites.of_face is not None:
-                    attributes = sites.attributes(mesh, normals, colors)
-                    site_locations = self._locate(made, sites.locations, *attributes)
+        sites = _sites(points, mesh, point_faces, surface)
+        others: list[_Given] = []
+        if sites.of_face is not None:
+            others.append((sites.locations, *sites.attributes(mesh, normals, colors)))
+        normalization = Normalization.of_points(points)
+        made = self._encoded(normalization, (points, normals, colors), others, locates_own=True)
         return EncodedShape(
             points=made.cube,
             normals=normals,
             colors=colors,
-            normalization=made.normalization,
+            normalization=normalization,
             mesh=mesh,
             point_faces=point_faces,
             geometry=made.geometry,
             encoding=made.encoding,
-            point_locations=point_locations,
+            point_locations=made.located[0],
             sites=sites,
-            site_locations=site_locations,
+            site_locations=made.located[-1],
             graph_ahead=graph_ahead,
         )
 
@@ -113,57 +107,68 @@ class ShapeEncoder:
         if ball is None or shape.mesh is None:
             return None
         drawn = sample_ball(shape, ball, self._config.points, seed=seed)
-        made = self._encoded(drawn.points, drawn.normals, drawn.colors)
         in_ball = np.flatnonzero(ball.reaches(shape.world_points))
         at_sites = np.flatnonzero(ball.reaches(shape.sites.locations))
         site_normals, site_colors = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
-        places, sites = shape.world_points[in_ball], shape.sites.locations[at_sites]
-        with torch.inference_mode():
-            point_locations = self._locate(made, places, shape.normals[in_ball], shape.colors[in_ball])
-            site_locations = self._locate(made, sites, site_normals[at_sites], site_colors[at_sites])
+        sites = shape.sites.locations[at_sites]
+        normalization = Normalization.of_points(drawn.points)
+        others = [
+            (shape.world_points[in_ball], shape.normals[in_ball], shape.colors[in_ball]),
+            (sites, site_normals[at_sites], site_colors[at_sites]),
+        ]
+        own = (drawn.points, drawn.normals, drawn.colors)
+        made = self._encoded(normalization, own, others, locates_own=False)
         encoded = EncodedShape(
             points=made.cube,
             normals=drawn.normals,
             colors=drawn.colors,
-            normalization=made.normalization,
+            normalization=normalization,
             mesh=None,
             point_faces=drawn.faces,
             geometry=made.geometry,
             encoding=made.encoding,
-            point_locations=point_locations,
+            point_locations=made.located[0],
             sites=Sites.of_points(sites),
-            site_locations=site_locations,
+            site_locations=made.located[1],
         )
         return CloseUp(ball, encoded, in_ball, at_sites)
 
-    def _encoded(self, points: FloatArray, normals: FloatArray, colors: FloatArray) -> _EncodedPoints:
-        normalization = Normalization.of_points(points)
-        cube = normalization.apply(points)
-        space = patch_space(cube, normals, self._config)
-        geometry = patch_geometry(space, self._config, device=self.on_device.device)
-        centers = space[geometry.center_index[0].cpu().numpy()]
-        geometry = geometry.to(self.on_device.device)
-        with torch.inference_mode():
-            encoding = self.on_device.encode(
-                self._tensor(cube)[None], self._tensor(normals)[None], self._tensor(colors)[None], geometry
-            )
-        return _EncodedPoints(cube, normalization, geometry, centers, encoding)
+    @torch.inference_mode()
+    def _encoded(
+        self, normalization: Normalization, own: _Given, others: Sequence[_Given], *, locates_own: bool
+    ) -> _EncodedPoints:
+        """What the network makes of points; these, if wanted, and others are located together.
 
-    def _locate(
-        self, made: _EncodedPoints, places: FloatArray, normals: FloatArray, colors: FloatArray
-    ) -> Locations:
-        """Places, normals and colours [K, 3] each, in the caller's units, prepared for decoding."""
-        device = self.on_device.device
-        cube = made.normalization.apply(places)
-        index, weight = interpolation_weights(
-            made.centers, patch_space(cube, normals, self._config), device=device
+        The device gets all of them before it is asked for anything that takes long: it would have to finish
+        that first.
+        """
+        device, network = self.on_device.device, self.on_device.network
+        given = [own, *others]
+        cubes = [normalization.apply(points) for points, _, _ in given]
+        spaces = [patch_space(cube, rows[1], self._config) for cube, rows in zip(cubes, given, strict=True)]
+        space = placed(np.concatenate(spaces), device)
+        cube, normals, colors = (
+            self._tensor(np.concatenate(rows))[None]
+            for rows in (cubes, [rows[1] for rows in given], [rows[2] for rows in given])
         )
-        points = self._tensor(cube)[None]
-        attributes = attributes_at(points, self._tensor(normals)[None], self._tensor(colors)[None])
+        count = len(cubes[0])
+        geometry = patch_geometry(space[:count], self._config, device=device)
+        centers = space[geometry.center_index[0]]
+        geometry = geometry.to(device)
+        points = (cube[:, :count], normals[:, :count], colors[:, :count])
+        encoding = self.on_device.encode(*points, geometry)
+        start = 0 if locates_own else count
+        index, weight = interpolation_weights(centers, space[start:], device=device)
+        places = cube[:, start:]
+        attributes = attributes_at(places, normals[:, start:], colors[:, start:])
         with self.on_device.precision():
-            return self.on_device.network.locate(
-                made.encoding, points, attributes, index.to(device), weight.to(device)
-            )
+            located = network.locate(encoding, places, attributes, index.to(device), weight.to(device))
+        stops = np.cumsum([len(own) for own in cubes]) - start
+        parts = [
+            located.part(int(stop) - len(own), int(stop))
+            for stop, own in list(zip(stops, cubes, strict=True))[0 if locates_own else 1 :]
+        ]
+        return _EncodedPoints(cubes[0], geometry, encoding, parts)
 
     @property
     def _config(self) -> NetworkConfig:
@@ -171,6 +176,14 @@ class ShapeEncoder:
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.on_device.device)
+
+
+def _sites(
+    points: FloatArray, mesh: Mesh | None, point_faces: IntArray | None, surface: DeviceSurface | None
+) -> Sites:
+    if mesh is None or point_faces is None:
+        return Sites.of_points(points)
+    return Sites.of_mesh(mesh, point_faces) if surface is None else Sites.of_surface(surface, point_faces)
 
 
 def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | None:

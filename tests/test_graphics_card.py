@@ -13,13 +13,23 @@ import numpy as np
 import pytest
 import torch
 
-from backend import Segmenter
+from backend import Segmenter, nearest_kernel
 from backend.benchmarks.graph_cut import lumpy_torus
 from backend.benchmarks.network import same_labels
 from backend.devices import CUDA, GRAPHS_VARIABLE
-from backend.geometry import Mesh
-from backend.network import PUBLISHED, SMALL, interpolation_weights, patch_geometry
-from backend.network.farthest_points import farthest_point_sampling, kernel_works
+from backend.geometry import Mesh, sample_surface
+from backend.network import (
+    PUBLISHED,
+    SMALL,
+    farthest_point_sampling,
+    farthest_points,
+    interpolation_weights,
+    patch_geometry,
+    row_kernels,
+)
+from backend.network.farthest_points import kernel_works
+from backend.network.interpolation import gather_weighted
+from backend.network.row_kernels import normalized_gelu
 from backend.segmenter import EncodedShape
 from backend.service.protocol import Message, content_hash
 from backend.service.request_handlers import RequestHandlers
@@ -69,12 +79,50 @@ def test_patches_are_those_of_the_cpu(count: int, config) -> None:
     torch.testing.assert_close(found[1].cpu(), weight, rtol=1e-6, atol=0)
 
 
-def test_farthest_points_of_a_lattice_are_those_of_the_cpu() -> None:
-    """All distances are tied many times over."""
-    points = np.random.default_rng(1).integers(-3, 4, (5000, 3)).astype(np.float32)
+@pytest.mark.parametrize("count", [300, 5000, 40_000])
+def test_farthest_points_of_a_lattice_are_those_of_the_cpu(count: int) -> None:
+    """All distances are tied many times over; of many points several programs have a part each."""
+    points = np.random.default_rng(1).integers(-9, 10, (count, 3)).astype(np.float32)
     expected = farthest_point_sampling(points, 300)
     np.testing.assert_array_equal(farthest_point_sampling(points, 300, device=CUDA), expected)
-    logging.getLogger(__name__).info("by the kernel: %s", kernel_works(CUDA))
+
+
+def test_kernels_are_used_and_compute_what_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernel_works(CUDA) and farthest_points._parts_work(CUDA) and nearest_kernel.works(CUDA)
+    random = torch.Generator(CUDA).manual_seed(0)
+    table = torch.randn(4, 600, 128, device=CUDA, generator=random)
+    index = torch.randint(600, (1, 3001, 3), device=CUDA, generator=random).expand(4, -1, -1)[:, 1:]
+    shares = torch.rand(1, 3000, 3, device=CUDA, generator=random).expand(4, -1, -1)
+    added, norm = (
+        torch.randn(1, 3000, 128, device=CUDA, generator=random),
+        torch.nn.LayerNorm(128, device=CUDA),
+    )
+    found = []
+    for use in (row_kernels.tested, lambda name, agrees, device: False):
+        monkeypatch.setattr(row_kernels, "tested", use)
+        with torch.inference_mode():
+            sums = gather_weighted(table, index, shares)
+            found.append(
+                (sums, normalized_gelu(sums, added, norm), gather_weighted(table.half(), index, shares))
+            )
+    for ours, theirs, gap in zip(*found, (1e-5, 1e-4, 1e-2), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=gap)
+
+
+def test_points_that_come_with_a_mesh_are_encoded_as_its_own(mesh: Mesh, on_card: Segmenter) -> None:
+    sample = sample_surface(mesh, on_card.config.points)
+    expected = on_card.encode(mesh)
+    for faces in (sample.faces, None):
+        found = on_card.encode_points(sample.points, sample.normals, point_faces=faces, mesh=mesh)
+        assert torch.equal(found.geometry.neighbor_index, expected.geometry.neighbor_index)
+        np.testing.assert_array_equal(found.sites.locations, expected.sites.locations)
+        labels = [on_card.segment_every_part(own, prompts=64).face_labels() for own in (found, expected)]
+        assert same_labels(*labels) > 0.98
+    cloud = on_card.encode_points(sample.points)
+    assert cloud.sites.of_face is None
+    assert on_card.predict(cloud, sample.points[:1], np.array([1])).point_logits.shape[1] == len(
+        sample.points
+    )
 
 
 def test_parts_are_those_of_the_cpu(mesh: Mesh, on_card: Segmenter) -> None:

@@ -5,7 +5,7 @@ from .checkpoint import LoadedNetwork, load_network, save_network, untrained_net
 from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
 from .farthest_points import farthest_point_sampling
 from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
-from .neighbors import interpolation_weights, patch_geometry, patch_space
+from .neighbors import interpolation_weights, patch_geometry, patch_space, placed
 from .patches import PatchGeometry
 from .recordings import DeviceNetwork
 from .sparse_logits import sparse_mask_logits
@@ -28,6 +28,7 @@ __all__ = [
     "load_network",
     "patch_geometry",
     "patch_space",
+    "placed",
     "save_network",
     "sparse_mask_logits",
     "untrained_network",

@@ -7,26 +7,20 @@ of equally far points take the first.
 
 from __future__ import annotations
 
-import functools
-import logging
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..devices import runs_kernels
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:
-    triton = None
-
-logger = logging.getLogger(__name__)
+from ..kernels import tested, tl, triton
 
 _BLOCK = 4096
 """Points that one step of the kernel compares: four for each of its threads."""
+
+_WARPS = 32
+
+_MOST_PARTS = 64
+"""Programs that share a set of points. Each runs on a processor of its own."""
 
 
 def farthest_point_sampling(
@@ -40,7 +34,7 @@ def farthest_point_sampling(
     """
     distinct = min(count, len(points))
     axes = np.ascontiguousarray(np.asarray(points, dtype=np.float32).T)
-    if runs_kernels(device) and kernel_works(device):
+    if kernel_works(device):
         chosen = _by_kernel(torch.from_numpy(axes).to(device)[None], distinct)[0].cpu().numpy()
     else:
         chosen = _on_cpu(axes, distinct)
@@ -49,7 +43,7 @@ def farthest_point_sampling(
 
 def farthest_points(points: Tensor, count: int) -> Tensor:
     """The same for each of B sets of points [B, N, D], on their device: int64 [B, count], count <= N."""
-    if runs_kernels(points.device.type) and kernel_works(points.device.type):
+    if kernel_works(points.device.type):
         return _by_kernel(points.float().transpose(1, 2).contiguous(), count)
     batch, total, _ = points.shape
     chosen = torch.zeros(batch, count, dtype=torch.long, device=points.device)
@@ -62,21 +56,24 @@ def farthest_points(points: Tensor, count: int) -> Tensor:
     return chosen
 
 
-@functools.cache
 def kernel_works(device: str) -> bool:
     """Whether the kernel can be compiled here and chooses as the CPU does: it takes a C compiler, too."""
-    if triton is None:
-        return False
+    return tested("farthest points", _one_chooses_as_the_cpu, device)
+
+
+def _parts_work(device: str) -> bool:
+    """Whether several programs can share a set: they must all run at once."""
+    return tested("farthest points by several programs", _several_choose_as_the_cpu, device)
+
+
+def _one_chooses_as_the_cpu(device: str, *, parts: int = 1) -> bool:
     axes = np.random.default_rng(0).normal(size=(6, 9000)).astype(np.float32)
-    try:
-        found = _by_kernel(torch.from_numpy(axes).to(device)[None], 64)[0].cpu().numpy()
-    except Exception as error:  # whatever a compiler may raise
-        logger.warning("farthest points are sought on the CPU: %s", str(error)[:200])
-        return False
-    if not np.array_equal(found, _on_cpu(axes, 64)):
-        logger.warning("farthest points are sought on the CPU: the kernel chooses differently")
-        return False
-    return True
+    found = _launched(torch.from_numpy(axes).to(device)[None], 64, parts)[0].cpu().numpy()
+    return np.array_equal(found, _on_cpu(axes, 64))
+
+
+def _several_choose_as_the_cpu(device: str) -> bool:
+    return _one_chooses_as_the_cpu(device, parts=4)
 
 
 def _on_cpu(axes: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -96,32 +93,50 @@ def _on_cpu(axes: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 def _by_kernel(axes: Tensor, count: int) -> Tensor:
     """axes: float32 [B, D, N], contiguous. Returns int64 [B, count]."""
+    batch, _, total = axes.shape
+    processors = torch.cuda.get_device_properties(axes.device).multi_processor_count
+    parts = min(triton.cdiv(total, _BLOCK), processors // batch, _MOST_PARTS)
+    if parts < 2 or not _parts_work(axes.device.type):
+        return _launched(axes, count, 1)
+    return _launched(axes, count, 1 << (parts.bit_length() - 1))
+
+
+def _launched(axes: Tensor, count: int, parts: int) -> Tensor:
+    """`_by_kernel` with so many programs, a power of two, for each set."""
     batch, dimensions, total = axes.shape
     chosen = torch.zeros(batch, count, dtype=torch.long, device=axes.device)
     distance = torch.full((batch, total), torch.inf, device=axes.device)
-    _sample[(batch,)](
-        axes, distance, chosen, total, count,
-        BLOCK=_BLOCK, AXES=dimensions, num_warps=32, enable_fp_fusion=False,
+    found = torch.zeros(batch, count, parts, dtype=torch.long, device=axes.device)
+    together = {"launch_cooperative_grid": True} if parts > 1 else {}
+    _sample[(parts, batch)](
+        axes, distance, found, chosen, total, count, triton.cdiv(total, parts),
+        BLOCK=_BLOCK, AXES=dimensions, PARTS=parts, num_warps=_WARPS, enable_fp_fusion=False, **together,
     )  # fmt: skip
     return chosen
 
 
 if triton is not None:
 
-    @triton.jit(do_not_specialize=["count"])
-    def _sample(axes, distance, chosen, total, count, BLOCK: tl.constexpr, AXES: tl.constexpr):  # type: ignore[no-untyped-def]
-        """One program per set of points; each lane keeps the farthest of those that it sees."""
-        own = tl.program_id(0)
-        axes += own * total * AXES
-        distance += own * total
-        lane = tl.arange(0, BLOCK)
+    @triton.jit(do_not_specialize=["total", "count", "share"])
+    def _sample(  # type: ignore[no-untyped-def]
+        axes, distance, found, chosen, total, count, share,
+        BLOCK: tl.constexpr, AXES: tl.constexpr, PARTS: tl.constexpr,
+    ):  # fmt: skip
+        """PARTS programs for each set of points, with a share of them each; each lane keeps the farthest of
+        those that it sees. Programs tell each other what they found by a number that is not 0 (distance, then
+        the lowest row), so that it needs no other sign and no order of memory accesses."""
+        own, batch = tl.program_id(0), tl.program_id(1)
+        axes += batch * total * AXES
+        distance += batch * total
+        first = own * share
+        lane, part = tl.arange(0, BLOCK), tl.arange(0, PARTS)
         last = 0
         for i in range(1, count):
             highest = tl.full([BLOCK], -2.0, tl.float32)
-            farthest = tl.zeros([BLOCK], tl.int32)
-            for start in range(0, total, BLOCK):
-                row = start + lane
-                inside = row < total
+            farthest = tl.zeros([BLOCK], tl.int32) + total
+            for start in range(0, share, BLOCK):
+                row = first + start + lane
+                inside = (start + lane < share) & (row < total)
                 squared = tl.zeros([BLOCK], tl.float32)
                 for axis in tl.static_range(AXES):
                     here = tl.load(axes + axis * total + last)
@@ -130,9 +145,19 @@ if triton is not None:
                 near = tl.load(distance + row, mask=inside, other=-1.0)
                 near = tl.minimum(near, squared)
                 tl.store(distance + row, near, mask=inside)
-                farther = near > highest
+                farther = inside & (near > highest)
                 farthest = tl.where(farther, row, farthest)
                 highest = tl.where(farther, near, highest)
             most = tl.max(highest, axis=0)
             last = tl.min(tl.where(highest == most, farthest, total), axis=0)
-            tl.store(chosen + own * count + i, last.to(tl.int64))
+            if PARTS > 1:
+                bits = tl.maximum(most, 0.0).to(tl.int32, bitcast=True).to(tl.int64)
+                slots = found + (batch * count + i) * PARTS
+                tl.atomic_xchg(slots + own, (bits << 32) | (0x7FFFFFFF - last).to(tl.int64), sem="relaxed")
+                theirs = tl.load(slots + part, volatile=True)
+                tries = 0
+                while (tl.min(theirs, axis=0) == 0) & (tries < 1 << 24):
+                    theirs = tl.load(slots + part, volatile=True)
+                    tries += 1
+                last = 0x7FFFFFFF - (tl.max(theirs, axis=0) & 0x7FFFFFFF).to(tl.int32)
+            tl.store(chosen + batch * count + i, last.to(tl.int64), mask=own == 0)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .row_kernels import sums_rows, weighted_rows
+
 # Bounds the temporary of one gather to about 256 MB in float32.
 _GATHER_ELEMENTS = 1 << 26
 
@@ -22,6 +24,8 @@ def gather_weighted(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     table: [B, T, C]; index: int64 [B, N, S], rows of `table`; weight: [B, N, S]
     returns: [B, N, C] in the table's dtype
     """
+    if sums_rows(table):
+        return weighted_rows(table, index, weight)
     batch, rows, channels = table.shape
     _, count, taps = index.shape
     if batch > 1:

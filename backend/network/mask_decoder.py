@@ -16,6 +16,7 @@ from .config import NetworkConfig
 from .linear import Linear, linear
 from .norm_layers import LayerNorm
 from .prompts import Mlp
+from .row_kernels import normalized_gelu
 
 _ATTRIBUTES = 9
 _WIDEST_CLICK = 1.6
@@ -304,10 +305,9 @@ class MaskDecoder(nn.Module):
 
     def point_hidden(self, interpolated: Tensor, located: Tensor, near: Tensor | None = None) -> Tensor:
         """What `point_logits` multiplies mask vectors with, [..., N, mask_channels]; arguments as there."""
-        x = interpolated + located
         if self.click_linear is not None and near is not None:
             scales = self.click_linear.in_features // 2
             rate = (2 / _WIDEST_CLICK**2) * 4.0 ** torch.arange(scales, device=near.device)
-            x = x + self.click_linear(torch.exp(-near.unsqueeze(-1) * rate).flatten(-2).to(x.dtype))
-        x = F.gelu(self.point_norm(x))
-        return F.gelu(self.point_linear2(x))
+            shares = torch.exp(-near.unsqueeze(-1) * rate).flatten(-2)
+            interpolated = interpolated + self.click_linear(shares.to(interpolated.dtype))
+        return F.gelu(self.point_linear2(normalized_gelu(interpolated, located, self.point_norm)))

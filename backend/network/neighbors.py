@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Patches and nearest neighbours: computed once per shape, exactly.
 
-Neighbours are found by trees on the CPU, and on a graphics card by comparing all pairs, a bounded number at
-a time; both in double precision, so that the patches of a shape are the same on every device.
+Neighbours are found by trees on the CPU, and on a graphics card by a kernel or by comparing all
+pairs, a bounded number at a time; all in double precision, so that the patches of a shape are the same on every device.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import nearest_kernel
 from ..devices import searches_neighbors
 from ..nearest import nearest_several
 from .config import NetworkConfig
-from .farthest_points import farthest_point_sampling
+from .farthest_points import farthest_point_sampling, farthest_points, kernel_works
 from .patches import PatchGeometry
+
+Points = NDArray[np.float32] | Tensor
 
 INTERPOLATION_CENTERS = 3
 
@@ -39,62 +42,76 @@ def patch_space(
 
 
 def patch_geometry(
-    points: NDArray[np.float32], config: NetworkConfig, *, seed: int = 0, device: str = "cpu"
+    points: Points, config: NetworkConfig, *, seed: int = 0, device: str = "cpu"
 ) -> PatchGeometry:
     """Patches of one shape, points float32 [N, D] of its `patch_space`; tensors have a leading axis of 1."""
-    centers = farthest_point_sampling(points, config.patches, device=device)
-    own = _nearest(points, points[centers], config.patch_neighbors, device)[1]
-    wanted = config.mask_prompt_points or len(points)
-    if wanted < len(points):
-        mask_points = np.random.default_rng(seed).permutation(len(points))[:wanted]
+    own = placed(points, device)
+    count, wanted = len(own), config.mask_prompt_points or len(own)
+    if wanted < count:
+        mask_points = torch.from_numpy(np.random.default_rng(seed).permutation(count)[:wanted]).to(own.device)
     else:
-        mask_points = np.arange(len(points))
-    if wanted >= len(points) and config.mask_prompt_neighbors == config.patch_neighbors:
-        of_mask = own
+        mask_points = torch.arange(count, device=own.device)
+    centers = _centers(own, config.patches, device)
+    near = _nearest(own, own[centers], config.patch_neighbors, device)[1]
+    if wanted >= count and config.mask_prompt_neighbors == config.patch_neighbors:
+        near_masked = near
     else:
-        of_mask = _nearest(points[mask_points], points[centers], config.mask_prompt_neighbors, device)[1]
+        near_masked = _nearest(own[mask_points], own[centers], config.mask_prompt_neighbors, device)[1]
     return PatchGeometry(
-        center_index=torch.from_numpy(centers)[None],
-        neighbor_index=own[None],
-        mask_point_index=torch.from_numpy(mask_points)[None],
-        mask_neighbor_index=of_mask[None],
+        center_index=centers[None],
+        neighbor_index=near[None],
+        mask_point_index=mask_points[None],
+        mask_neighbor_index=near_masked[None],
     )
 
 
-def interpolation_weights(
-    centers: NDArray[np.float32], points: NDArray[np.float32], *, device: str = "cpu"
-) -> tuple[Tensor, Tensor]:
+def placed(points: Points, device: str) -> Tensor:
+    """Points [N, D] where neighbours are sought: on `device` if it searches, else on the CPU."""
+    return torch.as_tensor(points).to(device if searches_neighbors(device) else "cpu")
+
+
+def _centers(points: Tensor, count: int, device: str) -> Tensor:
+    """`farthest_point_sampling` without waiting for the device: int64 [count] beside the points."""
+    if not (points.device.type == device and kernel_works(device)):
+        chosen = farthest_point_sampling(points.cpu().numpy(), count, device=device)
+        return torch.from_numpy(chosen).to(points.device)
+    distinct = min(count, len(points))
+    return farthest_points(points[None], distinct)[0][torch.arange(count, device=points.device) % distinct]
+
+
+def interpolation_weights(centers: Points, points: Points, *, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """The 3 nearest centres of each point and their weights, inverse to the squared distance.
 
-    centers: [L, D]; points: [N, D], of a `patch_space`. Returns int64 [1, N, 3] and float32 [1, N, 3].
+    centers: float32 [L, D]; points: float32 [N, D], of a `patch_space`. Returns int64 [1, N, 3] and float32
+    [1, N, 3].
     """
-    distance, index = _nearest(centers, points, INTERPOLATION_CENTERS, device)
+    distance, index = _nearest(placed(centers, device), placed(points, device), INTERPOLATION_CENTERS, device)
     weight = 1 / distance.square().clamp(min=1e-8)
     return index[None], (weight / weight.sum(dim=1, keepdim=True))[None]
 
 
-def _nearest(
-    points: NDArray[np.float32], queries: NDArray[np.float32], count: int, device: str
-) -> tuple[Tensor, Tensor]:
+def _nearest(points: Tensor, queries: Tensor, count: int, device: str) -> tuple[Tensor, Tensor]:
     """Distances float32 and indices int64 [Q, count]; fewer points than `count` repeat the nearest."""
     available = min(count, len(points))
     if searches_neighbors(device):
-        distance, index = nearest_on_device(points, queries, available, device)
+        distance, index = nearest_on_device(points, queries, available)
     else:
-        distance, index = map(torch.from_numpy, nearest_several(points, queries, available))
+        found = nearest_several(points.numpy(), queries.numpy(), available)
+        distance, index = map(torch.from_numpy, found)
     columns = torch.arange(count, device=index.device) % available
     return distance[:, columns].float(), index[:, columns].long()
 
 
-def nearest_on_device(
-    points: NDArray[np.float32], queries: NDArray[np.float32], count: int, device: str
-) -> tuple[Tensor, Tensor]:
+def nearest_on_device(points: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Distances float64 and indices int64 [Q, count], nearest first. In double precision, as trees compute
     them: of two points that are nearly as far, all devices take the same."""
-    axes = torch.from_numpy(np.ascontiguousarray(points.T)).to(device).double()
-    wanted = torch.from_numpy(np.ascontiguousarray(queries)).to(device).double()
+    points, queries = points.double(), queries.double()
+    if count <= nearest_kernel.MOST and nearest_kernel.works(points.device.type):
+        squared, index = nearest_kernel.nearest_few(points, queries, count)
+        return squared.sqrt(), index
+    axes = points.T.contiguous()
     found = []
-    for part in wanted.split(max(1, _DISTANCES_AT_ONCE // len(points))):
+    for part in queries.split(max(1, _DISTANCES_AT_ONCE // len(points))):
         total = (part[:, :1] - axes[0]).square_()
         for axis in range(1, len(axes)):
             total += (part[:, axis : axis + 1] - axes[axis]).square_()
