@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Patches and nearest neighbours: computed once per shape, exactly.
 
-Neighbours are found by trees on the CPU, and on a graphics card by a kernel or by comparing all
-pairs, a bounded number at a time; all in double precision, so that the patches of a shape are the same on every device.
+Neighbours are found by trees on the CPU, and on a graphics card by a kernel or by comparing all pairs, a
+bounded number at a time; all in double precision, so that the patches of a shape are the same everywhere.
 """
 
 from __future__ import annotations
