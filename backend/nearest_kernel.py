@@ -14,6 +14,9 @@ MOST = 3
 _BLOCK = 32
 """Places that are left out together, and queries that a program answers together."""
 
+_GROUP = 64
+"""Places of which at first only the nearest one counts."""
+
 
 def works(device: str) -> bool:
     """Whether the kernel can be compiled here and finds what comparing all pairs does."""
@@ -39,6 +42,27 @@ def nearest_few(places: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Te
     return squared, index
 
 
+def nearest_many(places: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`nearest_few` of any number, count <= S. Those lie in as many groups of places, the ones whose nearest
+    place is nearest; only within them is anything sorted."""
+    groups = triton.cdiv(len(places), _GROUP)
+    where, asked = places.T.contiguous(), queries.T.contiguous()
+    least = torch.empty(len(queries), groups, dtype=torch.float64, device=places.device)
+    if least.numel():
+        _least_of_groups[(groups, triton.cdiv(len(queries), _BLOCK))](
+            where, asked, least, len(places), len(queries), groups,
+            AXES=places.shape[1], BLOCK=_BLOCK, GROUP=_GROUP, num_warps=1, enable_fp_fusion=False,
+        )  # fmt: skip
+    nearest = least.topk(min(count, groups), dim=1, largest=False, sorted=False).indices
+    which = (nearest[:, :, None] * _GROUP + torch.arange(_GROUP, device=places.device)).flatten(1)
+    rows = which.clamp(max=len(places) - 1)
+    total = torch.zeros(rows.shape, dtype=torch.float64, device=places.device)
+    for own, theirs in zip(asked, where, strict=True):
+        total += (own[:, None] - theirs[rows]).square_()
+    squared, at = total.masked_fill_(which >= len(places), torch.inf).topk(count, dim=1, largest=False)
+    return squared, which.gather(1, at)
+
+
 def _boxes(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Around each block of rows [N, D]: lowest and highest, [D, ceil(N / _BLOCK)]."""
     missing = -len(rows) % _BLOCK
@@ -54,9 +78,10 @@ def _finds_all(device: str) -> bool:
     )
     expected = (queries[:, None] - places).square().sum(dim=2).topk(MOST, dim=1, largest=False)
     squared, index = nearest_few(places, queries, MOST)
-    single = nearest_few(places, queries, 1)[1]
+    single, many = nearest_few(places, queries, 1)[1], nearest_many(places, queries, MOST)[1]
     return (
         torch.equal(index, expected.indices)
+        and torch.equal(many, expected.indices)
         and torch.equal(single, index[:, :1])
         and torch.allclose(squared, expected.values, rtol=1e-12)
     )
@@ -116,3 +141,21 @@ if triton is not None:
         if COUNT > 2:
             tl.store(squared + row * COUNT + 2, third)
             tl.store(index + row * COUNT + 2, at_third.to(tl.int64))
+
+    @triton.jit(do_not_specialize=["count", "asked", "groups"])
+    def _least_of_groups(  # type: ignore[no-untyped-def]
+        places, queries, least, count, asked, groups,
+        AXES: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
+    ):  # fmt: skip
+        """The smallest squared distance of each query to a group of places; a program for each block of
+        queries and each group."""
+        group = tl.program_id(0)
+        row = tl.minimum(tl.program_id(1) * BLOCK + tl.arange(0, BLOCK), asked - 1)
+        lowest = tl.full([BLOCK], float("inf"), tl.float64)
+        for place in range(group * GROUP, tl.minimum(group * GROUP + GROUP, count)):
+            total = tl.zeros([BLOCK], tl.float64)
+            for axis in tl.static_range(AXES):
+                step = tl.load(queries + axis * asked + row) - tl.load(places + axis * count + place)
+                total += step * step
+            lowest = tl.minimum(lowest, total)
+        tl.store(least + row.to(tl.int64) * groups + group, lowest)

@@ -106,8 +106,9 @@ def nearest_on_device(points: Tensor, queries: Tensor, count: int) -> tuple[Tens
     """Distances float64 and indices int64 [Q, count], nearest first. In double precision, as trees compute
     them: of two points that are nearly as far, all devices take the same."""
     points, queries = points.double(), queries.double()
-    if count <= nearest_kernel.MOST and nearest_kernel.works(points.device.type):
-        squared, index = nearest_kernel.nearest_few(points, queries, count)
+    if nearest_kernel.works(points.device.type):
+        find = nearest_kernel.nearest_few if count <= nearest_kernel.MOST else nearest_kernel.nearest_many
+        squared, index = find(points, queries, count)
         return squared.sqrt(), index
     axes = points.T.contiguous()
     found = []
