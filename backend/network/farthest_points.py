@@ -14,13 +14,12 @@ from torch import Tensor
 
 from ..kernels import tested, tl, triton
 
-_BLOCK = 4096
-"""Points that one step of the kernel compares: four for each of its threads."""
+_BLOCK, _WARPS = 2048, 16
+"""Points that one step of the kernel compares, and warps that do: four points for each thread."""
 
-_WARPS = 32
-
-_MOST_PARTS = 64
-"""Programs that share a set of points. Each runs on a processor of its own."""
+_MOST_PARTS = 16
+"""Programs that share a set of points, each on a processor of its own. Of more each has less to do, but they
+wait longer for each other: 2,000 of 100,000 points on an H200 43 ms by one, 9.5 by 8, 6.7 by 16, 8.6 by 32."""
 
 
 def farthest_point_sampling(
