@@ -27,7 +27,7 @@ from backend.batches.local_engine import Limits, LocalEngine
 from backend.batches.records import Record, unpacked_labels
 from backend.batches.segment_job import SegmentJob
 from backend.batches.segmenting import SegmentSettings, segment_file
-from backend.batches.tables import RecordTables, done_ids
+from backend.batches.tables import RecordTables, done_ids, only_writer
 from backend.curation import CurationSettings, curate
 from backend.errors import DataError, DeviceError, MeshFileError
 from backend.labelled_meshes.shards import read_shard
@@ -180,6 +180,19 @@ def test_a_table_that_the_manifest_does_not_know_is_not_made_again(tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot make the folder"):
         RecordTables(tmp_path / "file")
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = make_inputs(tmp_path / "in", 1), tmp_path / "out"
+    command = ["segment-many", str(folder), "-o", str(out), "--format", "jsonl"]
+    with only_writer(out):
+        assert main(command) != 0
+        assert "another batch writes into" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == []
+        with only_writer(out, "-2-of-3"):  # shards have tables of their own
+            pass
+    with only_writer(out):
+        pass
 
 
 def test_without_pyarrow_the_pip_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,32 @@ class RecordTables:
         with atomic_writer(path) as file:
             for row in rows:
                 file.write(json.dumps({k: v for k, v in row.items() if k != "labels"}).encode() + b"\n")
+
+
+@contextmanager
+def only_writer(folder: Path, suffix: str = "") -> Iterator[None]:
+    """No other process writes these tables meanwhile: two would number their tables alike.
+
+    Raises DataError where one does already. File systems without locks are left to their user.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    lock = FileLock(folder / f".writing{suffix}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(
+            f"another batch writes into {folder}; wait for it, or name another folder or --shard"
+        ) from error
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        raise DataError(f"cannot write in {folder} ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_folder(folder: Path) -> None:

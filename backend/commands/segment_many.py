@@ -15,7 +15,7 @@ from ..errors import DataError
 from .arguments import add_engine_arguments, add_network_arguments, engine_settings, fraction, positive
 
 if TYPE_CHECKING:
-    from ..batches.inputs import Input
+    from ..batches.inputs import Input, Shard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a batch. Files with errors are rows; only a dead device or disk ends it."""
-    from ..batches.inputs import Shard, find_inputs
-    from ..batches.tables import RecordTables, done_ids, make_folder
+    from ..batches.inputs import Shard
+    from ..batches.tables import only_writer
 
     shard = Shard(*_numbers(args.shard))
+    with only_writer(args.output, shard.suffix):
+        return _run(args, shard)
+
+
+def _run(args: argparse.Namespace, shard: Shard) -> int:
+    from ..batches.inputs import find_inputs
+    from ..batches.tables import RecordTables, done_ids, make_folder
+
     items = [item for item in find_inputs(args.source, args.output / "parts") if shard.takes(item)]
     tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
     done = done_ids(args.output, retry_failed=args.retry_failed)
