@@ -49,6 +49,9 @@ UNTRAINED = "-untrained"
 _WARM_UPS = 3
 """The first sets libraries up, the second is recorded, the third replayed."""
 
+_WARM_UP_SIDE = 160
+"""Of a grid of squares: its faces are more than there are sites, so that their sites are searched, too."""
+
 
 def available_models() -> list[str]:
     """Names that `Segmenter.load` knows without a path."""
@@ -97,14 +100,14 @@ class Segmenter:
         several times, record what it records, too. Does nothing on a CPU."""
         if not works_by_itself(self.device):
             return
-        points = np.random.default_rng(0).normal(size=(self.config.points, 3))
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        mesh = _hilly_sheet()
         for _ in range(times):
-            shape = self.encode_points(points, points)
+            shape = self.encode(mesh)
+            points = shape.world_points
             first = self.predict(shape, points[:1], np.array([1]))
             self.predict(shape, points[:2], np.array([1, 0]), previous=first)
         with torch.inference_mode():
-            clicks = self._tensor(points[: self.prompt_batch, None])
+            clicks = self._tensor(shape.points[: self.prompt_batch, None])
             for _ in range(times):
                 PromptDecoder(self._on_device, shape).decode(clicks)
 
@@ -321,6 +324,15 @@ class Segmenter:
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
+
+
+def _hilly_sheet() -> Mesh:
+    corner = np.arange((_WARM_UP_SIDE + 1) ** 2).reshape(_WARM_UP_SIDE + 1, -1)
+    x, y = (places / _WARM_UP_SIDE for places in np.divmod(corner.ravel(), _WARM_UP_SIDE + 1))
+    left, right = corner[:-1], corner[1:]
+    halves = (left[:, :-1], right[:, :-1], right[:, 1:]), (left[:, :-1], right[:, 1:], left[:, 1:])
+    triangles = np.concatenate([np.stack(half, axis=-1).reshape(-1, 3) for half in halves])
+    return Mesh(np.stack([x, y, np.sin(9 * x) * np.sin(7 * y)], axis=1), triangles)
 
 
 def _check_points(points: FloatArray, normals: FloatArray, colors: FloatArray) -> None:
