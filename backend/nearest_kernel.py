@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nearest few places by one kernel of a graphics card: exact, in double precision, without a tree."""
+"""Nearest places by kernels of a graphics card: exact, in double precision, without a tree."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def nearest_few(places: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Te
     """
     squared = torch.empty(len(queries), count, dtype=torch.float64, device=places.device)
     index = torch.empty(len(queries), count, dtype=torch.int64, device=places.device)
+    if len(queries) == 0:
+        return squared, index
     (low, high), (own_low, own_high) = _boxes(places), _boxes(queries)
-    if len(queries):
-        _nearest[(own_low.shape[1],)](
-            places.T.contiguous(), queries.T.contiguous(), low, high, own_low, own_high, squared, index,
-            len(places), len(queries), low.shape[1],
-            AXES=places.shape[1], COUNT=count, BLOCK=_BLOCK, num_warps=1, enable_fp_fusion=False,
-        )  # fmt: skip
+    _nearest[(own_low.shape[1],)](
+        places.T.contiguous(), queries.T.contiguous(), low, high, own_low, own_high, squared, index,
+        len(places), len(queries), low.shape[1],
+        AXES=places.shape[1], COUNT=count, BLOCK=_BLOCK, num_warps=1, enable_fp_fusion=False,
+    )  # fmt: skip
     return squared, index
 
 
@@ -64,7 +65,7 @@ def nearest_many(places: Tensor, queries: Tensor, count: int) -> tuple[Tensor, T
 
 
 def _boxes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Around each block of rows [N, D]: lowest and highest, [D, ceil(N / _BLOCK)]."""
+    """Around each block of rows [N, D], N > 0: lowest and highest, [D, ceil(N / _BLOCK)]."""
     missing = -len(rows) % _BLOCK
     filled = torch.cat([rows, rows[-1:].expand(missing, -1)]) if missing else rows
     low, high = filled.view(-1, _BLOCK, rows.shape[1]).aminmax(dim=1)
