@@ -47,7 +47,12 @@ class CursorText:
 
 
 def cursor_lines(work: ClickWork) -> list[str]:
-    """What to say now, one or two short lines."""
+    """What to say now, a few short lines: why the last press did nothing comes first."""
+    return [*([work.hint] if work.hint else []), *_state_lines(work)]
+
+
+def _state_lines(work: ClickWork) -> list[str]:
+    """What to work is at, one or two short lines."""
     if work.phase is Phase.PREPARING:
         stage, fraction = work.progress or ("", 0.0)
         share = f" {fraction:.0%}" if fraction > 0 else ""

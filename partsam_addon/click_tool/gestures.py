@@ -14,6 +14,7 @@ from ..mesh_exchange import object_mode
 from ..mesh_exchange.arrays import BoolArray, IntArray, polygon_areas, polygon_centers, polygon_flags
 from ..parts import UNASSIGNED, active_part, read_part_ids, set_active_part
 from ..view import sync_display
+from ..wording import say
 from .accepting import Target
 from .masks import Choice
 from .picker import Picker
@@ -73,7 +74,7 @@ class Gestures:
         return self._drag is not None
 
     def press(self, view: View, action: str) -> None:
-        """A mouse button of one of the tool's actions goes down over a viewport."""
+        """A mouse button of one of the tool's actions goes down over a viewport. PromptError beside it."""
         region = view.region.as_pointer()
         if self._outline_next is not None:
             kind, self._outline_next = self._outline_next, None
@@ -85,7 +86,7 @@ class Gestures:
             return
         click = self._pick(view)
         if click is None:
-            return
+            raise PromptError(self._why_missed(view))
         if action in {"ADD_TO", "TAKE_FROM"}:
             self._aim(click, action)
         self._work.add(replace(click, positive=action != "EXCLUDE"))
@@ -190,6 +191,13 @@ class Gestures:
             return self._picker.pick(view, through=through)
         hits = self._picker.hits(view)
         return hits[self._depth % len(hits)] if hits else None
+
+    def _why_missed(self, view: View) -> str:
+        """What the mouse is on, if not on the mesh."""
+        name = self._picker.object().name
+        if self._picker.pick(view, through=True) is None:
+            return say('Nothing of "{name}" is here', name=name)
+        return say('Another object covers "{name}" here; X-Ray clicks through it', name=name)
 
     def _dot_under(self, view: View) -> int | None:
         """Index of the click whose dot is under the mouse."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import numpy as np
 from bpy.props import BoolProperty
 
 from ...backend.errors import PartSAMError, PromptError
-from ..mesh_exchange import ReadSettings, editable_problem, object_mode
+from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, object_mode
 from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
@@ -29,6 +30,8 @@ PASSING = {"TIMER", "TIMER_REPORT", "TIMER_REGION", "TIMER0", "TIMER1", "TIMER2"
 """Events that are nobody's input."""
 MOUSE_BUTTONS = {"LEFTMOUSE", "MIDDLEMOUSE", "RIGHTMOUSE"}
 TYPING_EDITORS = {"TEXT_EDITOR", "CONSOLE"}
+HINT_SECONDS = 4.0
+"""For so long it stands beside the mouse why a press did nothing, or until the next one."""
 
 
 @dataclass
@@ -37,6 +40,7 @@ class ClickRun:
 
     in_toolbar: whether the toolbar shows it
     windows: addresses of the windows that listen
+    hint_until: when the hint beside the mouse goes, on the monotonic clock
     """
 
     work: ClickWork
@@ -44,6 +48,7 @@ class ClickRun:
     keys: KeyTable
     in_toolbar: bool
     windows: set[int] = field(default_factory=set)
+    hint_until: float = 0.0
 
 
 class PARTSAM_OT_click_part(bpy.types.Operator):
@@ -67,6 +72,8 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             problem = "PartSAM is still working; wait for it or press Cancel"
         elif context.mode not in {"OBJECT", "EDIT_MESH"}:
             problem = "Go to Object or Edit mode first"
+        if problem is None and context.object is not None:
+            problem = hidden_notice(context.object)
         if problem:
             cls.poll_message_set(problem)
         return problem is None
@@ -117,6 +124,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             return self._handle(context, event)
         except PartSAMError as error:
             self.report({"WARNING"}, str(error))
+            self._hint(str(error))
             return {"RUNNING_MODAL"}
         except Exception:
             get_session().end_clicks()
@@ -159,6 +167,8 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
 
     def _over_view(self, event: bpy.types.Event, view: View | None, action: str | None) -> set[str]:
         gestures = self._gestures
+        if event.value in PRESSES and self._work.hint:
+            self._hint("")
         if gestures.is_dragging and event.type == "LEFTMOUSE" and event.value == "RELEASE":
             gestures.release(view)
             return {"RUNNING_MODAL"}
@@ -178,6 +188,11 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         area = area_under(context.window, event.mouse_x, event.mouse_y)
         return area is not None and area.type in TYPING_EDITORS
 
+    def _hint(self, text: str) -> None:
+        """Have this stand beside the mouse for a while."""
+        self._work.hint, self._run.hint_until = text, time.monotonic() + HINT_SECONDS
+        self._work.redraw()
+
     def _tick(self, context: bpy.types.Context) -> set[str]:
         """Ask for what the mouse rests on; end where there is nothing left to click in."""
         windows = listening(self._run)
@@ -188,6 +203,8 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             self._gestures.hover(windows)
         except PromptError:  # the object is gone
             self._work.leave()
+        if self._work.hint and time.monotonic() > self._run.hint_until:
+            self._hint("")
         self._advance()
         return {"PASS_THROUGH"}
 
@@ -254,6 +271,7 @@ def status_drawer(keys: KeyTable) -> Callable[[bpy.types.Header, bpy.types.Conte
         for icon, text, key in hints:
             held = [word for word in key.split() if word.lower() in MODIFIERS]  # the icon shows the button
             row.label(text=" ".join([*held, text]), icon=icon)
+        header.layout.template_reports_banner()  # these texts stand in place of Blender's own
 
     return draw
 

@@ -45,6 +45,7 @@ class ClickWork:
     """Clicks in, preview and parts out. Newer clicks wait for the answer to the question that is under way.
 
     clicks: of the part that is being clicked; target: the part that they change, None for a new one
+    hint: why the last press did nothing; empty where it did
     preview: the part under them; twin: the one under the mirrored clicks; hover: the part under the mouse
     error: what went wrong last
     version: counts the changes of what is shown
@@ -61,6 +62,7 @@ class ClickWork:
         self.target: Target | None = None
         self.choice = Choice()
         self.mirror = False
+        self.hint = ""
         self.preview: Preview | None = None
         self.twin: Preview | None = None
         self.hover: Preview | None = None
@@ -110,9 +112,10 @@ class ClickWork:
         self._set_clicks((*self.clicks[:index], *self.clicks[index + 1 :]))
 
     def remove_last(self) -> None:
-        """Take the last click back."""
-        if self.clicks:
-            self._set_clicks(self.clicks[:-1])
+        """Take the last click back. PromptError without one."""
+        if not self.clicks:
+            raise PromptError("There is no click to take back")
+        self._set_clicks(self.clicks[:-1])
 
     def restart(self, target: Target | None, clicks: Sequence[Click] = ()) -> None:
         """Drop the clicks so far and begin with `target`, None for a new part."""

@@ -11,7 +11,7 @@ for source, labels in shape.split(triangle_labels):
 """
 
 from .labels import UNLABELED, fill_unlabeled, labels_of_polygons
-from .modes import check_editable, editable_problem, object_mode, sharing_notice
+from .modes import check_editable, editable_problem, hidden_notice, object_mode, sharing_notice
 from .shape import (
     MeshSource,
     ReadSettings,
@@ -35,6 +35,7 @@ __all__ = [
     "fill_unlabeled",
     "find_object",
     "find_unchanged",
+    "hidden_notice",
     "labels_of_polygons",
     "mesh_hash",
     "object_mode",

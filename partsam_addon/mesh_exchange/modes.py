@@ -79,6 +79,17 @@ def sharing_notice(obj: bpy.types.Object) -> str | None:
     )
 
 
+def hidden_notice(obj: bpy.types.Object) -> str | None:
+    """A sentence for the user if `obj` is not seen in the view layer, and so its parts are not."""
+    if obj.visible_get():
+        return None
+    return say(
+        '"{name}" is hidden, and its parts are not seen; show it (Object > Show/Hide, or the eye in the '
+        "Outliner)",
+        name=obj.name,
+    )
+
+
 def _in_edit_mode(layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> bpy.types.Object:
     """The object through which `obj`'s mesh is being edited: another one may share it. Else `obj`."""
     if obj.mode == "EDIT" or obj.type != "MESH" or not obj.data.is_editmode:

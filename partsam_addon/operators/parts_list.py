@@ -289,7 +289,7 @@ class PARTSAM_OT_parts_release(PartsOperator, bpy.types.Operator):
             return say("Nothing was done by hand")
         for level in obj.data.partsam.levels:
             labels, confidences = cut_labels(obj.data, level, level.granularity)
-            write_labels(obj.data, labels, confidences=confidences)
+            write_labels(obj.data, labels, confidences=confidences, by_size=True)
         return say("Granularity decides again on {elements}", elements=elements(obj.data, count))
 
 

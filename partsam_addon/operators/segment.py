@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty
 
 from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..constants import WAITED_FACES
-from ..mesh_exchange import ReadSettings, editable_problem, sharing_notice
+from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, sharing_notice
 from ..parts import PART_ATTRIBUTE, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
 from ..session import get_session
@@ -205,7 +205,9 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         return SegmentSettings(prompts=self.prompts, seed=self.seed, cut=self.cut(), count=self.count)
 
     def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
-        notices = [sharing_notice(obj) for obj in target_objects(context)]
+        notices = [
+            notice(obj) for obj in target_objects(context) for notice in (hidden_notice, sharing_notice)
+        ]
         return tuple(dict.fromkeys(notice for notice in notices if notice))
 
 

@@ -33,6 +33,7 @@ def write_labels(
     confidences: Sequence[float] | FloatArray | None = None,
     by_hand: bool = False,
     renumber: bool = False,
+    by_size: bool = False,
 ) -> dict[int, int]:
     """Make parts of labels. Returns the part id that each label got.
 
@@ -41,6 +42,7 @@ def write_labels(
     by_hand: the parts are the user's: no cut changes them later. Else what the user made by hand before
         outranks the labels
     renumber: number the parts anew, from 1 without gaps, except for those that the user named or colored
+    by_size: new numbers go to the larger parts first, else in the order of the labels
 
     Faces of locked parts stay. A new part takes over id, name and color of the old part that it
     shares most area with, each old part going to one new part at most; one that lies where a part
@@ -64,7 +66,7 @@ def write_labels(
     kept = set(distinct(old[~(writable | absorbed)])[0].tolist())
     inherited = _inherited(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
     leaked = _leaked(labels, writable, groups, present, areas, inherited)
-    ids = _ids_of_groups(mesh, writable, groups, areas, inherited, kept=kept, without=leaked)
+    ids = _ids_of_groups(mesh, writable, groups, areas, inherited, kept=kept, without=leaked, by_size=by_size)
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
     doomed = absorbed | (writable & (part_ids == UNASSIGNED))
@@ -140,6 +142,7 @@ def _ids_of_groups(
     *,
     kept: set[int],
     without: set[int],
+    by_size: bool,
 ) -> IntArray:
     """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`.
 
@@ -155,8 +158,18 @@ def _ids_of_groups(
     ids |= {k: part_id for k, part_id in inherited.items() if part_id in numbers}
     fresh = [number for number in numbers if number not in set(ids.values())]
     forget_retired(mesh, set(fresh))
-    unused = iter(fresh)
-    return np.array([ids[k] if k in ids else next(unused) for k in range(count)], dtype=np.int32)
+    new = [k for k in range(count) if k not in ids]
+    if by_size:
+        sizes = _rounded(np.bincount(groups, weights=areas[writable], minlength=count).astype(np.float64))
+        new.sort(key=lambda k: -sizes[k])
+    ids |= dict(zip(new, fresh, strict=True))
+    return np.array([ids[k] for k in range(count)], dtype=np.int32)
+
+
+def _rounded(sizes: FloatArray) -> FloatArray:
+    """Sizes of which those are equal that differ by rounding only: their order is that of the labels."""
+    rounded: FloatArray = np.round(sizes / max(float(sizes.sum()), np.finfo(float).tiny), 6)
+    return rounded
 
 
 def match_by_overlap(

@@ -8,7 +8,7 @@ import bpy
 from ...backend.errors import PartSAMError, PromptError
 from ..click_tool.keys import PRESSES, KeyTable
 from ..click_tool.views import View, has_viewport, over_navigation_gizmo, view_under
-from ..mesh_exchange import check_editable, object_mode
+from ..mesh_exchange import check_editable, hidden_notice, object_mode
 from ..mesh_exchange.elements import is_cloud
 from ..operators.parts_operator import parts_problem
 from ..operators.reporting import reports_errors
@@ -44,6 +44,7 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
             problem = "Go to Object or Edit mode first"
         if problem is None and is_cloud(context.object.data):
             problem = f'"{context.object.name}" is a point cloud; {cls.bl_label} needs faces'
+        problem = problem or hidden_notice(context.object)
         if problem is None and get_session().clicks is not None:
             problem = "Leave Part by Clicks first"
         if problem:
@@ -75,6 +76,8 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
             return self._handle(context, event)
         except PartSAMError as error:
             self.report({"WARNING"}, str(error))
+            self._picking.hint = str(error)
+            get_session().redraw(panels=False)
             return {"RUNNING_MODAL"}
         except Exception:
             self._end(context)
@@ -102,6 +105,7 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
         return self._pressed(context, event, view)
 
     def _pressed(self, context: bpy.types.Context, event: bpy.types.Event, view: View) -> set[str]:
+        self._picking.hint = ""
         if event.type in LEAVE:
             self._end(context)
             return {"FINISHED"}
@@ -122,6 +126,8 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
         if part_id != UNASSIGNED:
             self._picking.pick(part_id, several=several)
             get_session().redraw()
+        else:
+            raise PromptError(self._picking.why_missed(view))
 
     def _merge(self, context: bpy.types.Context) -> None:
         obj = context.object
@@ -145,6 +151,7 @@ def draw_hints(header: bpy.types.Header, _context: bpy.types.Context) -> None:
     row = header.layout.row(align=False)
     for icon, text in HINTS:
         row.label(text=text, icon=icon)
+    header.layout.template_reports_banner()  # these texts stand in place of Blender's own
 
 
 classes = (PARTSAM_OT_part_pick,)

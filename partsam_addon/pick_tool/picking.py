@@ -28,12 +28,14 @@ from ..wording import say
 class PartPicking:
     """Runs on the active object until it is stopped; holds no reference to Blender's data.
 
+    hint: why the last press did nothing; empty where it did
     under: id of the part under the mouse, UNASSIGNED for none
     """
 
     def __init__(self, context: bpy.types.Context, obj: bpy.types.Object) -> None:
         """Read what is seen of `obj`, in Object or Edit mode. PartSAMError where that cannot be done."""
         self.under = UNASSIGNED
+        self.hint = ""
         self.is_ended = False
         self._mode = obj.mode
         with object_mode(context, obj):
@@ -65,7 +67,16 @@ class PartPicking:
     def hover(self, view: View | None) -> bool:
         """The mouse is there; whether another part is under it than before."""
         before, self.under = self.under, UNASSIGNED if view is None else self.part_at(view)
+        if self.under != before:
+            self.hint = ""
         return self.under != before
+
+    def why_missed(self, view: View) -> str:
+        """Why no part is under the mouse of `view`."""
+        name = self._picker.object().name
+        if self._picker.pick(view, through=False) is not None:
+            return say("This face is in no part")
+        return say('Nothing of "{name}" is seen here', name=name)
 
     def part_at(self, view: View) -> int:
         """Id of the part that is seen under the mouse of `view`; UNASSIGNED where there is none."""
@@ -98,12 +109,13 @@ class PartPicking:
         """What stands beside the mouse."""
         if self.is_ended:
             return []
+        hint = [self.hint] if self.hint else []
         try:
             part = get_part(self._picker.object().data, self.under)
         except PromptError:
-            return []
+            return hint
         count = sum(one.checked for one in part.id_data.partsam.parts)
-        return [part.name, *([say("{count} picked", count=count)] if count else [])]
+        return [*hint, part.name, *([say("{count} picked", count=count)] if count else [])]
 
     def _scene_changed(self, *_arguments: object) -> None:
         self._picker.is_stale = True

@@ -154,7 +154,7 @@ def _write_level(
     whole = not task.partial
     title = task.title or ("" if whole else say("Selected Faces"))
     level = store_level(mesh, atoms, found.tree, tree_id=tree_id, cut=found.cut, title=title, whole=whole)
-    given = write_labels(mesh, labels, confidences=confidence, renumber=whole)
+    given = write_labels(mesh, labels, confidences=confidence, renumber=whole, by_size=True)
     note_cut(mesh, level, found.cut)
     if task.title and given:
         set_active_part(mesh, given[min(given)])
@@ -191,7 +191,7 @@ class Recut:
             refined = labels_of_polygons(self.source, self.labels)
             labels = np.where((labels != KEEP) & (refined >= 0), refined, labels)
             confidence = self.confidence
-        write_labels(mesh, labels, confidences=confidence)
+        write_labels(mesh, labels, confidences=confidence, by_size=True)
         note_cut(mesh, level, self.cut)
 
 

@@ -9,6 +9,7 @@ import bpy
 
 from ..click_tool.panel import draw_click_panel
 from ..constants import TAB
+from ..mesh_exchange import hidden_notice
 from ..session import Session, get_session
 from ..session.choices import chosen_python
 from ..session.progress import clock
@@ -71,6 +72,7 @@ class PARTSAM_PT_main(SidebarPanel, bpy.types.Panel):
             row = layout.row()
             row.scale_y = 1.2
             row.operator("partsam.click_part", icon="RESTRICT_SELECT_OFF")
+        draw_hidden(context, layout, session)
         draw_outdated(session.setup, layout)
         draw_problem(layout, session)
         draw_notices(layout, session)
@@ -169,6 +171,14 @@ def draw_backend(layout: bpy.types.UILayout, session: Session) -> None:
     row.operator("partsam.open_log", text="", icon="TEXT")
     row.operator("partsam.copy_report", text="", icon="COPYDOWN")
     row.operator("partsam.open_preferences", text="", icon="PREFERENCES")
+
+
+def draw_hidden(context: bpy.types.Context, layout: bpy.types.UILayout, session: Session) -> None:
+    """That the active mesh is not seen, unless a notice of the last work says so."""
+    obj = context.object
+    notice = None if obj is None or obj.type != "MESH" else hidden_notice(obj)
+    if notice and notice not in session.notices:
+        draw_text(layout, notice, icon="HIDE_ON")
 
 
 def draw_problem(layout: bpy.types.UILayout, session: Session) -> None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
 from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
+from test_click_input import from_the_front
 
 
 @pytest.fixture
@@ -131,6 +134,18 @@ def test_accepted_parts_are_hidden_on_the_screen_until_the_tool_ends(tool, click
     try:
         gestures.hover(())
         assert state.hidden_parts(obj) == frozenset()
+        region = SimpleNamespace(as_pointer=lambda: 1)
+        beside = SimpleNamespace(
+            mouse=(0.0, 0.0), region=region, projection=lambda _obj: from_the_front(tool, obj)
+        )
+        with pytest.raises(addon("backend.errors").PromptError, match="is here"):
+            gestures.press(beside, "CLICK")
+        assert not gestures.is_dragging and not work.clicks
+        with pytest.raises(addon("backend.errors").PromptError, match="no click to take back"):
+            gestures.perform("TAKE_BACK", beside)
+        work.hint = "Nothing is here"
+        assert tool("cursor").cursor_lines(work)[0] == "Nothing is here"
+        work.hint = ""
         work.add(click_on(tool, obj, 60))
         work.accept()
         tick_until(session, lambda: len(work.accepted) == 1)

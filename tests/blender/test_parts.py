@@ -38,6 +38,17 @@ def test_labels_become_parts_with_names_colors_counts_and_areas(parts):
     assert [part.confidence for part in table] == pytest.approx([0.9, 0.5, 0.7])
     colors = [tuple(part.color) for part in table]
     assert colors == [pytest.approx(parts.part_color(i)) for i in (1, 2, 3)]
+
+
+def test_new_numbers_go_to_the_larger_parts_first(parts):
+    obj = grid(4)
+    given = parts.write_labels(obj.data, columns(4, [1, 3]), renumber=True, by_size=True)
+    assert given == {0: 2, 1: 1, 2: 3}  # of those alike in size the first label comes first
+    obj.data.partsam.parts[0].name = "Body"
+    given = parts.write_labels(obj.data, columns(4, [1, 2]), renumber=True, by_size=True)
+    assert given == {0: 3, 1: 1, 2: 2}  # the named part keeps its number
+    given = parts.write_labels(obj.data, columns(4, [1, 2, 3]), by_size=True)  # as the slider does
+    assert given == {0: 3, 1: 1, 2: 2, 3: 4}
     assert parts.color_table(obj.data)[2] == pytest.approx(parts.part_color(2))
 
 

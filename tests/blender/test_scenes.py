@@ -147,6 +147,17 @@ def test_merging_offers_neighbors_first(quarters, addon):
     assert [item[1] for item in items(Operator, bpy.context)][1:3] == ["Part 2", "Part 1"]
 
 
+def test_a_hidden_object_is_called_so_and_is_not_clicked(quarters, addon):
+    notices = addon("operators.segment").PARTSAM_OT_segment.warnings
+    notice = addon("mesh_exchange").hidden_notice
+    assert notice(quarters) is None and not notices(None, bpy.context) and bpy.ops.partsam.part_pick.poll()
+    quarters.hide_set(True)
+    assert bpy.context.object == quarters  # hidden, it stays the active one
+    assert "is hidden" in notices(None, bpy.context)[0]
+    assert not bpy.ops.partsam.part_pick.poll() and not bpy.ops.partsam.click_part.poll()
+    assert bpy.ops.partsam.segment.poll()
+
+
 def test_panels_have_edited_meshes_counted_again(quarters, parts, session):
     delete_first_column(quarters)
     assert parts.is_outdated(quarters.data)

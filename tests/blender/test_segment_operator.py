@@ -51,6 +51,8 @@ def test_every_face_gets_a_part_and_the_list_describes_them():
     for part_id, part in table.items():
         assert part.face_count == (ids == part_id).sum()
         assert 0 <= part.confidence <= 1
+    areas = [table[part_id].area for part_id in sorted(table)]
+    assert areas == pytest.approx(sorted(areas, reverse=True), rel=1e-4)  # Part 1 is the largest
 
 
 def test_the_two_balls_of_a_dumbbell_are_parts():

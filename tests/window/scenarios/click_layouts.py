@@ -133,6 +133,8 @@ def covering(window: WindowDriver, obj: object) -> Steps:
     yield from window.click(*window.view_point(*BODY))
     work = session.clicks
     window.record["covered"] = len(work.clicks) + int(bpy.data.objects[wall.name].select_get())
+    window.record["covered_hint"] = work.hint
+    window.shot("covered")
     yield from window.key("Z", *window.view_point(*BODY), alt=True)
     yield from window.click(*window.view_point(*BODY))
     yield from window.wait_for(lambda: not work.is_thinking, 60, "the click through the wall was answered")
