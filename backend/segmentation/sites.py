@@ -107,11 +107,13 @@ class Sites:
             return site_normals, np.broadcast_to(colors[0], (count, 3))
         hits = np.bincount(self.of_point, minlength=count)
         sums = [np.bincount(self.of_point, weights=channel, minlength=count) for channel in colors.T]
-        known = np.flatnonzero(hits)
-        means = np.stack(sums, axis=1)[known] / hits[known, None]
+        known, unknown = np.flatnonzero(hits), np.flatnonzero(hits == 0)
+        found = np.empty((count, 3))
+        found[known] = np.stack(sums, axis=1)[known] / hits[known, None]
         side = float(extents(self.locations).max())
-        known_places = self.locations[known], site_normals[known]
-        return site_normals, means[nearest_faced(*known_places, self.locations, site_normals, side)]
+        asked = self.locations[unknown], site_normals[unknown]
+        found[unknown] = found[known[nearest_faced(self.locations[known], site_normals[known], *asked, side)]]
+        return site_normals, found
 
 
 def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
