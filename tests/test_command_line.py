@@ -347,6 +347,7 @@ def test_benchmark_reports_every_stage_and_the_cut(tmp_path: Path, repository: P
     (stages,) = numbers["stages"]
     assert {"read", "load", "encode", "prompts", "labels", "refine", "write"} <= stages["seconds"].keys()
     assert all(seconds >= 0 for seconds in stages["seconds"].values())
+    assert stages["command"] > 0
     if sys.platform == "linux":
         assert stages["peak_mib"] > 50  # torch alone is larger
     (network,) = numbers["network"]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ class StageMeasurement:
     """One built mesh through all stages.
 
     seconds: per stage; `labels` is another granularity of parts that are already found
+    command: seconds of `segment` for the same mesh, from its start to its end
     peak_mib: most memory that the process held, interpreter and torch included; None where unknown
     """
 
@@ -25,6 +28,7 @@ class StageMeasurement:
     parts: int
     trained: bool
     seconds: dict[str, float]
+    command: float
     peak_mib: float | None
 
 
@@ -54,9 +58,21 @@ def measure_stages(faces: int, *, model: str, device: str, prompts: int) -> Stag
         with times.measure("refine"):
             labels = parts.refined_labels(0.5)
         with times.measure("write"):
-            write_parts(path, scene, labels)
+            write_parts(Path(folder) / "parts.glb", scene, labels)
+        peak = peak_megabytes()
+        command = _command_seconds(path, model=model, device=device, prompts=prompts)
     count = len(np.unique(labels))
-    return StageMeasurement(built.face_count, count, segmenter.is_trained, times.seconds, peak_megabytes())
+    return StageMeasurement(built.face_count, count, segmenter.is_trained, times.seconds, command, peak)
+
+
+def _command_seconds(path: Path, *, model: str, device: str, prompts: int) -> float:
+    """Of `segment`, in a process of its own, whose output goes beside the input."""
+    options = ["--model", model, "--device", device, "--prompts", str(prompts)]
+    words = [sys.executable, "-m", __package__.partition(".")[0], "segment", str(path), *options]
+    start = time.perf_counter()
+    output = str(path.with_name("segmented.glb"))
+    subprocess.run([*words, "-o", output], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
 
 
 class _StageClock:

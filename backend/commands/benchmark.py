@@ -129,12 +129,14 @@ def _print_stages(measurements: list[StageMeasurement], args: argparse.Namespace
     trained = "" if all(item.trained for item in measurements) else " (untrained weights)"
     print(f"model {args.model}{trained}, device {args.device}, {args.prompts} prompts")
     stages = list(dict.fromkeys(stage for item in measurements for stage in item.seconds))
-    print(f"\nseconds per stage; memory in MiB\n{'faces':>10}", end="")
-    print("".join(f"{stage:>9}" for stage in stages), f"{'total':>8}{'memory':>8}{'parts':>7}")
+    print(f"\nseconds per stage, and of the whole command; memory in MiB\n{'faces':>10}", end="")
+    print("".join(f"{stage:>9}" for stage in stages), f"{'total':>8}{'command':>9}{'memory':>8}{'parts':>7}")
     for item in measurements:
         row = "".join(f"{item.seconds.get(stage, 0.0):>9.2f}" for stage in stages)
         total = sum(item.seconds.values())
-        print(f"{item.faces:>10,}{row}{total:>9.2f}{_memory(item.peak_mib):>8}{item.parts:>7}")
+        print(
+            f"{item.faces:>10,}{row}{total:>9.2f}{item.command:>9.2f}{_memory(item.peak_mib):>8}{item.parts:>7}"
+        )
 
 
 def _print_sweeps(measurements: list[Sweep]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..devices import works_by_itself
 from ..errors import Cancelled
+from ..freed_memory import give_back_freed_memory
 from ..geometry.mesh import FloatArray
 from ..refinement.face_graph import FaceGraph
 from ..threads import meanwhile
@@ -35,6 +36,11 @@ Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
 
 _USUAL_CLICKS = 512
+
+_FEW_SITES = 10
+"""Where a mesh has so many times more faces than sites, what its encoding freed is given back first: the
+prompts have little use for it, and the most memory held of a million faces is 800 to 816 instead of 775 to
+847 MiB, for 9 ms."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,9 @@ def find_parts(
     cancel: Cancel | None,
 ) -> Parts:
     """All parts of the decoder's shape, from clicks [P, 3] in the network's cube."""
+    mesh = decoder.shape.mesh
+    if mesh is not None and len(decoder.shape.sites.locations) < mesh.face_count // _FEW_SITES:
+        give_back_freed_memory()
     with _graphs(decoder) as graphs:
         found, ranks, support = _kept_candidates(decoder, clicks, prompt_batch, settings, report, cancel)
         logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
