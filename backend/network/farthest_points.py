@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ..kernels import tested, tl, triton
 
-_BLOCK, _WARPS = 2048, 16
-"""Points that one step of the kernel compares, and warps that do: four points for each thread."""
+_ALONE, _SHARED = (4096, 32), (2048, 16)
+"""Points that one step of the kernel compares, and warps that do (four points for each thread), where one
+program has a set for itself and where several share it."""
 
 _MOST_PARTS = 16
 """Programs that share a set of points, each on a processor of its own. More have less to do each, but wait
-longer for each other: 2,000 of 100,000 points on an H200 43 ms by one, 9.5 by 8, 6.7 by 16, 8.6 by 32."""
+longer for each other: 2,000 of 100,000 points on an H200 43 ms by one, 9.5 by 8, 6.4 by 16, 8.6 by 32."""
 
 
 def farthest_point_sampling(
@@ -93,8 +94,10 @@ def _on_cpu(axes: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 def _by_kernel(axes: Tensor, count: int) -> Tensor:
     """axes: float32 [B, D, N], contiguous. Returns int64 [B, count]."""
     batch, _, total = axes.shape
+    if batch > 1:  # in training; there are sets for all processors
+        return _launched(axes, count, 1)
     processors = torch.cuda.get_device_properties(axes.device).multi_processor_count
-    parts = min(triton.cdiv(total, _BLOCK), processors // batch, _MOST_PARTS)
+    parts = min(triton.cdiv(total, _SHARED[0]), processors, _MOST_PARTS)
     if parts < 2 or not _parts_work(axes.device.type):
         return _launched(axes, count, 1)
     return _launched(axes, count, 1 << (parts.bit_length() - 1))
@@ -106,10 +109,11 @@ def _launched(axes: Tensor, count: int, parts: int) -> Tensor:
     chosen = torch.zeros(batch, count, dtype=torch.long, device=axes.device)
     distance = torch.full((batch, total), torch.inf, device=axes.device)
     found = torch.zeros(batch, count, parts, dtype=torch.long, device=axes.device)
+    block, warps = _SHARED if parts > 1 else _ALONE
     together = {"launch_cooperative_grid": True} if parts > 1 else {}
     _sample[(parts, batch)](
         axes, distance, found, chosen, total, count, triton.cdiv(total, parts),
-        BLOCK=_BLOCK, AXES=dimensions, PARTS=parts, num_warps=_WARPS, enable_fp_fusion=False, **together,
+        BLOCK=block, AXES=dimensions, PARTS=parts, num_warps=warps, enable_fp_fusion=False, **together,
     )  # fmt: skip
     return chosen
 
