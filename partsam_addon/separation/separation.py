@@ -302,11 +302,13 @@ def _restore_active_layers(source: bpy.types.Mesh, mesh: bpy.types.Mesh) -> None
 
 
 def _center(whole: WholeMesh, topology: PartTopology) -> Vector:
-    positions = whole.positions[topology.vertices].astype(np.float64)
-    finite = positions[np.isfinite(positions).all(axis=1)]
-    if len(finite) == 0:
+    positions = whole.positions[topology.vertices]
+    if not np.isfinite(positions).all():
+        positions = positions[np.isfinite(positions).all(axis=1)]
+    if len(positions) == 0:
         return Vector((0, 0, 0))
-    return Vector((finite.min(axis=0) + finite.max(axis=0)) / 2)
+    columns = positions.T  # each by itself: along rows numpy takes three times as long
+    return Vector([(float(column.min()) + float(column.max())) / 2 for column in columns])
 
 
 def _origin_matters(obj: bpy.types.Object, *, moved_by_empty: bool) -> bool:
