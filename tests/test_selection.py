@@ -180,11 +180,12 @@ def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
 
 
 def record(seed: int = 0) -> NodeRecord:
-    """Root, two halves, and a quarter within the first; features are random but for the first."""
+    """Root, two halves, and a quarter within the first; the first feature tells them apart."""
     inside = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]], dtype=bool)
     known = np.array([[0.9, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0.5]])
     features = np.random.default_rng(seed).normal(size=(4, len(FEATURES))).astype(np.float32)
     features[:, 0] = [0, 10, 20, 30]
+    features[:, 4:] = 0
     return NodeRecord(f"made/{seed}", features, np.array([-1, 0, 0, 1]), inside, np.ones(4), [known])
 
 

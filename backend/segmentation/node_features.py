@@ -11,11 +11,13 @@ from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.components import connected_nodes
 from ..refinement.face_graph import FaceGraph
 from .part_tree import PIECE, REST, PartTree, distinct_pairs, edges_between
+from .tree_context import CONTEXT_FEATURES, context_features
 
 FEATURES = (
     "score", "support", "log_area", "is_piece", "is_rest", "certainty", "stability", "fit",
     "log_share_of_parent", "masks_inside", "covered", "concave", "sharp", "border", "share_of_shells",
     "pieces", "score_of_parent", "score_inside", "twins", "depth", "log_candidates", "log_nodes",
+    *CONTEXT_FEATURES,
 )  # fmt: skip
 """Names of the columns of `node_features`."""
 
@@ -53,15 +55,17 @@ def node_features(
     count = np.full(len(parents), len(parents))
     between = edges_between(graph, tree.atoms)
     between = between[~graph.is_link[between]]
+    share_of_shells = _share_of_shells(tree, graph, areas)
     columns = [
         scores, support, np.log(areas), tree.kinds == PIECE, tree.kinds == REST,
         *_agreement(tree, candidates, weights, areas),
         np.log(areas / areas[parents]), inside_count, covered,
         *_borders(tree, graph, between, areas),
-        _share_of_shells(tree, graph, areas), _pieces(tree, tree.atoms[graph.edges[between]]),
+        share_of_shells, _pieces(tree, tree.atoms[graph.edges[between]]),
         np.where(tree.parents >= 0, scores[parents], 0), best_inside, _twins(tree, areas), tree.depths,
         np.full(len(parents), np.log(max(len(candidates.scores), 1))), np.log(count),
     ]  # fmt: skip
+    columns += list(context_features(tree, share_of_shells).T)
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -155,9 +155,9 @@ def _run_block(
 class FitSettings:
     """networks, hidden: how many are averaged, and their width; steps, rate, decay: of AdamW on all nodes"""
 
-    networks: int = 3
-    hidden: int = 12
-    steps: int = 250
+    networks: int = 4
+    hidden: int = 16
+    steps: int = 300
     rate: float = 1e-2
     decay: float = 0.5
     seed: int = 0
