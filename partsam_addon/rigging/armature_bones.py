@@ -32,7 +32,7 @@ def write_bones(
     of the user have them. Bones that were moved, renamed or made by hand stay so.
     """
     with only_object(context, armature):
-        hidden = armature.hide_get()
+        hidden, mode = armature.hide_get(), armature.mode
         armature.hide_set(False)
         bpy.ops.object.mode_set(mode="EDIT")
         try:
@@ -58,6 +58,8 @@ def write_bones(
         finally:
             bpy.ops.object.mode_set(mode="OBJECT")
             armature.hide_set(hidden)
+            if mode != "OBJECT" and not hidden:  # who poses while bones are laid goes on posing
+                bpy.ops.object.mode_set(mode=mode)
 
 
 def _place(edit_bone: bpy.types.EditBone, bone: Bone, made: dict[int, bpy.types.EditBone]) -> None:

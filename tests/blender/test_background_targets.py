@@ -182,6 +182,36 @@ def test_an_object_turned_while_its_bones_are_laid(addon: Addon, session: Any) -
     assert moved == [(bone[0], *np.round(bone[1:4], 4)) for bone in before[1]]
 
 
+def test_who_poses_while_bones_are_laid_goes_on_posing(addon: Addon, session: Any) -> None:
+    target = "to_armature.PARTSAM_OT_apply_armature"
+    obj = begin(addon, target)
+    finish(session)
+    (armature,) = [other for other in bpy.data.objects if other.type == "ARMATURE"]
+    bones = [bone.name for bone in armature.data.bones]
+    for mode in ("POSE", "EDIT"):
+        begin_again(addon, target, obj)
+        bpy.context.view_layer.objects.active = armature
+        bpy.ops.object.mode_set(mode=mode)
+        finish(session)
+        assert session.problem is None
+        assert (bpy.context.object, armature.mode, obj.mode) == (armature, mode, "OBJECT")
+        bpy.ops.object.mode_set(mode="OBJECT")
+        assert [bone.name for bone in armature.data.bones] == bones
+
+
+def test_an_object_renamed_or_deleted_while_its_bones_are_laid(addon: Addon, session: Any) -> None:
+    target = "to_armature.PARTSAM_OT_apply_armature"
+    obj = begin(addon, target)
+    obj.name = "other"
+    finish(session)
+    assert session.problem is None and obj.find_armature().name == "other Armature"
+    begin_again(addon, target, obj)
+    before = len(bpy.data.objects)
+    bpy.data.objects.remove(obj)
+    finish(session)
+    assert "deleted meanwhile" in session.problem.message and len(bpy.data.objects) == before - 1
+
+
 def test_no_place_for_uvs_any_more(addon: Addon, session: Any) -> None:
     obj = begin(addon, "unwrap_parts.PARTSAM_OT_apply_unwrap")
     while len(obj.data.uv_layers) < 8:
