@@ -271,7 +271,6 @@ def status_drawer(keys: KeyTable) -> Callable[[bpy.types.Header, bpy.types.Conte
         for icon, text, key in hints:
             held = [word for word in key.split() if word.lower() in MODIFIERS]  # the icon shows the button
             row.label(text=" ".join([*held, text]), icon=icon)
-        header.layout.template_reports_banner()  # these texts stand in place of Blender's own
 
     return draw
 

@@ -151,7 +151,6 @@ def draw_hints(header: bpy.types.Header, _context: bpy.types.Context) -> None:
     row = header.layout.row(align=False)
     for icon, text in HINTS:
         row.label(text=text, icon=icon)
-    header.layout.template_reports_banner()  # these texts stand in place of Blender's own
 
 
 classes = (PARTSAM_OT_part_pick,)
