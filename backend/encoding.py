@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -99,6 +99,29 @@ class ShapeEncoder:
         """The surface of a mesh on the device, if the device computes with it. Raises MeshError for meshes
         that cannot be segmented."""
         return DeviceSurface(mesh, self.on_device.device) if keeps_surfaces(self.on_device.device) else None
+
+    def turned(self, shape: EncodedShape, turn: FloatArray) -> EncodedShape:
+        """The same points and sites, seen by the network turned (or mirrored) by an orthogonal matrix [3, 3].
+
+        Only for decoding: `sites`, mesh and graph are those of the shape as it is.
+        """
+        points, normals = shape.world_points @ turn.T, shape.normals @ turn.T
+        others: list[_Given] = []
+        if shape.sites.of_face is not None:
+            site_normals, site_colors = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
+            others.append((shape.sites.locations @ turn.T, site_normals @ turn.T, site_colors))
+        normalization = Normalization.of_points(points)
+        made = self._encoded(normalization, (points, normals, shape.colors), others, locates_own=True)
+        return replace(
+            shape,
+            points=made.cube,
+            normals=normals,
+            normalization=normalization,
+            geometry=made.geometry,
+            encoding=made.encoding,
+            point_locations=made.located[0],
+            site_locations=made.located[-1],
+        )
 
     def close_up(self, shape: EncodedShape, inside: FloatArray, size: float, *, seed: int) -> CloseUp | None:
         """Around clicks float64 [K, 3] (caller's units) into a part of that share of the surface; None where

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +40,14 @@ from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.close_up import CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.point_normals import estimate_normals
+from .segmentation.poses import TURNS, clicks_of_pose, find_parts_in_poses
 from .segmentation.together import JointPrediction
 
 __all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 UNTRAINED = "-untrained"
+MAX_POSES = len(TURNS)
 
 _WARM_UPS = 3
 """The first sets libraries up, the second is recorded, the third replayed."""
@@ -291,6 +294,7 @@ class Segmenter:
         shape: EncodedShape,
         *,
         prompts: int = 512,
+        poses: int = 1,
         prompt_batch: int | None = None,
         settings: EveryPartSettings | None = None,
         strict_paper: bool = False,
@@ -301,11 +305,15 @@ class Segmenter:
 
         prompts: clicks, spread by farthest point sampling; prompt_batch: of them decoded at once,
             as many as usual if None
+        poses: in how many poses the network sees the shape, turned and mirrored, half of the clicks in each:
+            steadier, and slower; at most `MAX_POSES`, and without effect on `strict_paper`
         strict_paper: the published procedure with its fixed threshold (one granularity only)
         progress: called with a stage name and a share of it; cancel: asked often, raises Cancelled
         """
         if prompts < 1:
             raise PromptError(f"finding parts takes at least one prompt, got {prompts}")
+        if not 1 <= poses <= MAX_POSES:
+            raise PromptError(f"the number of poses must be 1 to {MAX_POSES}, got {poses}")
         report = progress or (lambda stage, share: None)
         batch = prompt_batch or self.prompt_batch
         chosen = farthest_point_sampling(shape.points, min(prompts, len(shape.points)), device=self.device)
@@ -313,14 +321,22 @@ class Segmenter:
         decoder = PromptDecoder(self._on_device, shape)
         if strict_paper:
             return find_parts_as_published(decoder, clicks, prompt_batch=batch, report=report, cancel=cancel)
-        return find_parts(
-            decoder,
-            clicks,
-            prompt_batch=batch,
-            settings=settings or EveryPartSettings(),
-            report=report,
-            cancel=cancel,
+        find: Callable[..., Parts] = partial(find_parts, decoder, clicks)
+        if poses > 1 and len(chosen) > 1:
+            find = partial(find_parts_in_poses, *self._posed(decoder, chosen, poses))
+        return find(
+            prompt_batch=batch, settings=settings or EveryPartSettings(), report=report, cancel=cancel
         )
+
+    def _posed(
+        self, decoder: PromptDecoder, chosen: IntArray, poses: int
+    ) -> tuple[list[PromptDecoder], list[Tensor]]:
+        """Decoders of the shape in several poses, and the clicks of each, given by points int [P]."""
+        turned = [self._encoder.turned(decoder.shape, turn) for turn in TURNS[1:poses]]
+        shapes = [decoder.shape, *turned]
+        asked = [chosen[clicks_of_pose(len(chosen), pose)] for pose in range(poses)]
+        clicks = [self._tensor(shape.points[points]) for shape, points in zip(shapes, asked, strict=True)]
+        return [PromptDecoder(self._on_device, shape) for shape in shapes], clicks
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

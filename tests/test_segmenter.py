@@ -18,9 +18,11 @@ from hypothesis.extra.numpy import arrays
 from backend import encoding
 from backend.errors import Cancelled, CheckpointError, DeviceError, MeshError, PromptError
 from backend.geometry import Mesh, face_areas, face_centroids, sample_surface
-from backend.network import save_network
+from backend.network import Decoding, save_network
 from backend.refinement import build_face_graph
 from backend.segmentation import Parts, sites
+from backend.segmentation.encoded_shape import PromptDecoder
+from backend.segmentation.poses import TURNS, clicks_of_pose
 from backend.segmentation.together import joint_prompts
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import cube, joined, plate, renumbered
@@ -579,6 +581,72 @@ def test_it_can_be_cancelled_whenever_it_asks(
     for patience in range(questions):
         with pytest.raises(Cancelled):
             run(patience)
+
+
+def test_a_turned_shape_is_what_encoding_it_turned_gives(segmenter: Segmenter, mesh: Mesh) -> None:
+    """Points, faces and graph stay the shape's own; only what the network sees is turned or mirrored."""
+    shape = segmenter.encode(mesh)
+    for turn in TURNS[1:5]:
+        turned = segmenter._encoder.turned(shape, turn)
+        triangles = mesh.triangles if np.linalg.det(turn) > 0 else mesh.triangles[:, ::-1]
+        there = segmenter.encode_points(
+            shape.world_points @ turn.T,
+            shape.normals @ turn.T,
+            shape.colors,
+            point_faces=shape.point_faces,
+            mesh=Mesh(mesh.vertices @ turn.T, triangles, mesh.face_colors),
+        )
+        for place in ("point_locations", "site_locations"):
+            seen, wanted = (
+                PromptDecoder(segmenter._on_device, each).logits(
+                    segmenter_decoding(segmenter, each), getattr(each, place), slice(1, 4)
+                )
+                for each in (turned, there)
+            )
+            np.testing.assert_allclose(seen.numpy(), wanted.numpy(), atol=2e-3)
+        assert turned.sites is shape.sites
+
+
+def segmenter_decoding(segmenter: Segmenter, shape: EncodedShape) -> Decoding:
+    clicks = torch.as_tensor(shape.points[[5, 200]])[:, None]
+    with torch.inference_mode():
+        return PromptDecoder(segmenter._on_device, shape).decode(clicks)
+
+
+def test_poses_ask_different_clicks_and_together_all() -> None:
+    asked = [clicks_of_pose(9, pose) for pose in range(4)]
+    assert sorted([*asked[0], *asked[1]]) == list(range(9))
+    assert list(asked[2]) == list(asked[0])
+    assert [len({tuple(turn.ravel()) for turn in TURNS}), len(TURNS)] == [8, 8]
+
+
+@pytest.mark.parametrize("poses", [2, 3])
+def test_parts_in_several_poses_are_whole_and_repeatable(
+    segmenter: Segmenter, shape: EncodedShape, mesh: Mesh, poses: int
+) -> None:
+    first, again = (
+        segmenter.segment_every_part(shape, prompts=12, poses=poses, settings=UNFILTERED) for _ in range(2)
+    )
+    assert_whole(first, mesh.face_count)
+    assert_same(all_labels(first), all_labels(again))
+
+
+def test_in_several_poses_known_parts_are_found() -> None:
+    """Eight boxes look the same in every pose, and so do the masks of this oracle."""
+    signs = np.stack(np.meshgrid(*[(-1, 1)] * 3), axis=-1).reshape(-1, 3)
+    segmenter = oracle_segmenter([Box(tuple(np.minimum(s, 0)), tuple(np.maximum(s, 0))) for s in signs])
+    boxes = joined(*[cube(center=tuple(2 * s)) for s in signs])
+    labels = segmenter.segment_every_part(segmenter.encode(boxes), prompts=64, poses=5).face_labels()
+    assert len(np.unique(labels)) == 8
+    assert (labels.reshape(8, -1) == labels.reshape(8, -1)[:, :1]).all()
+
+
+@pytest.mark.parametrize("poses", [0, 9])
+def test_poses_beyond_those_there_are_are_refused(
+    segmenter: Segmenter, shape: EncodedShape, poses: int
+) -> None:
+    with pytest.raises(PromptError, match="poses"):
+        segmenter.segment_every_part(shape, prompts=4, poses=poses)
 
 
 def test_refinement_can_be_cancelled(segmenter: Segmenter, mesh: Mesh) -> None:

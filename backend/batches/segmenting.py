@@ -32,6 +32,7 @@ class SegmentSettings:
     """granularity: 0 few large parts, 1 many small ones; parts: about so many of them, instead
     prompts: points from which parts are proposed
     refine: draw borders to creases; split: make each connected piece a part; seed: of the sampling
+    poses: of the shape that the network sees
     """
 
     granularity: float = 0.5
@@ -40,6 +41,7 @@ class SegmentSettings:
     refine: bool = True
     split: bool = False
     seed: int = 0
+    poses: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ def _segment_mesh(
     with times.measure("encode"):
         shape = segmenter.encode(scene.mesh, seed=settings.seed)
     with times.measure("segment"):
-        parts = segmenter.segment_every_part(shape, prompts=settings.prompts, progress=progress)
+        parts = segmenter.segment_every_part(
+            shape, prompts=settings.prompts, poses=settings.poses, progress=progress
+        )
     with times.measure("labels"):
         labels = parts.face_labels(settings.granularity, parts=settings.parts)
     if settings.refine:
@@ -169,7 +173,7 @@ def _segment_cloud(
     with times.measure("segment"):
         parts = segment_cloud(
             segmenter, cloud.positions, cloud.normals, cloud.colors,
-            seed=settings.seed, prompts=settings.prompts, progress=progress,
+            seed=settings.seed, prompts=settings.prompts, poses=settings.poses, progress=progress,
         )  # fmt: skip
     granularity, wanted = settings.granularity, settings.parts
     with times.measure("labels"):

@@ -31,6 +31,15 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_poses_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --poses."""
+    parser.add_argument(
+        "--poses", type=int, choices=range(1, 9), default=1, metavar="1..8",
+        help="show the shape to the network in so many poses, turned and mirrored: steadier, and slower "
+        "(default: %(default)s)",
+    )  # fmt: skip
+
+
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says where a batch runs and how much of this machine, or of a Ray cluster, it takes."""
     parser.add_argument("--engine", choices=("local", "ray"), default="local")

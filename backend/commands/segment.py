@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import MeshFileError
 from ..stage_times import StageTimes
-from .arguments import add_network_arguments, fraction, npy_path, parts_path, positive
+from .arguments import add_network_arguments, add_poses_argument, fraction, npy_path, parts_path, positive
 from .outputs import check_outputs, print_notes
 from .progress_bar import ProgressBar
 from .tree_files import groups_of, write_tree
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the part number of each triangle, int32, in the file's face order",
     )  # fmt: skip
     add_network_arguments(parser)
+    add_poses_argument(parser)
     parser.add_argument(
         "--granularity", type=fraction, default=0.5, metavar="0..1",
         help="0: few large parts, 1: many small ones (default: %(default)s)",
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         refine=not args.no_refine,
         split=args.split,
         seed=args.seed,
+        poses=args.poses,
     )
     with ProgressBar() as progress:
         found = segment_scene(scene, segmenter, settings, times, progress)

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from .arguments import add_engine_arguments, add_network_arguments, engine_settings, fraction, positive
+from .arguments import (
+    add_engine_arguments,
+    add_network_arguments,
+    add_poses_argument,
+    engine_settings,
+    fraction,
+    positive,
+)
 
 if TYPE_CHECKING:
     from ..batches.inputs import Input, Shard
@@ -28,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for tables and manifest.jsonl; an interrupted run goes on there",
     )  # fmt: skip
     add_network_arguments(parser)
+    add_poses_argument(parser)
     parser.add_argument("--granularity", type=fraction, default=0.5, metavar="0..1")
     parser.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
@@ -93,7 +101,13 @@ def _rows(args: argparse.Namespace, left: list[Input]) -> Iterator[dict[str, Any
 
     job = SegmentJob(
         SegmentSettings(
-            args.granularity, args.parts, args.prompts, not args.no_refine, args.split, args.seed
+            args.granularity,
+            args.parts,
+            args.prompts,
+            not args.no_refine,
+            args.split,
+            args.seed,
+            args.poses,
         ),
         model=args.model,
         device=args.device,

@@ -86,6 +86,7 @@ def segment_cloud(
     *,
     seed: int = 0,
     prompts: int = 512,
+    poses: int = 1,
     prompt_batch: int | None = None,
     count: int | None = None,
     progress: Progress | None = None,
@@ -94,6 +95,7 @@ def segment_cloud(
     """Find the parts of a cloud: points [N, 3], normals and sRGB colours [N, 3] where they are known.
 
     count: points that the network reads; None for as many as it was trained with
+    prompts, poses: as `Segmenter.segment_every_part` takes them
 
     Raises MeshError for clouds that have less than four finite points, or no extent.
     """
@@ -101,7 +103,7 @@ def segment_cloud(
 
     shape, _ = encode_cloud(segmenter, points, normals, colors, seed=seed, count=count)
     parts = segmenter.segment_every_part(
-        shape, prompts=prompts, prompt_batch=prompt_batch, progress=progress, cancel=cancel
+        shape, prompts=prompts, poses=poses, prompt_batch=prompt_batch, progress=progress, cancel=cancel
     )
     graph = graph_of_points(parts.sites, shape.normals)
     return CloudParts(parts, np.asarray(points, dtype=np.float64), parts.sites.locations, graph)

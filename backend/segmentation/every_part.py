@@ -73,10 +73,11 @@ class EveryPartSettings:
 
 
 @dataclass(frozen=True)
-class _Candidates:
-    """Masks that one click led to.
+class Proposals:
+    """Masks that clicks led to.
 
-    clicks: int64 [K]; tokens: int64 [K], mask token 1 .. 3; scores: float32 [K], predicted IoU
+    clicks: int64 [K], the click that each came from; tokens: int64 [K], mask token 1 .. 3
+    scores: float32 [K], predicted IoU
     masks: bool [K, N], on the coarse points
     """
 
@@ -85,8 +86,8 @@ class _Candidates:
     scores: Tensor
     masks: Tensor
 
-    def take(self, rows: Tensor) -> _Candidates:
-        return _Candidates(self.clicks[rows], self.tokens[rows], self.scores[rows], self.masks[rows])
+    def take(self, rows: Tensor) -> Proposals:
+        return Proposals(self.clicks[rows], self.tokens[rows], self.scores[rows], self.masks[rows])
 
 
 def find_parts(
@@ -102,12 +103,14 @@ def find_parts(
     mesh = decoder.shape.mesh
     if mesh is not None and len(decoder.shape.sites.locations) < mesh.face_count // _FEW_SITES:
         give_back_freed_memory()
-    with _graphs(decoder) as graphs:
-        found, ranks, support = _kept_candidates(decoder, clicks, prompt_batch, settings, report, cancel)
-        logits = _decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
+    with graphs_of(decoder) as graphs:
+        found = propose(decoder, clicks, prompt_batch, settings, report, cancel)
+        rows, ranks, support = worth_keeping(found, len(clicks), settings)
+        found = found.take(rows)
+        logits = decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
         report("parts", 0.0)
         measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
-        parts = _assemble(decoder.shape, *graphs(), logits, *measures, settings=settings)
+        parts = assemble(decoder.shape, *graphs(), logits, *measures, settings=settings)
     report("parts", 1.0)
     return parts
 
@@ -116,7 +119,7 @@ _Graphs = tuple[FaceGraph | None, FaceGraph]
 """Of the faces, None for point clouds, and of the sites."""
 
 
-def _graphs(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], _Graphs]]:
+def graphs_of(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], _Graphs]]:
     """How to get the graphs, which are built meanwhile if another device answers the prompts."""
     shape = decoder.shape
 
@@ -136,22 +139,18 @@ def _face_graph(decoder: PromptDecoder) -> AbstractContextManager[Callable[[], F
     return meanwhile(lambda: shape.face_graph, beside=works_by_itself(decoder.device))
 
 
-def _kept_candidates(
-    decoder: PromptDecoder,
-    clicks: Tensor,
-    prompt_batch: int,
-    settings: EveryPartSettings,
-    report: Progress,
-    cancel: Cancel | None,
-) -> tuple[_Candidates, Tensor, Tensor]:
-    """The candidates worth decoding everywhere, with their ranks and support [K]."""
-    found = _propose(decoder, clicks, prompt_batch, settings, report, cancel)
-    support = support_scores(found.masks, found.clicks, len(clicks), iou=settings.support_iou)
-    supported = support >= _least_support(settings, len(clicks))
-    found, support = found.take(supported), support[supported]
+def worth_keeping(
+    found: Proposals, clicks: int, settings: EveryPartSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which masks of so many clicks are worth decoding everywhere: rows int64 [K], ranks and support."""
+    support = support_scores(found.masks, found.clicks, clicks, iou=settings.support_iou)
+    supported = (support >= _least_support(settings, clicks)).nonzero()[:, 0]
     ranks = found.scores + settings.support_weight * support
-    kept = suppress_overlaps(found.masks, ranks, settings.nms_iou, limit=settings.max_masks)
-    return found.take(kept), ranks[kept], support[kept]
+    kept = suppress_overlaps(
+        found.masks[supported], ranks[supported], settings.nms_iou, limit=settings.max_masks
+    )
+    rows = supported[kept]
+    return rows, ranks[rows], support[rows]
 
 
 def _least_support(settings: EveryPartSettings, clicks: int) -> float:
@@ -186,14 +185,14 @@ def _all_masks(
     return torch.cat(masks), torch.cat(scores)
 
 
-def _propose(
+def propose(
     decoder: PromptDecoder,
     clicks: Tensor,
     prompt_batch: int,
     settings: EveryPartSettings,
     report: Progress,
     cancel: Cancel | None,
-) -> _Candidates:
+) -> Proposals:
     """All masks of all clicks that pass the score and stability filters."""
     coarse = decoder.shape.coarse_locations(settings.coarse_points)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -210,13 +209,13 @@ def _propose(
     # Which passed is asked once, after all batches: a graphics card would have to be waited for each time.
     passed, scores, masks = (torch.cat(batches) for batches in zip(*found, strict=True))
     click, token = passed.nonzero(as_tuple=True)
-    return _Candidates(click, token + 1, scores[click, token], masks[click, token])
+    return Proposals(click, token + 1, scores[click, token], masks[click, token])
 
 
-def _decode_at_sites(
+def decode_at_sites(
     decoder: PromptDecoder,
     clicks: Tensor,
-    found: _Candidates,
+    found: Proposals,
     prompt_batch: int,
     report: Progress,
     cancel: Cancel | None,
@@ -242,7 +241,7 @@ def _decode_at_sites(
     return logits
 
 
-def _assemble(
+def assemble(
     shape: EncodedShape,
     graph: FaceGraph | None,
     site_graph: FaceGraph,
