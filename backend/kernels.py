@@ -13,7 +13,7 @@ from .devices import runs_kernels
 try:
     import triton
     import triton.language as tl
-except ImportError:
+except Exception:  # missing, or an installation that is broken: the CPU needs none
     triton = tl = None
 
 __all__ = ["tested", "tl", "triton"]
@@ -24,12 +24,14 @@ logger = logging.getLogger(__name__)
 @functools.cache
 def tested(name: str, agrees: Callable[[str], bool], device: str) -> bool:
     """Whether a kernel can be used on a device: `agrees(device)`, asked once, compiles it and compares what
-    it computes with what it should be."""
+    it computes with what it should be. Raises where there is no memory for that: it is asked again later."""
     if triton is None or not runs_kernels(device):
         return False
     try:
         fault = "" if agrees(device) else "the results differ"
     except Exception as error:  # whatever a compiler may raise
+        if "out of memory" in str(error):
+            raise
         fault = str(error)[:200]
     if fault:
         logger.warning("%s: no kernel of our own, which is slower: %s", name, fault)

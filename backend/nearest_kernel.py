@@ -98,6 +98,7 @@ if triton is not None:
         """A program for each block of queries, one for each lane. Blocks of places come by how far they are
         along the order from where the queries are: the nearest ones early."""
         own, programs = tl.program_id(0), tl.num_programs(0)
+        middle = (own.to(tl.int64) * blocks // programs).to(tl.int32)  # the product can exceed 32 bits
         row = tl.minimum(own * BLOCK + tl.arange(0, BLOCK), asked - 1)
         first = tl.full([BLOCK], float("inf"), tl.float64)
         second, third, farthest = first, first, first
@@ -105,7 +106,7 @@ if triton is not None:
         at_second, at_third = at_first, at_first
         for turn in range(0, blocks):
             away = (turn + 1) // 2
-            block = (own * blocks // programs + tl.where(turn % 2 == 1, away, blocks - away)) % blocks
+            block = (middle + tl.where(turn % 2 == 1, away, blocks - away)) % blocks
             between = 0.0
             for axis in tl.static_range(AXES):
                 above = tl.load(low + axis * blocks + block) - tl.load(own_high + axis * programs + own)

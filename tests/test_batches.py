@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -192,6 +193,24 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path, capsys: pytest.Captur
         with only_writer(out, "-2-of-3"):  # shards have tables of their own
             pass
     with only_writer(out):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_systems_without_locks_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr("fcntl.flock", no_lock)
+    with only_writer(tmp_path):
+        pass  # as a killed process leaves it: nothing bars the next one
+    with only_writer(tmp_path), only_writer(tmp_path):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError), only_writer(tmp_path / "file"):
         pass
 
 

@@ -7,6 +7,7 @@ tables end: lines that are missing are written first, records that had not reach
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -23,6 +24,8 @@ from .records import table_schema
 FORMATS = ("parquet", "jsonl")
 _LONGEST_UNWRITTEN = 300.0
 """Seconds of work that are lost where a machine dies."""
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What file systems without locks answer."""
 _MANIFEST_COLUMNS = ("id", "path", "error", "detail", "part_count")
 
 
@@ -114,17 +117,17 @@ def only_writer(folder: Path, suffix: str = "") -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     make_folder(folder)
-    lock = FileLock(folder / f".writing{suffix}.lock", timeout=0)
+    # No marker in place of a lock: the one of a killed process on another machine would stay.
+    lock = FileLock(folder / f".writing{suffix}.lock", timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout as error:
         raise DataError(
             f"another batch writes into {folder}; wait for it, or name another folder or --shard"
         ) from error
-    except NotImplementedError:
-        pass
     except OSError as error:
-        raise DataError(f"cannot write in {folder} ({error.strerror or error})") from error
+        if error.errno not in _NO_LOCKS:
+            raise DataError(f"cannot write in {folder} ({error.strerror or error})") from error
     try:
         yield
     finally:
