@@ -186,6 +186,8 @@ def test_a_table_that_the_manifest_does_not_know_is_not_made_again(tmp_path: Pat
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_inputs(tmp_path / "in", 1), tmp_path / "out"
     command = ["segment-many", str(folder), "-o", str(out), "--format", "jsonl"]
+    assert main(["segment-many", str(tmp_path / "missing"), "-o", str(out)]) != 0
+    assert not out.exists() and "neither a folder" in capsys.readouterr().err
     with only_writer(out):
         assert main(command) != 0
         assert "another batch writes into" in capsys.readouterr().err

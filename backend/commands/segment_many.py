@@ -55,19 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a batch. Files with errors are rows; only a dead device or disk ends it."""
-    from ..batches.inputs import Shard
+    from ..batches.inputs import Shard, find_inputs
     from ..batches.tables import only_writer
 
     shard = Shard(*_numbers(args.shard))
+    items = [item for item in find_inputs(args.source, args.output / "parts") if shard.takes(item)]
     with only_writer(args.output, shard.suffix):
-        return _run(args, shard)
+        return _run(args, shard, items)
 
 
-def _run(args: argparse.Namespace, shard: Shard) -> int:
-    from ..batches.inputs import find_inputs
+def _run(args: argparse.Namespace, shard: Shard, items: list[Input]) -> int:
+    """As the only writer of the output folder."""
     from ..batches.tables import RecordTables, done_ids, make_folder
 
-    items = [item for item in find_inputs(args.source, args.output / "parts") if shard.takes(item)]
     tables = RecordTables(args.output, suffix=shard.suffix, kind=args.format)
     done = done_ids(args.output, retry_failed=args.retry_failed)
     left = [item for item in items if item.id not in done]
