@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from backend.evaluation.metrics import mean_best_iou
 from backend.geometry import Mesh, face_areas, face_centroids
+from backend.metrics import mean_best_iou
 from backend.segmentation import Parts
 from backend.segmenter import EncodedShape, Segmenter
 from tests import golden_labels

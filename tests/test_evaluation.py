@@ -12,7 +12,8 @@ import torch
 from backend.click_simulation import corrective_clicks, deepest_points, random_points
 from backend.evaluation.boundary import boundary_f_score, build_edge_graph
 from backend.evaluation.first_click import first_answers, nearest_in_size
-from backend.evaluation.metrics import (
+from backend.geometry import Mesh
+from backend.metrics import (
     adjusted_rand_index,
     best_ious,
     mean_best_iou,
@@ -21,7 +22,6 @@ from backend.evaluation.metrics import (
     pearson,
     spearman,
 )
-from backend.geometry import Mesh
 from tests.evaluation_fixtures import grid_mesh, joined
 
 # --- metrics ---------------------------------------------------------------------------------------

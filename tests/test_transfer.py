@@ -14,9 +14,9 @@ from trimesh.transformations import reflection_matrix, rotation_matrix
 from backend import Segmenter
 from backend.__main__ import main
 from backend.errors import MeshError
-from backend.evaluation.metrics import mean_best_iou
 from backend.geometry import Mesh, face_areas
 from backend.mesh_files import read_mesh_file
+from backend.metrics import mean_best_iou
 from backend.transfer import correspond, find_repeats, match_by_maps, transfer_labels
 
 CUBE = trimesh.creation.box()

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..geometry import Mesh, face_areas
 from ..geometry.mesh import FloatArray, IntArray
+from ..metrics import adjusted_rand_index, mean_best_iou, panoptic_quality
 from .boundary import DEFAULT_TOLERANCE, EdgeGraph, boundary_f_score, build_edge_graph
 from .measurement import Measurement, highest
-from .metrics import adjusted_rand_index, mean_best_iou, panoptic_quality
 from .shapes import KnownShape
 
 T = TypeVar("T", int, float)

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..geometry import Mesh, face_normals
 from ..geometry.mesh import FloatArray, IntArray
-from .metrics import part_ious
+from ..metrics import part_ious
 
 BACKGROUND = np.array([0.985, 0.985, 0.98])
 NO_PART = np.array([0.62, 0.62, 0.62])

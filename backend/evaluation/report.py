@@ -14,10 +14,10 @@ import numpy as np
 import scipy
 import torch
 
+from ..metrics import finite_mean, finite_median, pearson, spearman
 from .automatic import ORACLE_GRANULARITIES
 from .first_click import FirstAnswers
 from .interactive import FIRST_CLICKS
-from .metrics import finite_mean, finite_median, pearson, spearman
 from .runs import Record
 
 SCHEMA = 2

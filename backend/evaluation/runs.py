@@ -12,6 +12,7 @@ import numpy as np
 
 from ..geometry import face_centroids
 from ..geometry.mesh import IntArray
+from ..metrics import finite_mean
 from ..nearest import nearest
 from .automatic import AutomaticSettings, PartsPredictor, Truth, measure_automatic
 from .baselines import BaselineLabels, FieldPredictor, FieldSettings, baseline_labelings
@@ -22,7 +23,6 @@ from .interactive import (
     labeling_ious,
     measure_interactive,
 )
-from .metrics import finite_mean
 from .render import matched_labels
 from .shapes import KnownShape
 from .sheet import Card

@@ -17,8 +17,8 @@ from ..geometry.mesh import IntArray
 from ..labelled_meshes.packing import load_shapes
 from ..labelled_meshes.shards import UNLABELLED as SHARD_UNLABELLED
 from ..labelled_meshes.shards import LabelledShape
+from ..metrics import UNLABELLED
 from . import Half
-from .metrics import UNLABELLED
 
 
 @dataclass(frozen=True)

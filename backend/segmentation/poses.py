@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..metrics import panoptic_quality
 from .encoded_shape import PromptDecoder
 from .every_part import (
     Cancel,
@@ -123,16 +124,7 @@ def _most_agreed(labelings: Sequence[IntArray], weights: FloatArray) -> int:
     """Which of the labelings int [S] agrees best with the others; of equal ones the first."""
     agreement = np.zeros(len(labelings))
     for one, other in combinations(range(len(labelings)), 2):
-        quality = _panoptic_quality(labelings[one], labelings[other], weights)
+        quality = panoptic_quality(labelings[one], labelings[other], weights)
         agreement[one] += quality
         agreement[other] += quality
     return int(agreement.argmax())
-
-
-def _panoptic_quality(one: IntArray, other: IntArray, weights: FloatArray) -> float:
-    """A. Kirillov et al., "Panoptic Segmentation", CVPR 2019, without classes; of labels 0 .. P-1 [S]."""
-    counts = int(one.max()) + 1, int(other.max()) + 1
-    shared = np.bincount(one.astype(np.int64) * counts[1] + other, weights, minlength=counts[0] * counts[1])
-    shared = shared.reshape(counts)
-    iou = shared / np.maximum(shared.sum(axis=1)[:, None] + shared.sum(axis=0) - shared, 1e-12)
-    return float(2 * iou[iou > 0.5].sum() / sum(counts))

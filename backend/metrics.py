@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.mesh import FloatArray, IntArray
+from .geometry.mesh import FloatArray, IntArray
 
 UNLABELLED = -1
 """Faces whose part nobody knows. They are no true part, but count as outside of every true part."""
