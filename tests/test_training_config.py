@@ -36,6 +36,8 @@ def config_file(tmp_path: Path) -> Path:
         ("batch.points", 0, "must be positive"),
         ("optimizer.schedule", "linear", "schedule must be"),
         ("optimizer.learning_rate", -1, "must be positive"),
+        ("optimizer.matrices", "sgd", "matrices must be"),
+        ("batch.closest", 0.7, "closest is a share"),
         ("optimizer.ema_decay", 1, "ema_decay must be"),
         ("run.log_every", 0, "at least 1"),
         ("network", "huge", "unknown network 'huge'"),

@@ -31,6 +31,7 @@ from backend.network import PartSAM, load_network
 from backend.training.config import OptimizerConfig, RunConfig, read_config
 from backend.training.curves import draw_curves
 from backend.training.interaction import Interaction
+from backend.training.muon import Muon
 from backend.training.ranks import Clock
 from backend.training.shard_stream import ShardStream
 from backend.training.step import AveragedWeights
@@ -72,7 +73,11 @@ def all_weights(trainer: Trainer) -> torch.Tensor:
 # --- learning --------------------------------------------------------------------------------------
 
 
-def test_a_repeated_shape_is_learnt_until_one_click_finds_each_part(config_file, tmp_path):
+@pytest.mark.parametrize(("matrices", "rate"), [("adamw", "2e-3"), ("muon", "8e-3")])
+def test_a_repeated_shape_is_learnt_until_one_click_finds_each_part(config_file, tmp_path, matrices, rate):
+    text = config_file.read_text(encoding="utf-8")
+    text = text.replace("learning_rate = 2e-3", f'matrices = "{matrices}"\nlearning_rate = {rate}')
+    config_file.write_text(text, encoding="utf-8")
     train(config_file, tmp_path / "run", steps=220, log_every=20)
     losses = [row["loss"] for row in metrics(tmp_path / "run")]
     assert losses[-1] < 0.2 * losses[0]
@@ -89,7 +94,10 @@ def test_a_repeated_shape_is_learnt_until_one_click_finds_each_part(config_file,
 # --- chaining --------------------------------------------------------------------------------------
 
 
-def test_a_resumed_run_is_the_uninterrupted_one_step_for_step(config_file, tmp_path):
+@pytest.mark.parametrize("matrices", ["adamw", "muon"])
+def test_a_resumed_run_is_the_uninterrupted_one_step_for_step(config_file, tmp_path, matrices):
+    optimizer = f'[optimizer]\nmatrices = "{matrices}"'
+    config_file.write_text(config_file.read_text(encoding="utf-8").replace("[optimizer]", optimizer))
     together = "joint_clicks = [2]\njoint_weights = [0.5]\n"  # steps of every kind
     config_file.write_text(together + config_file.read_text(encoding="utf-8"), encoding="utf-8")
     whole = train(config_file, tmp_path / "whole", steps=24)
@@ -212,16 +220,16 @@ def test_averaged_weights_follow_their_formula():
     assert network.weight.tolist() == [[2.0, 2.0]]
 
 
-def test_a_gradient_that_is_not_finite_leaves_weights_and_optimiser_alone(config_file, tmp_path):
-    trainer = Trainer(read_config(config_file), tmp_path, device="cpu")
+@pytest.mark.parametrize("matrices", ["adamw", "muon"])
+def test_a_gradient_that_is_not_finite_leaves_weights_and_optimiser_alone(config_file, tmp_path, matrices):
+    trainer = Trainer(read_config(config_file, {"optimizer.matrices": matrices}), tmp_path, device="cpu")
     trainer.step(Interaction(1), 1e-2)  # from here on there are momentum and decay to move the weights
     before, exchange = all_weights(trainer), trainer.step._mean_gradients
-    state = copy.deepcopy(trainer.step.optimizer.state_dict()["state"])
+    state = copy.deepcopy(trainer.step.optimizer_state())
     trainer.step._mean_gradients = lambda: exchange() * math.nan
     trainer.step(Interaction(1), 1e-2)
     assert torch.equal(all_weights(trainer), before)
-    for index, values in trainer.step.optimizer.state_dict()["state"].items():
-        assert all(torch.equal(value, state[index][name]) for name, value in values.items())
+    torch.testing.assert_close(trainer.step.optimizer_state(), state, rtol=0, atol=0)
     assert trainer.step.read_metrics()["skipped"] == 1
     trainer.step._mean_gradients = exchange
     trainer.step(Interaction(1), 1e-2)
@@ -250,6 +258,36 @@ def test_a_network_that_grows_by_a_prompt_answers_as_before(config_file, tmp_pat
     assert grown.size_prompts is not None
     assert not grown.size_prompts(sizes).any()
     assert grown_network(trained, dataclasses.replace(wanted, decoder_depth=2)) is None
+
+
+def test_a_network_that_grows_by_attention_among_patches_answers_as_before(config_file):
+    plain = read_config(config_file).network_config()
+    torch.manual_seed(0)
+    trained = PartSAM(plain)
+    grown = grown_network(trained, dataclasses.replace(plain, patch_layers=2, patch_width=32, patch_heads=4))
+    assert grown is not None
+    assert grown.patch_context is not None
+    embeddings, attributes, positions = torch.randn(1, 32, 16), torch.randn(1, 32, 9), torch.randn(1, 32, 32)
+    assert not grown.patch_context(embeddings, attributes, positions).any()
+    own = trained.state_dict()
+    assert all(torch.equal(own[name], grown.state_dict()[name]) for name in own)
+
+
+def test_muon_steps_along_the_orthogonal_factor():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(40, 24, generator=generator)
+    parameter = torch.nn.Parameter(torch.zeros(40, 24))
+    parameter.grad = matrix
+    muon = Muon([parameter], torch.tensor(0.5))
+    muon.step(torch.tensor(False))
+    assert not parameter.any()
+    muon.step(torch.tensor(True))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    step = -parameter.detach() / (0.5 * 0.2 * 40**0.5)
+    along = left.T @ step @ right.T
+    assert along.diagonal().min() > 0.6
+    assert along.diagonal().max() < 1.3
+    assert (along - along.diagonal().diag()).abs().max() < 0.1
 
 
 def test_clipping_bounds_the_norm_of_all_gradients_together(config_file, tmp_path):

@@ -43,10 +43,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`scaled_dot_product_attention` of many tokens, q, k, v [B, H, T, D] -> [B, H, T, D]."""
+    """`scaled_dot_product_attention` of many tokens, q, k [B, H, T, D], v [B, H, T, V] -> [B, H, T, V]."""
     if not _goes_to_onednn(q):
         return F.scaled_dot_product_attention(q, k, v)
-    result = torch.empty(q.shape)
+    result = torch.empty(v.shape)
     for own, queries, keys, values in zip(*(x.flatten(0, 1) for x in (result, q, k, v)), strict=True):
         keys, values = keys * q.shape[-1] ** -0.5, values.T.contiguous()
         for rows, asked in zip(own.split(_QUERIES_AT_ONCE), queries.split(_QUERIES_AT_ONCE), strict=True):

@@ -16,6 +16,7 @@ from .config import NetworkConfig
 from .encoder import TriplaneEncoder, sample_field
 from .interpolation import gather_weighted, squared_distances
 from .mask_decoder import MaskDecoder
+from .patch_transformer import PatchTransformer
 from .patches import PatchGeometry, PatchPointNet, gather_rows
 from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder, SizePromptEncoder
 
@@ -106,6 +107,7 @@ class PartSAM(nn.Module):
         self.encoder = TriplaneEncoder(config)
         self.patch_encoder = PatchPointNet(3 + channels, channels, channels, channels)
         self.patch_mapper = Mlp(channels, config.decoder_width, config.decoder_width, config.decoder_width)
+        self.patch_context = PatchTransformer(config) if config.patch_layers else None
         self.point_prompts = PointPromptEncoder(config)
         self.mask_prompts = MaskPromptEncoder(config)
         self.size_prompts = SizePromptEncoder(config) if config.size_prompt else None
@@ -121,19 +123,22 @@ class PartSAM(nn.Module):
     ) -> Encoding:
         """The rest of `encode`, from the field on; attributes [B, N, 9] as `attributes_at` gives them."""
         centers = gather_rows(points, geometry.center_index)
+        center_attributes = gather_rows(attributes, geometry.center_index)
         located = None
         if self.config.mask_scores:
-            center_attributes = gather_rows(attributes, geometry.center_index)
             located = self.decoder.locate(self.field(texels, centers), center_attributes).unsqueeze(1)
         embeddings = self.patch_embeddings(texels, points, geometry)
         mask_points = gather_rows(points, geometry.mask_point_index)
         mask_neighbors = gather_rows(mask_points, geometry.mask_neighbor_index)
-        patches = self.patch_mapper(embeddings).unsqueeze(1)
+        positions = self.point_prompts.positions(centers)
+        patches = self.patch_mapper(embeddings)
+        if self.patch_context is not None:
+            patches = patches + self.patch_context(embeddings, center_attributes, positions)
         return Encoding(
             texels=texels,
             centers=centers,
-            patches=patches,
-            patch_pe=self.point_prompts.positions(centers).unsqueeze(1).to(patches.dtype),
+            patches=patches.unsqueeze(1),
+            patch_pe=positions.unsqueeze(1).to(patches.dtype),
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
             located=located,

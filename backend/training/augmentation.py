@@ -188,7 +188,7 @@ def drop_regions(batch: LabelledPoints, config: AugmentationConfig) -> LabelledP
     return batch.take(resample_kept(distance >= threshold, count))
 
 
-def crop(batch: LabelledPoints, count: int, *, least_share: float = 0.125) -> LabelledPoints:
+def crop(batch: LabelledPoints, count: int, *, least_share: float) -> LabelledPoints:
     """`count` random points of a ball around a random point: what is seen when a place is looked at closely.
 
     The ball holds between `least_share` and half of the points (drawn log-uniformly). Parts are cut where

@@ -45,6 +45,7 @@ class BatchConfig:
     labeling_weights: (kind, weight) pairs; kinds that are not named weigh 1
     part_power: q; min_part_points, max_part_share: limits of a target part
     composed, fused, cropped: shares of the shapes
+    closest: the least share of the area that a cropped shape's ball holds
     oversampling: points per kept point when testing visibility and when cropping
     """
 
@@ -60,6 +61,7 @@ class BatchConfig:
     composed: float = 0.15
     fused: float = 0.35
     cropped: float = 0.0
+    closest: float = 0.125
     oversampling: int = 4
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -69,6 +71,8 @@ class BatchConfig:
         if self.masks > 2 * MAX_PARTS:
             raise DataError(f"at most {2 * MAX_PARTS} masks per shape, not {self.masks}")
         shares = (self.composed, self.fused, self.cropped, self.max_part_share)
+        if not 0 < self.closest < 0.5:
+            raise DataError("closest is a share between 0 and .5")
         if not all(0 <= share <= 1 for share in shares):
             raise DataError("composed, fused, cropped and max_part_share are shares between 0 and 1")
         if not all(weight > 0 for _, weight in self.labeling_weights):
@@ -147,7 +151,9 @@ class BatchSampler:
         if both:
             groups.append(keep_visible(self._draw_composed(both, many), config.points))
         if cropped:
-            groups.append(crop(self._draw_single(cropped, many), config.points))
+            many = max(many, round(0.5 * config.points / config.closest))  # half of the points may repeat
+            balls = crop(self._draw_single(cropped, many), config.points, least_share=config.closest)
+            groups.append(balls)
         columns = zip(*(_tensors(group) for group in groups), strict=True)
         return LabelledPoints(*(torch.cat(column) for column in columns))
 

@@ -24,13 +24,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule.
+    """Optimizer and schedule.
 
+    matrices: what steps those of hidden layers, "adamw" or "muon"; everything else is AdamW's
     learning_rate: peak; it rises linearly over `warmup_steps` and falls by `schedule` ("cosine" to
         `final_ratio` of the peak, or "step": divided by ten at 60 % and 85 %)
     ema_decay: of the weights that are kept; approached as the run gets longer
     """
 
+    matrices: str = "adamw"
     learning_rate: float = 8e-4
     final_ratio: float = 0.01
     warmup_steps: int = 200
@@ -41,6 +43,8 @@ class OptimizerConfig:
     ema_decay: float = 0.9995
 
     def __post_init__(self) -> None:
+        if self.matrices not in ("adamw", "muon"):
+            raise DataError(f"matrices must be 'adamw' or 'muon', not {self.matrices!r}")
         if self.schedule not in ("cosine", "step"):
             raise DataError(f"schedule must be 'cosine' or 'step', not {self.schedule!r}")
         if min(self.learning_rate, self.clip_norm) <= 0:

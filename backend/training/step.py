@@ -20,8 +20,9 @@ from torch.optim import AdamW
 from ..devices import CUDA, mixed_precision
 from ..network import PartSAM
 from .batch import BatchSampler
-from .config import TrainingConfig
+from .config import OptimizerConfig, TrainingConfig
 from .interaction import METRICS, Interaction, interactive_loss
+from .muon import SMALLEST_SIDE, Muon
 
 _WARMUP_STEPS = 2
 
@@ -34,8 +35,8 @@ class TrainStep:
         self.sampler = sampler
         self.config = config
         self.device = sampler.store.device
-        groups = _parameter_groups(network, config.optimizer.weight_decay)
-        self.parameters = [p for group in groups for p in group["params"]]
+        matrices, groups = _parameter_groups(network, config.optimizer)
+        self.parameters = [*matrices, *(p for group in groups for p in group["params"])]
         on_gpu = self.device.type == CUDA
         # A tensor, because a captured step reads it from where it was when it was captured.
         self.learning_rate = torch.zeros((), device=self.device)
@@ -46,6 +47,10 @@ class TrainStep:
             fused=True,
             capturable=on_gpu,
         )
+        self.muon: Muon | None = None
+        if matrices:
+            decay = config.optimizer.weight_decay
+            self.muon = Muon(matrices, self.learning_rate, weight_decay=decay)
         self._sums = torch.zeros(len(METRICS) + 3, device=self.device)
         self._graphs: dict[Interaction, torch.cuda.CUDAGraph] = {}
         self._use_graphs = on_gpu and config.run.graphs
@@ -77,9 +82,16 @@ class TrainStep:
         self.release()
         self.sampler = sampler
 
+    def optimizer_state(self) -> dict[str, Any]:
+        """For `load_optimizer`."""
+        state: dict[str, Any] = self.optimizer.state_dict()
+        return state if self.muon is None else {**state, "muon": self.muon.state_dict()}
+
     def load_optimizer(self, state: dict[str, Any]) -> None:
-        """Restore the optimiser from its `state_dict`; before the first step."""
-        self.optimizer.load_state_dict(state)
+        """Restore the optimiser from its `optimizer_state`; before the first step."""
+        if self.muon is not None:
+            self.muon.load_state_dict(state["muon"])
+        self.optimizer.load_state_dict({key: state[key] for key in ("state", "param_groups")})
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate  # loading puts a copy there, which no schedule would reach
 
@@ -101,17 +113,17 @@ class TrainStep:
             for _ in range(_WARMUP_STEPS):
                 self.launch(interaction)
         torch.cuda.current_stream().wait_stream(stream)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         # Only this thread's calls are part of it: NCCL's watchdog asks for events from another one.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             self.launch(interaction)
-        self.optimizer.zero_grad(set_to_none=True)  # the graph keeps its own gradients
+        self.network.zero_grad(set_to_none=True)  # the graph keeps its own gradients
         return graph
 
     def launch(self, interaction: Interaction) -> None:
         """One step at the rate that was set last, operation by operation."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         with torch.no_grad():
             batch = self.sampler()
         with mixed_precision(self.device.type):
@@ -128,6 +140,8 @@ class TrainStep:
         # gradient of zero instead would still move the weights by their momentum and decay.
         self.optimizer.found_inf = 1 - usable.float()  # type: ignore[attr-defined]
         self.optimizer.step()
+        if self.muon is not None:
+            self.muon.step(usable)
         metrics = torch.cat([result.metrics, norm.view(1), torch.ones(1, device=self.device)])
         self._sums += torch.cat([torch.where(usable, metrics, 0), 1 - usable.float().view(1)])
 
@@ -156,15 +170,26 @@ class TrainStep:
         return norm, usable
 
 
-def _parameter_groups(network: PartSAM, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay towards zero; norms, biases, tokens and embeddings stay where they are learned."""
+def _parameter_groups(network: PartSAM, config: OptimizerConfig) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    """Matrices that Muon steps, and the groups of AdamW.
+
+    Of the latter matrices decay towards zero; norms, biases, tokens, embeddings stay where they are learned.
+    """
+    orthogonal: list[Tensor] = []
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            is_token = name.rsplit(".", 1)[-1].endswith(("token", "tokens", "embedding", "position"))
-            (kept if parameter.ndim < 2 or is_token else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+        if not parameter.requires_grad:
+            continue
+        is_token = name.rsplit(".", 1)[-1].endswith(("token", "tokens", "embedding", "position"))
+        if parameter.ndim < 2 or is_token:
+            kept.append(parameter)
+        elif config.matrices == "muon" and min(parameter.flatten(1).shape) >= SMALLEST_SIDE:
+            orthogonal.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return orthogonal, groups
 
 
 class AveragedWeights:

@@ -156,7 +156,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.weights,
-            "optimizer": self.step.optimizer.state_dict(),
+            "optimizer": self.step.optimizer_state(),
             "progress": asdict(self.progress),
             "random": states,
             "rounds": list(self._random.getstate()[1]),
@@ -269,15 +269,17 @@ def _starting_network(config: TrainingConfig) -> PartSAM:
 
 
 def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
-    """The trained network with additions that start as no change at all; None if `wanted` differs in more."""
-    same = dataclasses.replace(
-        trained.config, size_prompt=wanted.size_prompt, score_context=wanted.score_context
-    )
+    """The trained network with additions that start as no change at all; None if `wanted` differs in more.
+
+    How many patches there are is no weight: another number may be trained on with.
+    """
+    names = ("size_prompt", "score_context", "patch_layers", "patch_width", "patch_heads", "patches")
+    same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
         return None
     network = PartSAM(wanted)
     missing, unexpected = network.load_state_dict(trained.state_dict(), strict=False)
-    fresh = ("size_prompts.", "decoder.mask_scores.context.")
+    fresh = ("size_prompts.", "decoder.mask_scores.context.", "patch_context.")
     if unexpected or any(not name.startswith(fresh) for name in missing):
         return None
     return network
@@ -293,6 +295,8 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
         network.encoder.compile(dynamic=False)
         network.patch_embeddings = torch.compile(network.patch_embeddings, dynamic=False)  # type: ignore[method-assign]
         network.mask_prompts.compile(dynamic=False)
+        if network.patch_context is not None:
+            network.patch_context.compile(dynamic=False)
         network.decoder.point_logits = torch.compile(network.decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
 
 
