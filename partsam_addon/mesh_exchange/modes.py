@@ -38,6 +38,16 @@ def object_mode(context: bpy.types.Context, *objects: bpy.types.Object) -> Itera
             _return_to(context, mode, uids, active_uid)
 
 
+def have_undo_store_the_file() -> None:
+    """Make the next undo step of Edit mode store the whole file: call it after data are written from there.
+
+    Else Blender takes the data for what they were when Edit mode was entered, since it compares only what
+    it has stored, and undo out of Edit mode leaves them as they were when they were written: faces that
+    the user had deleted by then would be gone for good. A new data-block makes it store the file.
+    """
+    bpy.data.texts.remove(bpy.data.texts.new(".partsam"))
+
+
 def check_editable(obj: bpy.types.Object) -> None:
     """Raise MeshError, with what to do, unless `obj` is a mesh object of this file."""
     problem = editable_problem(obj)
@@ -122,6 +132,7 @@ def _return_to(context: bpy.types.Context, mode: str, uids: list[int], active_ui
         if obj.select_get() != (obj in members):
             obj.select_set(obj in members)
     _set_mode(context, first, mode)
+    have_undo_store_the_file()
     for uid, obj in by_uid.items():
         if obj.select_get() != selected[uid]:
             obj.select_set(selected[uid])

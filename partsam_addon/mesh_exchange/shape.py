@@ -22,7 +22,7 @@ from ..wording import say
 from . import arrays
 from .arrays import FloatArray, IntArray
 from .evaluated import evaluated_mesh
-from .modes import check_editable
+from .modes import check_editable, have_undo_store_the_file
 from .surface_colors import SurfaceColors, read_surface_colors
 
 
@@ -203,6 +203,7 @@ def find_object(uid: int, *, name: str = "", unchanged_since: MeshRecord | None 
         return obj
     if obj.mode == "EDIT":
         obj.update_from_editmode()
+        have_undo_store_the_file()
     mesh = obj.data
     if len(mesh.polygons) != unchanged_since.polygon_count or mesh_hash(mesh) != unchanged_since.mesh_hash:
         raise MeshError(

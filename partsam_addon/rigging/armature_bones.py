@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from ..mesh_exchange.modes import have_undo_store_the_file
 from ..mesh_exchange.selection import only_object
 from ..parts.schema import unique_name
 from .bones import Bone
@@ -60,6 +61,8 @@ def write_bones(
             armature.hide_set(hidden)
             if mode != "OBJECT" and not hidden:  # who poses while bones are laid goes on posing
                 bpy.ops.object.mode_set(mode=mode)
+                if mode == "EDIT":
+                    have_undo_store_the_file()
 
 
 def _place(edit_bone: bpy.types.EditBone, bone: Bone, made: dict[int, bpy.types.EditBone]) -> None:

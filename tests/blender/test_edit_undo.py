@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import bmesh
 import bpy
+import numpy as np
 import pytest
 from meshes import grid
 from part_trees import cut, give_tree
@@ -128,3 +130,23 @@ def test_undo_in_edit_mode_where_faces_have_another_number_than_the_table(quarte
         assert bpy.data.objects["grid"].data.partsam.parts[0].name == name
     bpy.ops.ed.redo()
     assert bpy.data.objects["grid"].data.partsam.parts[0].name == "Leg"
+
+
+def test_undo_out_of_edit_mode_brings_back_what_was_deleted_before_an_operator_of_ours(quarters, parts):
+    """The operator leaves Edit mode for a moment, which writes the edited faces to the mesh."""
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    edit_mesh = bmesh.from_edit_mesh(quarters.data)
+    edit_mesh.faces.ensure_lookup_table()
+    bmesh.ops.delete(edit_mesh, geom=edit_mesh.faces[:16], context="FACES")
+    bmesh.update_edit_mesh(quarters.data)
+    bpy.ops.ed.undo_push(message="deleted")
+    bpy.ops.partsam.part_delete("EXEC_DEFAULT", True, part=4)
+    while bpy.data.objects["grid"].mode == "EDIT":
+        bpy.ops.ed.undo()
+    mesh = bpy.data.objects["grid"].data
+    assert np.bincount(parts.read_part_ids(mesh)).tolist() == [0, 16, 16, 16, 16]
+    for _ in range(3):
+        bpy.ops.ed.redo()
+    edited = bpy.data.objects["grid"]
+    assert edited.mode == "EDIT" and len(bmesh.from_edit_mesh(edited.data).faces) == 48
+    assert [part.face_count for part in edited.data.partsam.parts if part.face_count] == [12, 12, 24]
