@@ -183,6 +183,21 @@ def test_a_table_that_the_manifest_does_not_know_is_not_made_again(tmp_path: Pat
         RecordTables(tmp_path / "file")
 
 
+def test_a_killed_writer_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from backend.batches.tables import only_writer\n"
+        "with only_writer(Path(sys.argv[1])): print('writes', flush=True); time.sleep(100)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, cwd=DATA.parents[1], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "writes\n"
+        with pytest.raises(DataError, match="another batch"), only_writer(tmp_path):
+            pass
+        writer.kill()
+    with only_writer(tmp_path):
+        pass
+
+
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_inputs(tmp_path / "in", 1), tmp_path / "out"
     command = ["segment-many", str(folder), "-o", str(out), "--format", "jsonl"]
