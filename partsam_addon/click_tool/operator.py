@@ -11,11 +11,12 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty
 
-from ...backend.errors import PartSAMError, PromptError
+from ...backend.errors import MeshError, PartSAMError, PromptError
 from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, object_mode
 from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
+from ..wording import say
 from .gestures import Gestures
 from .keys import EVERYWHERE, MODIFIERS, MOUSE_ACTIONS, PRESSES, KeyTable
 from .picker import Picker
@@ -238,6 +239,14 @@ def begin_work(
 
     undo_message: of the undo step of each part; empty: none is pushed
     """
+    if np.linalg.matrix_rank(np.array(obj.matrix_world, dtype=np.float64)) < 4:
+        raise MeshError(
+            say(
+                '"{name}" is scaled to 0 along an axis, so no place on it can be pointed at; give it another '
+                "scale first (sidebar, tab Item)",
+                name=obj.name,
+            )
+        )
     session, settings = get_session(), context.scene.partsam
     as_seen = settings.source == "EVALUATED"
     session.open_backend()

@@ -84,7 +84,10 @@ class ScreenIndex:
             self._high_x[behind] = self._high_y[behind] = np.inf
 
     def hits(self, x: float, y: float, shown: BoolArray | None = None) -> list[Hit]:
-        """All hits under a pixel of the region, nearest first. shown: bool [T], triangles that count."""
+        """All hits under a pixel of the region, nearest first; none of an object that a scale of 0 makes
+        flat. shown: bool [T], triangles that count."""
+        if np.linalg.matrix_rank(self.projection.matrix) < 4:
+            return []
         near = (self._low_x <= x + 0.5) & (self._high_x >= x - 0.5)
         candidates = np.flatnonzero(near)
         candidates = candidates[(self._low_y[candidates] <= y + 0.5) & (self._high_y[candidates] >= y - 0.5)]

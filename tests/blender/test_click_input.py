@@ -87,6 +87,15 @@ def test_triangles_behind_the_viewer_are_not_met(tool):
     assert surface.positions[surface.triangles[hit.triangle], 1].min() == pytest.approx(15)
 
 
+def test_nothing_is_met_while_a_scale_of_zero_makes_the_object_flat(tool):
+    obj = cube(size=2)
+    obj.scale.y = 0
+    bpy.context.view_layer.update()
+    surface = tool("surface").read_surface(bpy.context, obj, as_seen_places=False)
+    index = tool("screen").ScreenIndex(surface.positions, surface.triangles, from_the_front(tool, obj))
+    assert index.hits(150, 150) == []
+
+
 @pytest.mark.parametrize("kind", ["mirror", "subdivision", "shape key", "pose", "plain"])
 def test_a_place_on_what_is_seen_is_traced_back_to_the_base_mesh(tool, kind):
     obj = grid(4)

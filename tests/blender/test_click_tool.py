@@ -366,4 +366,8 @@ def test_script_makes_a_part_of_points(addon, monkeypatch):
     for wrong in ("", "1 2", "a b c"):
         with pytest.raises(RuntimeError, match="point"):
             bpy.ops.partsam.click(points=wrong)
+    obj.scale.y = 0
+    bpy.context.view_layer.update()
+    with pytest.raises(RuntimeError, match="scaled to 0"):
+        bpy.ops.partsam.click(points="-2 0 5")
     assert addon("session").get_session().clicks is None
