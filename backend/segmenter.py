@@ -40,7 +40,7 @@ from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
 from .segmentation.close_up import CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.point_normals import estimate_normals
-from .segmentation.poses import TURNS, clicks_of_pose, find_parts_in_poses
+from .segmentation.poses import TURNS, find_parts_in_poses
 from .segmentation.together import JointPrediction
 
 __all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
@@ -323,20 +323,16 @@ class Segmenter:
             return find_parts_as_published(decoder, clicks, prompt_batch=batch, report=report, cancel=cancel)
         find: Callable[..., Parts] = partial(find_parts, decoder, clicks)
         if poses > 1 and len(chosen) > 1:
-            find = partial(find_parts_in_poses, *self._posed(decoder, chosen, poses))
+            find = partial(find_parts_in_poses, decoder, partial(self._turned, decoder), chosen, poses)
         return find(
             prompt_batch=batch, settings=settings or EveryPartSettings(), report=report, cancel=cancel
         )
 
-    def _posed(
-        self, decoder: PromptDecoder, chosen: IntArray, poses: int
-    ) -> tuple[list[PromptDecoder], list[Tensor]]:
-        """Decoders of the shape in several poses, and the clicks of each, given by points int [P]."""
-        turned = [self._encoder.turned(decoder.shape, turn) for turn in TURNS[1:poses]]
-        shapes = [decoder.shape, *turned]
-        asked = [chosen[clicks_of_pose(len(chosen), pose)] for pose in range(poses)]
-        clicks = [self._tensor(shape.points[points]) for shape, points in zip(shapes, asked, strict=True)]
-        return [PromptDecoder(self._on_device, shape) for shape in shapes], clicks
+    def _turned(self, decoder: PromptDecoder, turn: FloatArray) -> PromptDecoder:
+        """The decoder of the same shape, seen turned or mirrored by an orthogonal matrix [3, 3]."""
+        if np.array_equal(turn, np.eye(3)):
+            return decoder
+        return PromptDecoder(self._on_device, self._encoder.turned(decoder.shape, turn))
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

@@ -79,6 +79,7 @@ def segment(
     granularity: float = 0.5,
     strength: float | None = 1.0,
     prompts: int = 256,
+    poses: int = 1,
     seed: int = 0,
     evaluated: bool = False,
     selected_faces_only: bool = False,
@@ -90,6 +91,7 @@ def segment(
     granularity: few large parts (0) to many small ones (1)
     strength: of the borders' refinement; None leaves them as the network drew them
     prompts: points that the network is asked about
+    poses: in how many poses the network sees the shape, 1 to 8; see the option in the README
     evaluated: look at the mesh after its modifiers; the labels are mapped back
     keep_edits: parts that were made or changed by hand keep their faces
     parts: about so many parts instead of a granularity; 0: by granularity
@@ -97,7 +99,9 @@ def segment(
     session = get_session()
     reading = ReadSettings(evaluated=evaluated, selected_only=selected_faces_only)
     tasks = read_tasks(bpy.context, [obj], reading, keep_edits=keep_edits)
-    settings = SegmentSettings(prompts=prompts, seed=seed, cut=Cut(granularity, strength), count=parts)
+    settings = SegmentSettings(
+        prompts=prompts, poses=poses, seed=seed, cut=Cut(granularity, strength), count=parts
+    )
     found = session.run_now(segment_flow(session, tasks, settings))
     return _written(obj, new_levels(found, session.held))
 

@@ -17,6 +17,12 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 from .session import get_session
 
 DEFAULT_PROMPTS = 256
+MAX_POSES = 8
+
+POSES = (
+    "In how many poses, turned and mirrored, the network looks at the shape. With 4 the parts depend less "
+    "on how the mesh lies and on the seed, and finding them takes nearly four times as long"
+)
 
 SOURCES = (
     ("BASE", "Original Mesh", "The mesh without its modifiers"),
@@ -44,6 +50,7 @@ class PARTSAM_PG_scene(bpy.types.PropertyGroup):
         soft_max=1024,
         max=4096,
     )
+    poses: IntProperty(name="Poses", description=POSES, default=1, min=1, max=MAX_POSES)
     source: EnumProperty(name="Mesh", description="Which mesh to look at", items=SOURCES, default="BASE")
     selected_faces_only: BoolProperty(
         name="Selected Faces Only",

@@ -204,6 +204,12 @@ def test_an_id_in_use_is_refused_and_the_first_request_answered(client: Client, 
         ("predict", {"shape": "BALL"}, {}, "'points' to be sent with it"),
         ("predict", {"shape": "BALL"}, {"points": np.zeros((2, 2))}, r"'points' to be floats [n, 3]"),
         ("segment_every_part", {"shape": "BALL", "prompts": True}, {}, "'prompts' to be a whole number"),
+        (
+            "segment_every_part",
+            {"shape": "BALL", "prompts": 8, "poses": 0},
+            {},
+            "'poses' to be a whole number",
+        ),
         ("segment_every_part", {"shape": "BALL", "prompts": 8, "granularity": 2}, {}, "from 0.0 to 1.0"),
         ("release", {"model": 1}, {}, "'model' to be true or false"),
     ],
@@ -384,6 +390,14 @@ def test_parts_travel_and_copies_are_found_without_a_network(client: Client) -> 
     assert kind == "protocol" and "a label from 0 for each triangle" in reason
 
 
+def test_parts_in_several_poses(client: Client, ball: str, segmenter, ball_here) -> None:
+    wanted = {"shape": ball, "prompts": 16, "poses": 2, "granularity": 0.7}
+    found = client.result("segment_every_part", wanted).arrays["labels"]
+    expected = segmenter.segment_every_part(ball_here, prompts=16, poses=2)
+    np.testing.assert_array_equal(found, expected.face_labels(0.7))
+    assert "1 to 8" in client.error("segment_every_part", wanted | {"poses": 9})[1]
+
+
 def test_parts_travel_between_encoded_shapes(client: Client, ball: str) -> None:
     labels = (BALL["vertices"][BALL["triangles"]].mean(axis=1)[:, 2] > 0).astype(np.int32) + 4
     wanted = {"source": ball, "target": ball, "strength": 0.0}
@@ -401,6 +415,9 @@ def test_a_cloud_gets_the_labels_of_all_granularities(client: Client) -> None:
     atoms = found.arrays["atoms"]
     assert atoms.shape == (500,) and atoms[3] == -1 and (np.delete(atoms, 3) >= 0).all()
     assert found.arrays["labels"].shape == (101, found.fields["atom_count"])
+    several = client.result("segment_cloud", wanted | {"poses": 2}, points=points)
+    assert several.arrays["atoms"].shape == (500,)
+    assert client.error("segment_cloud", wanted | {"poses": 9}, points=points)[0] == "user"
     assert client.error("segment_cloud", wanted, points=points[:5] * np.nan)[0] == "user"
 
 

@@ -176,7 +176,7 @@ def _all_masks(
     masks, scores = [], []
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
-        _check(cancel)
+        check(cancel)
         report("prompts", start / len(clicks))
         decoding = decoder.decode_batch(clicks[start : start + step], step)
         logits = decoder.logits(decoding, decoder.shape.point_locations, slice(1, 4))
@@ -198,7 +198,7 @@ def propose(
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
-        _check(cancel)
+        check(cancel)
         report("prompts", start / len(clicks))
         decoding = decoder.decode_batch(clicks[start : start + step], step)
         scores = decoding.iou[0, :, 1:].float()
@@ -229,7 +229,7 @@ def decode_at_sites(
     asked, click_of = found.clicks.unique(return_inverse=True)
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(asked), step):
-        _check(cancel)
+        check(cancel)
         report("faces", start / len(asked))
         own = ((click_of >= start) & (click_of < start + step)).nonzero()[:, 0]
         click, token = click_of[own] - start, found.tokens[own] - 1
@@ -273,6 +273,7 @@ def assemble(
     )
 
 
-def _check(cancel: Cancel | None) -> None:
+def check(cancel: Cancel | None) -> None:
+    """Raise Cancelled if that was asked for."""
     if cancel is not None and cancel():
         raise Cancelled()

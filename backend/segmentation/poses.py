@@ -9,7 +9,8 @@ others: the median by panoptic quality.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -26,6 +27,7 @@ from .every_part import (
     Progress,
     Proposals,
     assemble,
+    check,
     decode_at_sites,
     graphs_of,
     propose,
@@ -51,37 +53,57 @@ def clicks_of_pose(count: int, pose: int) -> NDArray[np.int64]:
     return np.arange(count)[pose % 2 :: 2]
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """What one pose has answered: its decoder, its clicks [P, 3] in the cube of that pose, and the masks."""
+
+    decoder: PromptDecoder
+    clicks: Tensor
+    found: Proposals
+
+
 def find_parts_in_poses(
-    decoders: Sequence[PromptDecoder],
-    clicks: Sequence[Tensor],
+    decoder: PromptDecoder,
+    turned: Callable[[FloatArray], PromptDecoder],
+    chosen: IntArray,
+    poses: int,
     *,
     prompt_batch: int,
     settings: EveryPartSettings,
     report: Progress,
     cancel: Cancel | None,
 ) -> Parts:
-    """All parts of the first decoder's shape, from clicks [P, 3] of each pose, in the cube of that pose."""
-    shape, poses = decoders[0].shape, len(decoders)
-    first = np.cumsum([0, *(len(asked) for asked in clicks)])
+    """All parts of the decoder's shape.
+
+    turned: gives the decoder of the shape turned by a matrix [3, 3]
+    chosen: int [P], the points to click at, half of them in each pose
+    """
+    shape = decoder.shape
+    answers: list[_Answers] = []
 
     def reporting(pose: int) -> Progress:
         return lambda stage, share: report(stage, (pose + share) / poses)
 
-    with graphs_of(decoders[0]) as graphs:
-        proposals = [
-            propose(decoder, asked, prompt_batch, settings, reporting(pose), cancel)
-            for pose, (decoder, asked) in enumerate(zip(decoders, clicks, strict=True))
-        ]
-        found = _together(proposals, first)
+    with graphs_of(decoder) as graphs:
+        for pose, turn in enumerate(TURNS[:poses]):
+            check(cancel)
+            report("prompts", pose / poses)
+            seen = turned(turn)
+            asked = seen.shape.points[chosen[clicks_of_pose(len(chosen), pose)]]
+            clicks = torch.as_tensor(asked, dtype=torch.float32, device=seen.device)
+            found = propose(seen, clicks, prompt_batch, settings, reporting(pose), cancel)
+            answers.append(_Answers(seen, clicks, found))
+        first = np.cumsum([0, *(len(answer.clicks) for answer in answers)])
+        found = _together([answer.found for answer in answers], first)
         draws = [_kept_of_draw(found, int(first[-1]), settings, draw) for draw in range(_DRAWS + 1)]
         wanted = torch.cat([rows for rows, _, _ in draws]).unique()
         logits = np.empty((len(wanted), len(shape.sites.locations)), dtype=np.float16)
-        for pose, (decoder, asked) in enumerate(zip(decoders, clicks, strict=True)):
+        for pose, answer in enumerate(answers):
             of_pose = (found.clicks[wanted] >= first[pose]) & (found.clicks[wanted] < first[pose + 1])
             own = found.take(wanted[of_pose])
             own = Proposals(own.clicks - int(first[pose]), own.tokens, own.scores, own.masks)
             logits[of_pose.cpu().numpy()] = decode_at_sites(
-                decoder, asked, own, prompt_batch, reporting(pose), cancel
+                answer.decoder, answer.clicks, own, prompt_batch, reporting(pose), cancel
             )
         report("parts", 0.0)
         made = []

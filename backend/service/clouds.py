@@ -13,6 +13,7 @@ from . import fields
 from .cancellation import layers_check
 from .memory import Footprint, within_memory
 from .server import Call, Reply
+from .shapes import read_poses
 
 if TYPE_CHECKING:
     from ..scans.clouds import CloudParts
@@ -41,6 +42,7 @@ def segment_cloud(
             "the cloud's colours are not finite, or not one for each point; remove or repair them"
         )
     prompts = fields.integer(message, "prompts", low=1, high=max_prompts)
+    poses = read_poses(message)
     seed = fields.integer(message, "seed", low=0, high=2**31 - 1)
 
     def compute(footprint: Footprint) -> CloudParts:
@@ -52,6 +54,7 @@ def segment_cloud(
             colors,
             seed=seed,
             prompts=prompts,
+            poses=poses,
             prompt_batch=footprint.prompt_batch,
             count=footprint.points,
             progress=call.progress,

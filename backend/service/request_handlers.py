@@ -31,6 +31,7 @@ from .shapes import (
     labels_reply,
     model_and_device,
     read_cut,
+    read_poses,
     read_strength,
     received_shape,
 )
@@ -157,12 +158,13 @@ class RequestHandlers:
         message = call.message
         shape = self._holdings.shape(message)
         prompts = fields.integer(message, "prompts", low=1, high=MAX_PROMPTS)
-        cut = read_cut(message)
+        poses, cut = read_poses(message), read_cut(message)
 
         def segment(segmenter: Segmenter, encoded: EncodedShape, prompt_batch: int) -> Parts:
             return segmenter.segment_every_part(
                 encoded,
                 prompts=prompts,
+                poses=poses,
                 prompt_batch=prompt_batch,
                 progress=call.progress,
                 cancel=call.cancelled,

@@ -42,6 +42,11 @@ def read_cut(message: Message) -> Cut:
     return cut
 
 
+def read_poses(message: Message) -> int:
+    """In how many poses the network is to see a shape; the segmenter says how many it can."""
+    return 1 if "poses" not in message.fields else fields.integer(message, "poses", low=1, high=2**31 - 1)
+
+
 def read_strength(message: Message) -> float:
     """Of the refinement; 0: none."""
     return fields.number(message, "strength", low=0.0, high=100.0)

@@ -62,14 +62,17 @@ def encode(
 
 
 def segment_every_part(
-    shape: str, *, prompts: int = 512, granularity: float = 0.5, count: int | None = None
+    shape: str, *, prompts: int = 512, poses: int = 1, granularity: float = 0.5, count: int | None = None
 ) -> Request:
     """Find all parts of an encoded shape. Progress stages stream.
 
+    poses: in how many poses the network sees the shape
     count: about so many parts instead of a granularity
     Result fields: parts (id for `face_labels` and `refine`), part_count; arrays as for `face_labels`.
     """
-    fields = {"shape": shape, "prompts": prompts, "granularity": granularity, "count": count}
+    fields = {
+        "shape": shape, "prompts": prompts, "poses": poses, "granularity": granularity, "count": count,
+    }  # fmt: skip
     return Request("segment_every_part", fields)
 
 
@@ -145,6 +148,7 @@ def segment_cloud(
     device: str = "auto",
     seed: int = 0,
     prompts: int = 512,
+    poses: int = 1,
 ) -> Request:
     """Find all parts of a point cloud; nothing is held for later. Progress stages stream.
 
@@ -152,7 +156,7 @@ def segment_cloud(
     Result field: atom_count; arrays as for `part_tree`, with atoms int32 [N] (-1: the point is not finite).
     """
     arrays = {"points": points} if colors is None else {"points": points, "colors": colors}
-    fields = {"model": model, "device": device, "seed": seed, "prompts": prompts}
+    fields = {"model": model, "device": device, "seed": seed, "prompts": prompts, "poses": poses}
     return Request("segment_cloud", fields, arrays)
 
 

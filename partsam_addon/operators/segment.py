@@ -14,7 +14,7 @@ from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..constants import WAITED_FACES
 from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, sharing_notice
 from ..parts import PART_ATTRIBUTE, active_part, has_parts
-from ..properties import DEFAULT_PROMPTS, SEVERAL, SOURCES
+from ..properties import DEFAULT_PROMPTS, MAX_POSES, POSES, SEVERAL, SOURCES
 from ..session import get_session
 from ..session.clouds import CloudTask, FoundCloud
 from ..session.find_parts import Found, SegmentSettings, Task, segment
@@ -34,7 +34,7 @@ from .running import (
     without_cut,
 )
 
-SCENE_PROPERTIES = ("prompts", "seed", "source", "selected_faces_only", "several")
+SCENE_PROPERTIES = ("prompts", "poses", "seed", "source", "selected_faces_only", "several")
 """Operator properties that are settings of the scene."""
 
 
@@ -123,6 +123,16 @@ class SegmentingOperator(CutProperties):
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
         raise NotImplementedError
 
+    def segment_settings(self, options: bpy.types.PropertyGroup | bpy.types.Operator) -> SegmentSettings:
+        """The settings of a segmentation with the scene's or the operator's `options`."""
+        return SegmentSettings(
+            prompts=options.prompts,
+            poses=options.poses,
+            seed=options.seed,
+            cut=self.cut(),
+            count=self.count,
+        )
+
     def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
         """What the user should know beside the result."""
         return ()
@@ -162,6 +172,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         soft_max=1024,
         max=4096,
     )
+    poses: IntProperty(name="Poses", description=POSES, default=1, min=1, max=MAX_POSES)
     seed: IntProperty(name="Seed", description="Start of the random sampling", default=0, min=0)
     source: EnumProperty(name="Mesh", description="Which mesh to look at", items=SOURCES, default="BASE")
     selected_faces_only: BoolProperty(
@@ -202,7 +213,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
         return read_tasks(context, objects, reading, joined=joined, keep_edits=self.keep_edits)
 
     def settings(self, _context: bpy.types.Context) -> SegmentSettings:
-        return SegmentSettings(prompts=self.prompts, seed=self.seed, cut=self.cut(), count=self.count)
+        return self.segment_settings(self)
 
     def warnings(self, context: bpy.types.Context) -> tuple[str, ...]:
         notices = [
@@ -242,8 +253,7 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
         return read_tasks(context, [context.object], within, title=part.name, keep_edits=False)
 
     def settings(self, context: bpy.types.Context) -> SegmentSettings:
-        options = context.scene.partsam
-        return SegmentSettings(prompts=options.prompts, seed=options.seed, cut=self.cut(), count=self.count)
+        return self.segment_settings(context.scene.partsam)
 
 
 def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:

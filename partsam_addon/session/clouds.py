@@ -42,7 +42,7 @@ class FoundCloud:
 
 
 def segment_cloud(
-    place: Workplace, task: CloudTask, *, prompts: int, seed: int, cut: Cut, count: int
+    place: Workplace, task: CloudTask, *, prompts: int, poses: int, seed: int, cut: Cut, count: int
 ) -> Flow:
     """Find the parts of a cloud; returns a `FoundCloud`. Writes nothing. See `SegmentSettings`."""
     choices = place.choices
@@ -54,6 +54,7 @@ def segment_cloud(
         device=choices.device,
         seed=seed,
         prompts=prompts,
+        poses=poses,
     )
     answer: Result = yield place.send(request)
     place.notices += answer.notices

@@ -20,12 +20,14 @@ from .workplace import Workplace
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """prompts: points that the network is asked about; seed: of the surface sample.
+    """prompts: points that the network is asked about; poses: in which it sees the shape; seed: of the
+    surface sample.
 
     count: about so many parts instead of the cut's granularity; 0: as the cut says
     """
 
     prompts: int = 256
+    poses: int = 1
     seed: int = 0
     cut: Cut = field(default_factory=Cut)
     count: int = 0
@@ -107,6 +109,7 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
                 place,
                 task,
                 prompts=settings.prompts,
+                poses=settings.poses,
                 seed=settings.seed,
                 cut=settings.cut,
                 count=settings.count,
@@ -115,7 +118,10 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
             continue
         shape_id = yield from encode(place, task.shape, seed=settings.seed)
         request = requests.segment_every_part(
-            shape_id, prompts=settings.prompts, granularity=settings.cut.granularity
+            shape_id,
+            prompts=settings.prompts,
+            poses=settings.poses,
+            granularity=settings.cut.granularity,
         )
         answer: Result = yield place.send(request)
         parts_id = str(answer.fields["parts"])

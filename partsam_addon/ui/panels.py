@@ -89,6 +89,7 @@ class PARTSAM_PT_options(SidebarPanel, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(settings, "prompts")
+        column.prop(settings, "poses")
         column.prop(settings, "source")
         column.prop(settings, "several", text="Several")
         column.prop(settings, "selected_faces_only")

@@ -87,7 +87,7 @@ def test_only_selected_points_are_segmented(addon):
     left = ids(obj) == 1
     addon("mesh_exchange.elements").write_element_flags(obj.data, "select", left)
     before = ids(obj)
-    bpy.ops.partsam.segment(prompts=16, selected_faces_only=True, keep_edits=False)
+    bpy.ops.partsam.segment(prompts=16, poses=2, selected_faces_only=True, keep_edits=False)
     assert (ids(obj)[~left] == before[~left]).all() and (ids(obj)[left] > 0).all()
 
 

@@ -30,13 +30,13 @@ def segment(**settings):
     return bpy.ops.partsam.segment(**{"prompts": PROMPTS, **settings})
 
 
-def start(addon, session, *, asked=None, **settings):
+def start(addon, session, *, asked=None, poses=1, **settings):
     """What the Segment button does, up to the timer."""
     reading, steps = addon("session.reading"), addon("session.find_parts")
     tasks = reading.read_tasks(
         bpy.context, [bpy.context.object], addon("mesh_exchange").ReadSettings(), **settings
     )
-    flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS))
+    flow = steps.segment(session, tasks, steps.SegmentSettings(prompts=PROMPTS, poses=poses))
     finish = partial(addon("operators.running").finish_in_window, "Segment", asked=asked)
     session.start("Segmenting", flow, done=finish)
 
@@ -91,6 +91,29 @@ def test_granularity_cuts_the_last_result_without_inference(session):
         counts.append(len(np.unique(part_ids(obj))))
         assert [level.tree_id for level in obj.data.partsam.levels] == [tree]
     assert counts == sorted(counts)
+
+
+def test_several_poses_make_one_undo_step_and_a_tree_that_needs_no_backend(addon, session, monkeypatch):
+    dumbbell()
+    segment()
+    bpy.ops.partsam.parts_clear()
+    obj = bpy.context.object
+    bpy.ops.ed.undo_push(message="made")
+    sent, send = [], session.backend.send
+    monkeypatch.setattr(session.backend, "send", lambda request: sent.append(request) or send(request))
+    bpy.ops.partsam.segment("EXEC_DEFAULT", True, prompts=PROMPTS, poses=2)
+    (asked,) = (request.fields for request in sent if request.kind == "segment_every_part")
+    assert asked["poses"] == 2
+    sent.clear()
+    bpy.ops.partsam.cut(granularity=0.0, refine=False)
+    assert not sent and len(np.unique(part_ids(obj))) == 1
+    bpy.ops.ed.undo()
+    assert "partsam_part" not in bpy.context.object.data.attributes
+    bpy.context.scene.partsam.poses = 2
+    bpy.context.scene.partsam.prompts = PROMPTS
+    assert (addon("api").segment(bpy.context.object, prompts=PROMPTS).part_ids > 0).all()
+    bpy.ops.partsam.split_part()
+    assert [request.fields["poses"] for request in sent if "poses" in request.fields] == [1, 2]
 
 
 def test_cut_needs_a_segmentation():
@@ -251,7 +274,14 @@ def test_in_the_window_it_runs_behind_and_is_one_undo_step(addon, session):
 def test_the_redo_panel_cuts_what_was_found_in_the_window(addon, session, monkeypatch):
     dumbbell()
     bpy.ops.ed.undo_push(message="made")
-    values = {"prompts": PROMPTS, "seed": 0, "keep_edits": True, "source": "BASE", "several": "EACH"}
+    values = {
+        "prompts": PROMPTS,
+        "poses": 1,
+        "seed": 0,
+        "keep_edits": True,
+        "source": "BASE",
+        "several": "EACH",
+    }
     values |= {"selected_faces_only": False}
     start(addon, session, asked={"operator": "partsam.segment", **values})
     tick_until(session, lambda: not session.is_busy)
@@ -267,7 +297,7 @@ def test_the_redo_panel_cuts_what_was_found_in_the_window(addon, session, monkey
         assert bpy.context.object.data.partsam.levels[0].granularity == settings["granularity"]
         assert part_ids(bpy.context.object).min() >= 1
         bpy.ops.ed.undo()
-    bpy.ops.partsam.segment("EXEC_DEFAULT", True, **(values | {"seed": 1}), is_found=True)
+    bpy.ops.partsam.segment("EXEC_DEFAULT", True, **(values | {"poses": 2}), is_found=True)
     assert "segment_every_part" in sent  # something else was asked
 
 
@@ -297,7 +327,7 @@ def test_renaming_meanwhile_is_no_problem(addon, session):
 
 def test_cancel_changes_nothing(addon, session):
     obj = dumbbell()
-    start(addon, session)
+    start(addon, session, poses=4)
     assert bpy.ops.partsam.cancel() == {"FINISHED"}
     tick_until(session, lambda: not session.is_busy)
     assert session.problem is None
@@ -330,7 +360,7 @@ def test_about_so_many_parts(addon, strength):
 def test_the_script_api(addon):
     api = addon("api")
     obj = dumbbell()
-    found = api.segment(obj, prompts=PROMPTS, granularity=0.3)
+    found = api.segment(obj, prompts=PROMPTS, poses=2, granularity=0.3)
     assert (found.part_ids == part_ids(obj)).all()
     assert set(found.confidence) == set(part_ids(obj).tolist())
     finer = api.cut(obj, granularity=1.0, strength=None)
