@@ -176,6 +176,21 @@ def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
     assert (middle[:5] == 0).all(), "the largest piece stays with the root"
 
 
+def test_pieces_of_a_mesh_that_only_lie_near_each_other_are_separate_parts() -> None:
+    """What no part wants is two pieces of the mesh with a small gap between them."""
+    weights = np.full(SITES, 1 / SITES)
+    graph = path_graph(weights)
+    graph = replace(graph, is_link=np.arange(SITES - 1) == 6)
+    logits = np.full((1, SITES), -9.0, dtype=np.float32)
+    logits[0, 11:] = 3
+    tree = build_part_tree(logits, np.array([0.9]), weights, graph, TreeSettings())
+    assert tree.atoms[[6, 7]].tolist() in tree.touching.tolist(), "the tree knows that they are near"
+    chain = partition_chain(tree, np.where(tree.masks == 0, 0.9, 0.0), SelectionSettings())
+    middle = chain.owners[chain.middle][tree.atoms]
+    assert [len(set(middle[part])) for part in (slice(7), slice(7, 11), slice(11, None))] == [1, 1, 1]
+    assert len({middle[0], middle[7], middle[11]}) == 3
+
+
 # --- learning what is worth it ---------------------------------------------------------------------
 
 

@@ -57,6 +57,7 @@ class PartTree:
         K, the number of candidates, where there is none
     kinds: int64 [T], ROOT, MASK, PIECE or REST
     touching: int64 [E, 2], pairs of atoms that touch, or nearly do; contact: float64 [E], border's length
+        by the square root of the surface's area
     """
 
     atoms: IntArray
@@ -143,9 +144,11 @@ def distinct_pairs(pairs: IntArray, count: int) -> tuple[IntArray, IntArray]:
 
 
 def _contacts(graph: FaceGraph, atoms: IntArray, between: IntArray) -> tuple[IntArray, FloatArray]:
-    """Pairs of atoms int64 [E, 2] and the length of their border float64 [E]; a link counts little."""
+    """Pairs of atoms int64 [E, 2] and the length of their border float64 [E], by the square root of the
+    surface's area; a link counts little."""
     touching, pair = distinct_pairs(atoms[graph.edges[between]], int(atoms.max()) + 1)
     length = np.where(graph.is_link[between], _LINK_SHARE, 1.0) * graph.edge_length[between]
+    length /= np.sqrt(graph.face_areas.sum())
     return touching, np.bincount(pair, length, minlength=len(touching)).astype(np.float64)
 
 

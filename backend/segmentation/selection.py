@@ -30,7 +30,8 @@ class SelectionSettings:
         and from which it is worth all of its quality
     whole: share from which the root begins to lose its worth: the whole shape is no part of itself
     least_piece, piece_ratio: share of the surface, and of the largest piece, from which a separate piece of
-        what no part wants is a part
+        what no part wants is a part; least_border: of the square root of an atom's area, what a border must
+        have to connect it with another there. Pieces of a mesh that only lie near each other are separate
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
         the view, the larger what it should keep
     """
@@ -39,8 +40,9 @@ class SelectionSettings:
     hidden: float = 0.2
     visible: float = 0.8
     whole: float = 0.7
-    least_piece: float = 0.005
+    least_piece: float = 0.015
     piece_ratio: float = 0.05
+    least_border: float = 0.03
     size_weight: float = 0.25
 
 
@@ -78,7 +80,9 @@ def _with_pieces_of_remainder(
     free = owners == 0
     if not free.any():
         return tree, quality, owners
-    within = tree.touching[free[tree.touching].all(axis=1)]
+    size = np.sqrt(tree.areas[tree.touching].min(axis=1))
+    connected = free[tree.touching].all(axis=1) & (tree.contact > settings.least_border * size)
+    within = tree.touching[connected]
     piece = connected_nodes(len(owners), within)
     areas = np.where(np.bincount(piece, ~free) > 0, 0.0, np.bincount(piece, tree.areas))
     own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
