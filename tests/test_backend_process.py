@@ -273,6 +273,16 @@ def test_a_log_that_cannot_be_written_costs_only_the_log(tmp_path: Path, setting
     wait_until(lambda: any("hello: done" in line for line in backend.log_tail()))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_does_not_stop_the_log_from_being_closed(tmp_path: Path) -> None:
+    log = load("backend_process.log_file").BackendLog(tmp_path)
+    log.path.symlink_to("/dev/full")
+    log.open()
+    log.write_line("starting")
+    log.close()
+    assert log.tail() == ("starting",)
+
+
 def test_a_missing_python_is_reported(tmp_path: Path, make_backend) -> None:
     backend = make_backend(
         backend_process.BackendSettings(python=tmp_path / "nowhere", working_folder=tmp_path)

@@ -75,7 +75,8 @@ class BackendLog:
     def close(self) -> None:
         handler, self._handler = self._handler, None
         if handler is not None:
-            handler.close()
+            with contextlib.suppress(OSError):  # a full disk refuses what is still buffered
+                handler.close()
 
 
 def _remove_old_logs(folder: Path, *, keep: int) -> None:
