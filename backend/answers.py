@@ -14,7 +14,7 @@ from .errors import PromptError
 from .geometry.mesh import FloatArray, IntArray
 from .network import Decoding, DeviceNetwork, Locations
 from .segmentation import EncodedShape, PromptDecoder
-from .segmentation.close_up import CloseUp
+from .segmentation.close_up import Ball, CloseUp, ball_around, ball_around_mask
 from .segmentation.together import JointPrediction, joint_prompts
 
 
@@ -51,12 +51,7 @@ class ClickAnswers:
         zoom: CloseUp | None = None,
     ) -> MaskPrediction:
         """`Segmenter.predict`."""
-        clicks = checked_clicks(points)
-        signs = np.asarray(labels).reshape(-1)
-        if len(clicks) != len(signs):
-            raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give one for each")
-        if not np.isin(signs, (0, 1)).all():
-            raise PromptError("labels must be 0 or 1")
+        clicks, signs = _checked(points, labels)
         if previous is not None and previous.point_logits.shape[1] != len(shape.points):
             raise PromptError("the previous prediction belongs to another shape; leave it out")
         if size is not None and not 0 < size <= 1:
@@ -71,7 +66,42 @@ class ClickAnswers:
         answer = MaskPrediction(at_points[0], faces, scores[0], self._meant(at_points[0], scores[0], size))
         if zoom is None:
             return answer
-        closer = self._predict_closely(shape, zoom, clicks, signs, previous, size)
+        return self.look_closer(shape, zoom, answer, clicks, signs, previous=previous, size=size)
+
+    def where_to_look(
+        self,
+        shape: EncodedShape,
+        points: FloatArray,
+        labels: IntArray,
+        *,
+        answer: MaskPrediction | None = None,
+        size: float | None = None,
+    ) -> Ball | None:
+        """`Segmenter.where_to_look`."""
+        clicks, signs = _checked(points, labels)
+        inside = clicks[signs == 1]
+        if len(clicks) == 1:
+            return None if size is None else ball_around(shape, inside, size)
+        return (
+            None if answer is None else ball_around_mask(shape, inside, answer.point_logits[answer.best] > 0)
+        )
+
+    def look_closer(
+        self,
+        shape: EncodedShape,
+        zoom: CloseUp,
+        answer: MaskPrediction,
+        points: FloatArray,
+        labels: IntArray,
+        *,
+        previous: MaskPrediction | None = None,
+        size: float | None = None,
+    ) -> MaskPrediction:
+        """`Segmenter.look_closer`."""
+        clicks, signs = _checked(points, labels)
+        if len(clicks) > 1:
+            return self._predict_closely(shape, zoom, clicks, signs, previous, size, beyond=answer)
+        closer = self._predict_closely(shape, zoom, clicks, signs, previous, size, beyond=None)
         return closer if closer.scores[closer.best] >= answer.scores[answer.best] else answer
 
     def predict_parts(self, shape: EncodedShape, clicks: Sequence[FloatArray]) -> JointPrediction:
@@ -153,22 +183,27 @@ class ClickAnswers:
         signs: IntArray,
         previous: MaskPrediction | None,
         size: float | None,
+        *,
+        beyond: MaskPrediction | None,
     ) -> MaskPrediction:
+        """beyond: what counts outside of the ball; None: nothing there is in the mask"""
         seen = (signs == 1) | zoom.ball.reaches(clicks)  # nothing outside of the ball can be in the mask
         crop = zoom.encoded
         cube = self._tensor(crop.normalization.apply(clicks[seen]).clip(-1, 1))[None]
         prior = None
-        if previous is not None and previous.face_logits is not None:
-            prior = torch.as_tensor(zoom.own_logits(previous.face_logits[[previous.best]]))
+        if previous is not None:
+            prior = torch.as_tensor(zoom.own_logits(previous.point_logits[[previous.best]]))
         sizes = None if size is None else torch.tensor([min(size / zoom.ball.share, 1.0)])
         masks = _offered(cube)
         decoder = PromptDecoder(self.on_device, crop)
         decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes)
-        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0]
-        at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0]
         scores = decoding.iou[0, 0, masks].float().cpu().numpy()
-        point_logits = zoom.on_whole(at_points, shape).cpu().numpy()
-        face_logits = zoom.at_faces(at_sites, shape).cpu().numpy()
+        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0].cpu().numpy()
+        point_logits = zoom.on_points(at_points, shape, None if beyond is None else beyond.point_logits)
+        face_logits = None
+        if beyond is None or beyond.face_logits is not None:
+            at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0].cpu().numpy()
+            face_logits = zoom.on_faces(at_sites, shape, None if beyond is None else beyond.face_logits)
         return MaskPrediction(point_logits, face_logits, scores, self._meant(point_logits, scores, size))
 
     def _tensor(self, array: FloatArray | IntArray) -> Tensor:
@@ -198,6 +233,16 @@ def checked_clicks(points: FloatArray) -> FloatArray:
     if not np.isfinite(clicks).all():
         raise PromptError("clicks must be finite points")
     return clicks
+
+
+def _checked(points: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray]:
+    """Clicks float64 [P, 3] and their labels [P]; PromptError where they do not go together."""
+    clicks, signs = checked_clicks(points), np.asarray(labels).reshape(-1)
+    if len(clicks) != len(signs):
+        raise PromptError(f"{len(clicks)} clicks with {len(signs)} labels; give one for each")
+    if not np.isin(signs, (0, 1)).all():
+        raise PromptError("labels must be 0 or 1")
+    return clicks, signs
 
 
 def _offered(points: Tensor) -> slice:

@@ -14,6 +14,7 @@ from .device_surface import DeviceSurface
 from .devices import keeps_surfaces, works_by_itself
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
+from .nearest import nearest_faced
 from .network import (
     DeviceNetwork,
     Encoding,
@@ -28,7 +29,7 @@ from .network import (
 )
 from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
-from .segmentation.close_up import CloseUp, ball_around, sample_ball
+from .segmentation.close_up import Ball, CloseUp, sample_ball
 from .segmentation.sites import Sites
 from .threads import started
 
@@ -123,12 +124,8 @@ class ShapeEncoder:
             site_locations=made.located[-1],
         )
 
-    def close_up(self, shape: EncodedShape, inside: FloatArray, size: float, *, seed: int) -> CloseUp | None:
-        """Around clicks float64 [K, 3] (caller's units) into a part of that share of the surface; None where
-        that would not help."""
-        ball = ball_around(shape, inside, size)
-        if ball is None or shape.mesh is None:
-            return None
+    def close_up(self, shape: EncodedShape, ball: Ball, *, seed: int) -> CloseUp:
+        """What lies in a ball of a shape with a mesh."""
         drawn = sample_ball(shape, ball, self._config.points, seed=seed)
         in_ball = np.flatnonzero(ball.reaches(shape.world_points))
         at_sites = np.flatnonzero(ball.reaches(shape.sites.locations))
@@ -154,7 +151,9 @@ class ShapeEncoder:
             sites=Sites.of_points(sites),
             site_locations=made.located[1],
         )
-        return CloseUp(ball, encoded, in_ball, at_sites)
+        side = float(np.ptp(shape.world_points, axis=0).max())
+        near = nearest_faced(shape.world_points, shape.normals, drawn.points, drawn.normals, side)
+        return CloseUp(ball, encoded, in_ball, at_sites, near)
 
     @torch.inference_mode()
     def _encoded(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .answers import ClickAnswers, MaskPrediction, checked_clicks
+from .answers import ClickAnswers, MaskPrediction
 from .devices import pick_device, works_by_itself
 from .encoding import ShapeEncoder
 from .errors import CheckpointError, MeshError, PromptError
@@ -37,7 +37,7 @@ from .network import (
 )
 from .network.mask_decoder import Attention
 from .segmentation import EncodedShape, EveryPartSettings, Parts, PromptDecoder
-from .segmentation.close_up import CloseUp
+from .segmentation.close_up import Ball, CloseUp
 from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as_published
 from .segmentation.point_normals import estimate_normals
 from .segmentation.poses import TURNS, find_parts_in_poses
@@ -208,15 +208,43 @@ class Segmenter:
             surface=surface,
         )
 
-    def close_up(
-        self, shape: EncodedShape, points: FloatArray, size: float, *, seed: int = 0
-    ) -> CloseUp | None:
-        """Encode the surroundings of clicks [P, 3] into a part of about that share of the surface, anew and
-        with all points. Costs as much as `encode`; `predict` then finds small parts much better.
+    def where_to_look(
+        self,
+        shape: EncodedShape,
+        points: FloatArray,
+        labels: IntArray,
+        *,
+        answer: MaskPrediction | None = None,
+        size: float | None = None,
+    ) -> Ball | None:
+        """The surroundings of a small part, for `close_up`; clicks as for `predict`, and its answer to them.
 
-        None where that would not help: parts of 2 % or more, clicks far apart, point clouds.
+        With one click a part is small whose size is said to be below 2 %, with several one for which the mask
+        answered covers less than 5 %. None for larger parts, clicks far apart and point clouds.
         """
-        return self._encoder.close_up(shape, checked_clicks(points), size, seed=seed)
+        return self._answers.where_to_look(shape, points, labels, answer=answer, size=size)
+
+    def close_up(self, shape: EncodedShape, ball: Ball, *, seed: int = 0) -> CloseUp:
+        """Encode what lies in a ball (`where_to_look`) anew, with all points. Costs as much as `encode`."""
+        return self._encoder.close_up(shape, ball, seed=seed)
+
+    def look_closer(
+        self,
+        shape: EncodedShape,
+        zoom: CloseUp,
+        answer: MaskPrediction,
+        points: FloatArray,
+        labels: IntArray,
+        *,
+        previous: MaskPrediction | None = None,
+        size: float | None = None,
+    ) -> MaskPrediction:
+        """A better answer to clicks than that of `predict` for the same arguments, by a close-up around them.
+
+        To one click the one with the higher predicted IoU counts, to several that of the close-up, and beyond
+        its ball the one before. Without face logits where `answer` has none.
+        """
+        return self._answers.look_closer(shape, zoom, answer, points, labels, previous=previous, size=size)
 
     @property
     def _encoder(self) -> ShapeEncoder:
@@ -240,8 +268,7 @@ class Segmenter:
 
         previous: the last prediction for these clicks, refined by the new one
         size: about which share of the surface the part takes, in (0, 1]; None: unknown
-        zoom: where to look closely, too, a `close_up` of the shape around the clicks inside; the answer with
-            the higher predicted IoU counts
+        zoom: a `close_up` around the clicks inside; the answer is then that of `look_closer`
         """
         return self._answers.predict(shape, points, labels, previous=previous, size=size, zoom=zoom)
 

@@ -10,13 +10,16 @@ import trimesh
 
 from backend.click_simulation import mask_ious
 from backend.evaluation.first_click import first_answers
+from backend.evaluation.interactive import InteractiveSettings, measure_interactive
+from backend.evaluation.shapes import KnownShape
 from backend.geometry import Mesh, face_centroids, sample_surface
-from backend.segmentation.close_up import ball_around, sample_ball
+from backend.segmentation.close_up import Ball, CloseUp, ball_around, ball_around_mask, sample_ball
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import joined, plate
-from tests.tiny_network import tiny_segmenter
+from tests.tiny_network import Box, oracle_segmenter, tiny_segmenter
 
 FINE = 0.004
+INSIDE = np.ones(1, dtype=np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +74,60 @@ def test_colours_that_only_the_sample_has_are_taken_from_it(segmenter: Segmenter
 def test_it_is_left_out_where_it_is_no_help(segmenter: Segmenter, mesh: Mesh, shape: EncodedShape) -> None:
     click = face_centroids(mesh)[[200]]
     near, far = click + 0.02, face_centroids(mesh)[[7]]
-    assert segmenter.close_up(shape, click, 0.05) is None
-    assert segmenter.close_up(shape, np.concatenate([click, far]), FINE) is None
-    assert segmenter.close_up(segmenter.encode_points(shape.world_points), click, FINE) is None
-    zoom = segmenter.close_up(shape, click, FINE)
-    assert zoom is not None
-    assert zoom.serves(near, FINE)
-    assert not zoom.serves(far, FINE)
-    assert not zoom.serves(near, 0.1)
+    cloud = segmenter.encode_points(shape.world_points)
+    assert segmenter.where_to_look(shape, click, INSIDE) is None
+    assert segmenter.where_to_look(shape, click, INSIDE, size=0.05) is None
+    assert segmenter.where_to_look(cloud, click, INSIDE, size=FINE) is None
+    assert ball_around(shape, np.concatenate([click, far]), FINE) is None
+    ball, larger = (segmenter.where_to_look(shape, click, INSIDE, size=size) for size in (FINE, 0.01))
+    assert ball is not None and larger is not None
+    assert ball.serves(ball, near)
+    assert not ball.serves(ball, far)
+    assert not ball.serves(larger, near)
+
+
+def test_a_ball_around_a_mask_holds_it_and_its_clicks(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    click = face_centroids(mesh)[[200]]
+    distance = np.linalg.norm(shape.world_points - click, axis=1)
+    mask = distance <= np.sort(distance)[len(distance) // 50]
+    ball = ball_around_mask(shape, click, mask)
+    assert ball is not None
+    assert ball.reaches(shape.world_points[mask], 0.8).all()
+    aside = ball_around_mask(shape, np.concatenate([click, click + 0.3]), mask)
+    assert aside is not None
+    assert aside.radius > ball.radius
+    assert aside.reaches(click + 0.3).all()
+    assert ball_around_mask(shape, click, np.zeros_like(mask)) is None
+    assert ball_around_mask(shape, click, distance < np.median(distance)) is None
+    assert ball.serves(aside, click) == (aside.radius < 2 * ball.radius)
+    assert not ball.serves(ball, click + 0.3)
+    assert not ball.serves(Ball(ball.center, ball.radius / 3, ball.share), click)  # it would show too little
+    assert not ball.serves(Ball(ball.center, ball.radius, ball.share, wanted=0.04), click)
+
+
+def test_corrections_count_inside_of_the_ball_and_the_rest_stays(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    clicks = face_centroids(mesh)[[200, 201]]
+    earlier = segmenter.predict(shape, clicks[:1], INSIDE)
+    ball = ball_around(shape, clicks, FINE)
+    assert ball is not None
+    zoom = segmenter.close_up(shape, ball)
+    said = {"labels": np.array([1, 0]), "previous": earlier}
+    plain = segmenter.predict(shape, clicks, **said)
+    answer = segmenter.predict(shape, clicks, **said, zoom=zoom)
+    assert plain.face_logits is not None and answer.face_logits is not None
+    for found, before, places in (
+        (answer.point_logits, plain.point_logits, shape.world_points),
+        (answer.face_logits, plain.face_logits, face_centroids(mesh)),
+    ):
+        within = ball.reaches(places)
+        np.testing.assert_array_equal(found[:, ~within], before[:, ~within])
+        assert (found[:, within] != before[:, within]).mean() > 0.9
+    without = segmenter.predict(shape, clicks, said["labels"], zoom=zoom)
+    assert (without.point_logits != answer.point_logits).any()  # the close-up shows the earlier mask, too
 
 
 def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(
@@ -87,8 +136,7 @@ def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(
     closer = 0
     for face in (60, 200, 400, 600, 900, 1100):
         click = face_centroids(mesh)[[face]]
-        zoom = segmenter.close_up(shape, click, FINE)
-        assert zoom is not None
+        zoom = _close_up(segmenter, shape, click, FINE)
         plain = segmenter.predict(shape, click, [1], size=FINE)
         answer = segmenter.predict(shape, click, [1], size=FINE, zoom=zoom)
         assert answer.scores[answer.best] >= plain.scores[plain.best]
@@ -118,7 +166,32 @@ def test_evaluation_can_look_closely_at_small_parts(segmenter: Segmenter, shape:
     np.testing.assert_array_equal(plain.chosen, closer.chosen)
     assert plain.with_size[1] == closer.with_size[1]
     place, size = shape.world_points[[int(clicks[0])]], 3 / len(points)
-    zoom = segmenter.close_up(shape, place, size)
-    answer = segmenter.predict(shape, place, np.ones(1, dtype=np.int64), size=size, zoom=zoom)
+    zoom = _close_up(segmenter, shape, place, size)
+    answer = segmenter.predict(shape, place, INSIDE, size=size, zoom=zoom)
     expected = mask_ious(torch.as_tensor(answer.point_logits[answer.best] > 0), targets[0])
     assert closer.with_size[0] == pytest.approx(float(expected))
+
+
+def test_evaluation_can_look_closely_at_corrections(mesh: Mesh, shape: EncodedShape) -> None:
+    """The oracle takes some of the plate to the small ball, and in a close-up what is in its middle."""
+    ball = shape.normalization.apply(np.array([[0.3, 0.4, 0.2]]))[0]
+    seen, middle = (Box(tuple(at - half), tuple(at + half)) for at, half in ((ball, 0.12), (0 * ball, 0.4)))
+    labels = (mesh.vertices[mesh.triangles].mean(axis=1)[:, 2] > 0).astype(np.int32)
+    item = KnownShape(mesh, labels, "made", "made", "made")
+    plain, closer = (
+        measure_interactive(oracle_segmenter([seen, middle]), item, InteractiveSettings(clicks=3, zoom=zoom))
+        for zoom in (False, True)
+    )
+    assert plain is not None and closer is not None
+    assert (plain.close_ups, closer.close_ups) == (0, 1)  # both corrections are answered in it
+    np.testing.assert_array_equal(plain.ious[:, 0], closer.ious[:, 0])
+    np.testing.assert_array_equal(plain.ious[0], closer.ious[0])
+    assert (plain.ious[1, 1:] != closer.ious[1, 1:]).all()
+    assert plain.accepted_ious[1][1] == closer.accepted_ious[1][1]
+    assert plain.accepted_ious[3][1] != closer.accepted_ious[3][1]
+
+
+def _close_up(segmenter: Segmenter, shape: EncodedShape, place: np.ndarray, size: float) -> CloseUp:
+    ball = segmenter.where_to_look(shape, place, INSIDE, size=size)
+    assert ball is not None
+    return segmenter.close_up(shape, ball)

@@ -295,12 +295,20 @@ def test_a_size_and_several_parts_give_what_the_segmenter_gives(
     assert told.fields["best"] == expected.best
     assert "from 0.0 to 1.0" in client.error("predict", {"shape": ball, "size": 2.0}, **one)[1]
 
-    zoom = segmenter.close_up(ball_here, one["points"], 0.003)
+    zoom = segmenter.close_up(ball_here, segmenter.where_to_look(ball_here, **one, size=0.003))
     expected = segmenter.predict(ball_here, one["points"], one["labels"], size=0.003, zoom=zoom)
     for _ in range(2):  # the second time in the close-up that is held
         closer = client.result("predict", {"shape": ball, "size": 0.003, "zoom": True}, **one)
         np.testing.assert_allclose(closer.arrays["face_logits"], expected.face_logits, atol=1e-4)
     assert "true or false" in client.error("predict", {"shape": ball, "zoom": "yes"}, **one)[1]
+
+    several = {"points": clicks["points"], "labels": np.array([1, 0, 0])}
+    expected = segmenter.predict(ball_here, **several)
+    place = segmenter.where_to_look(ball_here, **several, answer=expected)
+    if place is not None:  # where the untrained network finds a small part
+        expected = segmenter.predict(ball_here, **several, zoom=segmenter.close_up(ball_here, place))
+    closer = client.result("predict", {"shape": ball, "zoom": True}, **several)
+    np.testing.assert_allclose(closer.arrays["face_logits"], expected.face_logits, atol=1e-4)
 
     together = {"points": clicks["points"], "parts": np.array([0, 1, 0])}
     found = client.result("predict_parts", {"shape": ball, "strength": 0.0}, **together)

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     interactive.add_argument(
         "--zoom", action="store_true",
-        help="look closely at parts below 2 %% of the surface where their size is told; slow",
+        help="look closely at small parts, as the click tool does; slow",
     )  # fmt: skip
     automatic = parser.add_argument_group("automatic protocol")
     automatic.add_argument(

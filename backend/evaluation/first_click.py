@@ -17,7 +17,7 @@ from ..segmentation.close_up import FINE_SIZE
 
 class FirstClickPredictor(Protocol):
     """What this needs of a model: `ClickPredictor`, if `takes_size` is true `sizes` for its batches, and to
-    look closely `close_up` and `predict` of `backend.Segmenter`."""
+    look closely what `ClosePredictor` has."""
 
     def predict_batch(self, shape: Any, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -75,8 +75,10 @@ def first_answers(
 
 def _looked_at(predictor: Any, shape: Any, place: FloatArray, size: float) -> Tensor:
     """The mask bool [N] of one click [1, 3] (mesh's units) into a part of that share, in a close-up of it."""
-    closer = predictor.close_up(shape, place, size)
-    answer = predictor.predict(shape, place, np.ones(1, dtype=np.int64), size=size, zoom=closer)
+    label = np.ones(1, dtype=np.int64)
+    ball = predictor.where_to_look(shape, place, label, size=size)
+    closer = None if ball is None else predictor.close_up(shape, ball)
+    answer = predictor.predict(shape, place, label, size=size, zoom=closer)
     return torch.as_tensor(answer.point_logits[answer.best] > 0)
 
 

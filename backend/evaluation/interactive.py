@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..answers import MaskPrediction
 from ..click_simulation import DEFAULT_CANDIDATES, corrective_clicks, deepest_points, mask_ious, random_points
 from ..geometry import Mesh
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import build_face_graph
 from ..refinement.mask import refine_mask
+from .closer_looks import CloserLooks, Look
 from .first_click import FirstAnswers, first_answers
 from .measurement import Measurement, highest
 from .shapes import KnownShape
@@ -26,7 +28,7 @@ FIRST_CLICKS = ("random", "deepest")
 
 
 class ClickPredictor(Protocol):
-    """What the protocol needs of a model; `backend.Segmenter` is one."""
+    """What the protocol needs of a model, and with `zoom` of a `ClosePredictor`: a `backend.Segmenter`."""
 
     device: str
 
@@ -53,7 +55,8 @@ class InteractiveSettings:
     """clicks: rounds per part
     max_parts: shapes with more parts are measured on as many of them, drawn by `seed` and the shape's key
     candidates: points among which the deepest is sought exactly (see `clicks`)
-    zoom: whether small parts are looked at closely where their size is told
+    zoom: whether small parts are looked at closely, as in the click tool: where their size is told, and from
+        the second click on where the mask is small
     refine, strength: whether masks are also measured as they are accepted, and how strongly refined
     """
 
@@ -85,6 +88,7 @@ class InteractiveResult:
     first_labels, last_labels: int32 [N], the masks of round one and of the last round in one labeling (row of
         `parts`, the highest logit wins, -1 in no mask)
     point_faces: int [N], face of each point
+    close_ups: how many were made to answer corrections
     """
 
     parts: IntArray
@@ -97,6 +101,7 @@ class InteractiveResult:
     first_labels: IntArray
     last_labels: IntArray
     point_faces: IntArray
+    close_ups: int
     seconds: dict[str, float]
     peak_mib: float | None
 
@@ -145,6 +150,7 @@ def measure_interactive(
         last_labels=_merged(rounds.logits[-1]),
         point_faces=point_faces,
         seconds=seconds,
+        close_ups=0 if rounds.closer is None else rounds.closer.close_ups,
         peak_mib=highest(encoding.peak_mib, clicking.peak_mib),
     )
 
@@ -156,6 +162,7 @@ class ClickRounds:
     clicks, labels: int64 [M, R], the points that were clicked, and 1 (inside) or 0 (outside)
     candidates: int64 [M, R], which of the offered masks was taken; logits: float32 [R, M, N], that mask
     ious, scores: float32 [M, R]
+    closer: the close-ups, if parts are looked at closely; looks: in each round those at small parts, by row
     """
 
     clicks: Tensor
@@ -164,6 +171,8 @@ class ClickRounds:
     logits: Tensor
     ious: Tensor
     scores: Tensor
+    closer: CloserLooks | None
+    looks: list[dict[int, Look]]
 
 
 @torch.inference_mode()
@@ -188,14 +197,19 @@ def simulate_clicks(
     taken: list[Tensor] = []
     ious: list[Tensor] = []
     scores: list[Tensor] = []
+    closer = CloserLooks(predictor, shape) if settings.zoom else None  # type: ignore[arg-type]
+    looks: list[dict[int, Look]] = []
     for _ in range(settings.clicks):
         previous = logits[-1] if logits else None
         candidates, predicted = predictor.predict_batch(shape, points[clicks], labels, previous=previous)
         candidates, predicted = candidates.float(), predicted.float()
         best = predicted.argmax(dim=1)
         chosen, score = candidates[rows, best], predicted[rows, best]
+        looks.append({})
         if previous is not None:
             perfect = ((previous > 0) == targets).all(dim=1)
+            if closer is not None:
+                looks[-1] = closer.answer_again(~perfect, points[clicks], labels, previous, chosen, score)
             chosen = torch.where(perfect[:, None], previous, chosen)
             score = torch.where(perfect, scores[-1], score)
         logits.append(chosen)
@@ -211,6 +225,8 @@ def simulate_clicks(
         logits=torch.stack(logits),
         ious=torch.stack(ious, 1),
         scores=torch.stack(scores, 1),
+        closer=closer,
+        looks=looks,
     )
 
 
@@ -236,6 +252,12 @@ def accepted_ious(
         previous = rounds.logits[count - 2] if count > 1 else None
         offered = predictor.face_logits_batch(shape, points[clicks], labels, previous=previous)
         logits = offered[rows, rounds.candidates[:, count - 1]].float().cpu().numpy()
+        for row, look in rounds.looks[count - 1].items():
+            assert rounds.closer is not None
+            whole = MaskPrediction(
+                known[[row]].astype(np.float32), logits[[row]], np.ones(1, dtype=np.float32), 0
+            )
+            logits[row] = rounds.closer.at(look, whole).face_logits
         masks = np.stack([refine_mask(graph, row, strength=settings.strength) for row in logits])
         accepted = masks[:, np.asarray(shape.point_faces)]
         union = (accepted | known).sum(axis=1)

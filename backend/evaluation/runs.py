@@ -88,6 +88,7 @@ def run_interactive(
                     for kind, answers in result.first.items()
                 },
             },
+            "close_ups": result.close_ups,
             "seconds": result.seconds,
             "peak_mib": result.peak_mib,
         }

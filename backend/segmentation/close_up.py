@@ -3,6 +3,8 @@
 
 A screw head of a thousandth of the surface has a dozen of the whole shape's points; in a close-up it has
 hundreds. The network was trained on such balls, too, and on parts of the size that they then have.
+
+After one click only a size that the user tells says that a part is small; after several the mask does.
 """
 
 from __future__ import annotations
@@ -10,8 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..geometry import Mesh, sample_surface
 from ..geometry.mesh import NEUTRAL_GREY, FloatArray, IntArray
@@ -21,7 +22,9 @@ from ..network.sparse_logits import CLEARLY_OUTSIDE
 from .encoded_shape import EncodedShape
 
 FINE_SIZE = 0.02
-"""Parts of a smaller share of the surface are worth a close-up."""
+"""Parts that are said to take a smaller share of the surface are worth a close-up."""
+SMALL_ANSWER = 0.05
+"""So are masks below this share that several clicks were answered with."""
 
 _BALL_SHARES = (0.04, 0.125)
 """Shares of the surface that balls hold. In the first a part takes a fifth to a fiftieth of them."""
@@ -33,23 +36,44 @@ _LARGEST_BALL = 0.5
 _REUSED = 0.5
 """A close-up serves clicks within this share of its radius."""
 
+_AROUND_MASK = 2.0
+"""A ball reaches so many times as far as the mask that it is made for, ..."""
+_AROUND_CLICKS = 1.3
+"""... and so many times as far as the clicks; ..."""
+_LEAST_BALL = 0.01
+"""... and it holds at least this share of the surface."""
+_STRAY = 2.0
+"""So many percent of a mask's points, at either end, do not count for its extent."""
+_MASK_REUSED = 0.8
+_MASK_RADII = (0.5, 2.0)
+"""A ball around a mask serves later ones whose clicks lie within `_MASK_REUSED` of its radius, and whose own
+balls would be so many times as large."""
+
 
 @dataclass(frozen=True)
 class Ball:
     """What is looked at: center float64 [3] and radius in the caller's units.
 
-    share: of the surface that lies inside; wanted: the share that was wished for
+    share: of the surface that lies inside
+    wanted: the share that was wished for by the part's size; None for a ball around a mask
     """
 
     center: FloatArray
     radius: float
     share: float
-    wanted: float
+    wanted: float | None = None
 
     def reaches(self, places: FloatArray, share: float = 1.0) -> np.ndarray:
         """Which of places [K, 3] lie within a share of the radius, bool [K]."""
         inside: np.ndarray = np.linalg.norm(places - self.center, axis=1) < share * self.radius
         return inside
+
+    def serves(self, other: Ball, inside: FloatArray) -> bool:
+        """Whether clicks [K, 3], for which `other` would be made, can be answered in this one as well."""
+        if self.wanted is not None or other.wanted is not None:
+            return self.wanted == other.wanted and bool(self.reaches(inside, _REUSED).all())
+        fits = _MASK_RADII[0] <= other.radius / self.radius <= _MASK_RADII[1]
+        return fits and bool(self.reaches(inside, _MASK_REUSED).all())
 
 
 @dataclass(frozen=True)
@@ -59,29 +83,38 @@ class CloseUp:
     encoded: of the ball's own points, which lie on `point_faces` of the whole shape's mesh. Its locations are
         places of the whole shape: `point_locations` its points in the ball, `site_locations` its sites there
     points, sites: which ones those are, int64 [n] and [m]
+    nearest: the shape's point nearest to each of its own, int32 [N]
     """
 
     ball: Ball
     encoded: EncodedShape
     points: IntArray
     sites: IntArray
+    nearest: IntArray
 
-    def serves(self, inside: FloatArray, size: float) -> bool:
-        """Whether clicks [K, 3] into a part of that size can be answered here."""
-        fits = size < FINE_SIZE and self.ball.wanted == _ball_share(size)
-        return fits and bool(self.ball.reaches(inside, _REUSED).all())
+    def own_logits(self, point_logits: FloatArray) -> FloatArray:
+        """Logits at the points of the shape [..., N] as logits at the ball's own points."""
+        return point_logits[..., self.nearest]
 
-    def own_logits(self, face_logits: FloatArray) -> FloatArray:
-        """Logits at the faces of the shape [..., F] as logits at the ball's own points [..., N]."""
-        return face_logits[..., self.encoded.point_faces]
+    def on_points(self, at_points: FloatArray, shape: EncodedShape, beyond: FloatArray | None) -> FloatArray:
+        """Logits [..., n] at `points` as logits at all of the shape's [..., N].
 
-    def on_whole(self, at_points: Tensor, shape: EncodedShape) -> Tensor:
-        """Logits [..., n] at `points` as logits at all of the shape's [..., N]."""
-        return _scattered(at_points, self.points, len(shape.points))
+        beyond: the logits of the places outside of the ball; None: they are not in the mask
+        """
+        everywhere = _everywhere(at_points, beyond, len(shape.points))
+        everywhere[..., self.points] = at_points
+        return everywhere
 
-    def at_faces(self, at_sites: Tensor, shape: EncodedShape) -> Tensor:
-        """Logits [..., m] at `sites` as logits at the faces of the shape [..., F]."""
-        return shape.at_faces(_scattered(at_sites, self.sites, len(shape.sites.locations)))
+    def on_faces(self, at_sites: FloatArray, shape: EncodedShape, beyond: FloatArray | None) -> FloatArray:
+        """The same at `sites` [..., m], as logits at the faces of the shape [..., F]."""
+        of_face = shape.sites.of_face
+        assert of_face is not None
+        row_of_site = np.full(len(shape.sites.locations), -1)
+        row_of_site[self.sites] = np.arange(len(self.sites))
+        rows = row_of_site[of_face]
+        everywhere = _everywhere(at_sites, beyond, len(of_face))
+        everywhere[..., rows >= 0] = at_sites[..., rows[rows >= 0]]
+        return everywhere
 
 
 def ball_around(shape: EncodedShape, inside: FloatArray, size: float) -> Ball | None:
@@ -98,6 +131,27 @@ def ball_around(shape: EncodedShape, inside: FloatArray, size: float) -> Ball | 
     radius = max(radius, _MARGIN * float(np.linalg.norm(inside - center, axis=1).max()))
     share = float(np.searchsorted(distances, radius)) / count
     return Ball(center, radius, share, wanted) if 0 < share <= _LARGEST_BALL else None
+
+
+def ball_around_mask(shape: EncodedShape, inside: FloatArray, mask: NDArray[np.bool_]) -> Ball | None:
+    """The ball in which to look at what several clicks were answered with.
+
+    inside: float64 [K, 3], the clicks inside (caller's units); mask: bool [N], of the shape's points
+    None where it would not help: for larger masks and empty ones, where a shape has no mesh.
+    """
+    if shape.mesh is None or not len(inside) or not 0 < mask.mean() < SMALL_ANSWER:
+        return None
+    world = shape.world_points
+    places = np.concatenate([world[mask], inside])
+    low, high = np.percentile(places, (_STRAY, 100 - _STRAY), axis=0)
+    center = (np.minimum(low, inside.min(axis=0)) + np.maximum(high, inside.max(axis=0))) / 2
+    extent = float(np.percentile(np.linalg.norm(places - center, axis=1), 100 - _STRAY))
+    clicked = float(np.linalg.norm(inside - center, axis=1).max())
+    distances = np.sort(np.linalg.norm(world - center, axis=1))
+    least = float(distances[int(_LEAST_BALL * len(distances))])
+    radius = max(_AROUND_MASK * extent, _AROUND_CLICKS * clicked, least)
+    share = float(np.searchsorted(distances, radius)) / len(distances)
+    return Ball(center, radius, share) if 0 < share <= _LARGEST_BALL else None
 
 
 def sample_ball(shape: EncodedShape, ball: Ball, count: int, *, seed: int = 0) -> PointSample:
@@ -141,7 +195,7 @@ def _colors_nearby(shape: EncodedShape, points: FloatArray, normals: FloatArray)
     return shape.colors[nearest_faced(shape.world_points, shape.normals, points, normals, side)]
 
 
-def _scattered(values: Tensor, rows: IntArray, count: int) -> Tensor:
-    index = torch.as_tensor(rows, device=values.device)
-    everywhere = values.new_full((*values.shape[:-1], count), CLEARLY_OUTSIDE)
-    return everywhere.index_copy_(-1, index, values)
+def _everywhere(within: FloatArray, beyond: FloatArray | None, count: int) -> FloatArray:
+    shape = (*within.shape[:-1], count)
+    fill = CLEARLY_OUTSIDE if beyond is None else beyond
+    return np.broadcast_to(np.asarray(fill, dtype=within.dtype), shape).copy()

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +113,24 @@ class HeldShape:
         self.encoded = None
         self.close_ups.clear()
 
-    def close_up(self, segmenter: Segmenter, inside: NDArray[np.floating], size: float) -> CloseUp | None:
-        """Of clicks [K, 3] into a part of that size, made only if none that is held serves."""
+    def look_closer(
+        self, segmenter: Segmenter, said: Mapping[str, Any], answer: MaskPrediction
+    ) -> MaskPrediction:
+        """What `Segmenter.look_closer` makes of an answer to what was said; as it is where it would not help.
+
+        A close-up is made only if none that is held serves.
+        """
         assert self.encoded is not None
-        for held in self.close_ups:
-            if held.serves(inside, size):
-                return held
-        made = segmenter.close_up(self.encoded, inside, size, seed=self.seed)
-        if made is not None:
-            self.close_ups[:] = [*self.close_ups[1 - KEPT_CLOSE_UPS :], made]
-        return made
+        points, labels = said["points"], said["labels"]
+        ball = segmenter.where_to_look(self.encoded, points, labels, answer=answer, size=said["size"])
+        if ball is None:
+            return answer
+        serving = (held for held in self.close_ups if held.ball.serves(ball, points[labels == 1]))
+        zoom = next(serving, None)
+        if zoom is None:
+            zoom = segmenter.close_up(self.encoded, ball, seed=self.seed)
+            self.close_ups[:] = [*self.close_ups[1 - KEPT_CLOSE_UPS :], zoom]
+        return segmenter.look_closer(self.encoded, zoom, answer, **said)
 
     def build_graph_soon(self) -> None:
         """Make the face graph in a thread of its own, so that the first border to refine need not wait."""

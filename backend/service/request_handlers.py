@@ -186,10 +186,10 @@ class RequestHandlers:
                 return None if held is None else held.usable_for(shape, encoded)
 
             said = arguments_of(prompts, earlier)
-            if zooms and said["size"] is not None:
-                inside = said["points"][said["labels"] == 1]
-                said["zoom"] = shape.close_up(segmenter, inside, said["size"])
-            return HeldPrediction(shape.id, segmenter.predict(encoded, **said))
+            answer = segmenter.predict(encoded, **said)
+            if zooms:
+                answer = shape.look_closer(segmenter, said, answer)
+            return HeldPrediction(shape.id, answer)
 
         held = self._holdings.within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"

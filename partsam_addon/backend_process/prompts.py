@@ -47,8 +47,8 @@ class Size:
     """How large the part is.
 
     share: about which one of the surface it takes, in (0, 1]; None: unknown
-    zoom: encode the surroundings of the points anew, for a part below 2 % of the surface: takes as long as
-        `requests.encode` and finds small parts better
+    zoom: encode the surroundings of the points anew, if the share is below 2 % or if several points are
+        answered with less than 5 %: takes as long as `requests.encode` and finds small parts better
     """
 
     share: float | None

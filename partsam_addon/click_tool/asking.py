@@ -37,11 +37,13 @@ class Asked:
 
     clicks: of the part; size: share of the area that was asked for
     zoom: whether the backend looks closely
+    prior: the backend's name for the earlier mask to go on from; None: there is none
     """
 
     clicks: tuple[Click, ...] = ()
     size: float | None = None
     zoom: bool = False
+    prior: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,22 @@ class EncodedObject:
         return self.shape.from_world(places @ self.matrix[:3, :3].T + self.matrix[:3, 3])
 
 
-def predict_request(known: EncodedObject, asked: Asked, previous: Preview | None) -> requests.Request:
-    """For the part under clicks. previous: the preview so far, which the network may go on from"""
+def prior_of(clicks: tuple[Click, ...], previous: Preview | None) -> str | None:
+    """The backend's name for the mask of the preview so far, if the network can go on from it.
+
+    It can unless a click behind that mask was taken back.
+    """
+    if previous is None or len(clicks) <= len(previous.clicks):
+        return None
+    return previous.answer.prediction if clicks[: len(previous.clicks)] == previous.clicks else None
+
+
+def predict_request(known: EncodedObject, asked: Asked) -> requests.Request:
+    """For the part under clicks."""
     clicks = asked.clicks
-    # The network continues from its last mask, but only if no click behind that mask was taken back.
-    extends = previous is not None and clicks[: len(previous.clicks)] == previous.clicks
-    new = previous is not None and len(clicks) > len(previous.clicks)
-    prior = previous.answer.prediction if previous is not None and extends and new else None
     points = known.points(np.array([click.place for click in clicks]))
     labels = [int(click.positive) for click in clicks]
-    said = Points(points, labels), Size(asked.size, zoom=asked.zoom), EarlierMask(prior)
+    said = Points(points, labels), Size(asked.size, zoom=asked.zoom), EarlierMask(asked.prior)
     return requests.predict(known.shape_id, *said)
 
 

@@ -13,7 +13,9 @@ from ..mesh_exchange.arrays import BoolArray, FloatArray, IntArray
 from .prompts import Click
 
 FINE_SIZE = 0.02
-"""The backend looks closely at parts that are meant to take less than this share of the surface."""
+"""The backend looks closely at parts that are meant to take less than this share of the surface, ..."""
+SMALL_ANSWER = 0.05
+"""... and where several clicks were answered with a mask of less than this."""
 SIZE_STEP = 1.5
 """By what a notch of the wheel multiplies the area that is meant."""
 
@@ -50,6 +52,7 @@ class Answer:
     logits: float32 [C, T] at the triangles; scores: float [C], predicted IoU; shares: float [C] of the area
     best: the candidate that the backend means
     zoomed: whether the backend looked closely
+    prior: the backend's name for the earlier mask that it went on from; None: there was none
     """
 
     prediction: str
@@ -60,11 +63,16 @@ class Answer:
     shares: FloatArray
     best: int
     zoomed: bool = False
+    prior: str | None = None
 
     @property
     def wants_zoom(self) -> bool:
         """Whether a part is meant that is so small that looking closely helps, and it was not done yet."""
-        return self.size is not None and self.size < FINE_SIZE and not self.zoomed
+        if len(self.clicks) > 1:
+            small = 0 < self.shares[self.best] < SMALL_ANSWER
+        else:
+            small = self.size is not None and self.size < FINE_SIZE
+        return bool(small) and not self.zoomed
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class PartAnswer:
             clicks=self.asked.clicks,
             size=self.asked.size,
             zoomed=self.asked.zoom,
+            prior=self.asked.prior,
             logits=arrays["face_logits"],
             # The network predicts an IoU by regression, which may step over its ends.
             scores=np.clip(arrays["scores"], 0.0, 1.0),
@@ -74,10 +75,10 @@ class Questions:
         """Whether the network just looks closely at a small part."""
         return self._job is not None and self.asked.zoom and self.cutting is None
 
-    def ask_part(self, known: EncodedObject, asked: Asked, previous: Preview | None) -> None:
-        """For the part under clicks. previous: see `predict_request`"""
+    def ask_part(self, known: EncodedObject, asked: Asked) -> None:
+        """For the part under clicks."""
         self.asked = asked
-        self._job = self._place.send(predict_request(known, asked, previous))
+        self._job = self._place.send(predict_request(known, asked))
 
     def ask_cut(self, rough: Preview, strength: float) -> None:
         """For the border of a preview."""

@@ -18,7 +18,7 @@ from ..session.find_parts import encode
 from ..session.flow import Flow, FlowRun
 from ..session.workplace import Workplace
 from .accepting import Accepted, Target, parts_of
-from .asking import Asked, ClickSettings, EncodedObject
+from .asking import Asked, ClickSettings, EncodedObject, prior_of
 from .bar import ENCODED, WorkBar
 from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
 from .part_writer import PartWriter
@@ -300,19 +300,20 @@ class ClickWork:
     def _ask(self) -> None:
         hover = self._hover_click
         if self.clicks and self._lacks_preview:
-            self._predict(self.clicks, self.preview)
+            self._predict(self.clicks, prior_of(self.clicks, self.preview))
         elif self.clicks and self._lacks_twin:
-            self._predict(mirrored(self.clicks), self.twin)
+            clicks = mirrored(self.clicks)
+            self._predict(clicks, prior_of(clicks, self.twin))
         elif (small := self._to_zoom()) is not None:
-            self._predict(small.clicks, None, zoom=True)
+            self._predict(small.clicks, small.answer.prior, zoom=True)
         elif (rough := self._to_snap()) is not None:
             assert self.settings.strength is not None
             self._questions.ask_cut(rough, self.settings.strength)
         elif hover is not None and not self._leaving and not self._answers(self.hover, (hover,)):
             self._predict((hover,), None)
 
-    def _predict(self, clicks: tuple[Click, ...], previous: Preview | None, *, zoom: bool = False) -> None:
-        self._questions.ask_part(self.known, Asked(clicks, self.choice.size, zoom), previous)
+    def _predict(self, clicks: tuple[Click, ...], prior: str | None, *, zoom: bool = False) -> None:
+        self._questions.ask_part(self.known, Asked(clicks, self.choice.size, zoom, prior))
 
     def _answers(self, preview: Preview | None, clicks: tuple[Click, ...]) -> bool:
         """Whether `preview` is what the network says to these clicks and to the size that is meant."""

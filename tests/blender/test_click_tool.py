@@ -9,7 +9,17 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
-from segmenting import LEFT_BALL, RIGHT_BALL, dumbbell, needs_backend, part_ids, tick_until, use_real_backend
+from segmenting import (
+    LEFT_BALL,
+    RIGHT_BALL,
+    add_object,
+    dumbbell,
+    needs_backend,
+    part_ids,
+    tick_until,
+    turned,
+    use_real_backend,
+)
 from test_click_input import from_the_front
 
 
@@ -256,6 +266,34 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     work.add(click_on(tool, obj, 70, positive=False))
     work.remove(0)  # only the excluding one is left, which means nothing alone
     assert (work.clicks, work.preview) == ((), None)
+
+
+@needs_backend
+def test_after_several_clicks_small_parts_are_looked_at_closely(tool, clicking):
+    ball = [(-np.cos(angle), np.sin(angle)) for angle in np.linspace(0.0, np.pi, 9)]
+    large, small = turned(ball), turned([(0.1 * x + 1.15, 0.1 * radius) for x, radius in ball])
+    count = len(large[0])
+    knob = [[index + count for index in polygon] for polygon in small[1]]
+    obj = add_object("knob", large[0] + small[0], large[1] + knob)
+    middle = len(large[1]) + len(small[1]) // 2
+    work, _picker, session = clicking(obj)
+    work.add(click_on(tool, obj, middle), click_on(tool, obj, 0, positive=False))
+    answered(session, work)
+    assert not work.preview.answer.zoomed  # shown before the closer look
+    assert work.preview.share < 0.05
+    tick_until(session, lambda: work.is_looking_closer)
+    work.add(click_on(tool, obj, 8, positive=False))  # the answer to that look is not wanted any more
+    answered(session, work)
+    assert len(work.preview.clicks) == 3
+    tick_until(session, lambda: work.preview.answer.zoomed)
+    assert work.preview.polygons[[middle, 0, 8]].tolist() == [True, False, False]
+    work.add(click_on(tool, obj, middle + 3))
+    answered(session, work)
+    assert work.preview.answer.prior  # it goes on from the closer answer
+    work.remove_last()
+    work.accept(patient=True)
+    tick_until(session, lambda: len(work.accepted) == 1)
+    assert work.accepted[0].preview.answer.zoomed
 
 
 @needs_backend
