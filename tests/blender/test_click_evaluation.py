@@ -34,6 +34,8 @@ def evaluated(tmp_path_factory, request):
 def obj(evaluated, addon, monkeypatch):
     """The evaluated mesh, twice as large."""
     use_real_backend(monkeypatch)
+    # The evaluation answers without close-ups, too: how long a person waits decides which clicks get them.
+    monkeypatch.setattr(addon("click_tool.masks"), "SMALL_ANSWER", 0.0)
     obj = add_object("known", evaluated["vertices"].tolist(), evaluated["triangles"].tolist())
     obj.scale = (2, 2, 2)
     bpy.context.view_layer.update()
