@@ -18,7 +18,7 @@ from backend.refinement.face_graph import FaceGraph
 from backend.segmentation.nested_masks import NestingSettings, alike_sites, nest_masks
 from backend.segmentation.node_features import FEATURES, Candidates, node_features
 from backend.segmentation.part_quality import PartQuality, bundled_part_quality, load_part_quality
-from backend.segmentation.part_tree import REST, ROOT, PartTree, TreeSettings, build_part_tree
+from backend.segmentation.part_tree import MASK, REST, ROOT, PartTree, TreeSettings, build_part_tree
 from backend.segmentation.partition import tree_partition
 from backend.segmentation.selection import SelectionSettings, partition_chain
 from backend.training.part_quality import (
@@ -174,6 +174,25 @@ def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
     middle = chain.owners[chain.middle][tree.atoms]
     assert len({middle[0], middle[6], middle[10], middle[12]}) == 4
     assert (middle[:5] == 0).all(), "the largest piece stays with the root"
+
+
+def test_a_piece_that_an_inner_part_divides_is_two_parts_and_a_mask_is_not() -> None:
+    """One mask has two pieces, and a belt divides the first of them; no mask says that its halves are one."""
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, :10], logits[0, 12:], logits[1, 4:6] = 3, 3, 3
+    weights = np.full(SITES, 1 / SITES)
+    tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
+    quality = np.where(tree.masks < len(logits), 0.9, 0.0)
+    quality[(tree.kinds == MASK) & (tree.masks == 0)] = 0.0  # its pieces are the parts
+    chain = partition_chain(tree, quality, SelectionSettings())
+    middle = chain.owners[chain.middle][tree.atoms]
+    assert len({middle[0], middle[4], middle[8], middle[12]}) == 4
+    whole = build_part_tree(
+        logits[:, :12], np.array([0.9, 0.8]), weights[:12], path_graph(weights[:12]), TreeSettings()
+    )
+    chain = partition_chain(whole, np.where(whole.kinds == MASK, 0.9, 0.0), SelectionSettings())
+    middle = chain.owners[chain.middle][whole.atoms]
+    assert middle[0] == middle[8] != middle[4]
 
 
 def test_pieces_of_a_mesh_that_only_lie_near_each_other_are_separate_parts() -> None:

@@ -77,14 +77,14 @@ class PartTree:
             depths[node] = depths[self.parents[node]] + 1
         return depths
 
-    def with_nodes_below_root(self, inside: NDArray[np.bool_]) -> PartTree:
-        """The tree with nodes bool [N, A] of no mask appended, children of the root."""
+    def with_nodes_below(self, node: int, inside: NDArray[np.bool_]) -> PartTree:
+        """The tree with nodes bool [N, A] of no mask appended, children of `node`."""
         count = len(inside)
         return replace(
             self,
             inside=np.concatenate([self.inside, inside]),
-            parents=np.append(self.parents, np.zeros(count, dtype=np.int64)),
-            masks=np.append(self.masks, np.full(count, self.masks[0])),
+            parents=np.append(self.parents, np.full(count, node)),
+            masks=np.append(self.masks, np.full(count, self.masks[node])),
             kinds=np.append(self.kinds, np.full(count, REST)),
         )
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.components import connected_nodes
-from .part_tree import PartTree
+from .part_tree import MASK, PartTree
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SelectionSettings:
 class PartitionChain:
     """Partitions of A atoms, each of which refines the one before.
 
-    tree: with further nodes below the root, for separate pieces of what no part wants
+    tree: with further nodes for the separate pieces of what no mask wants
     owners: list of int64 [A], the node that shows at each atom, from one part to the most
     middle: which of them is in the middle of the slider
     """
@@ -73,24 +73,26 @@ def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSett
 def _with_pieces_of_remainder(
     tree: PartTree, quality: FloatArray, owners: IntArray, settings: SelectionSettings
 ) -> tuple[PartTree, FloatArray, IntArray]:
-    """Tree, quality and owners [A] with nodes for the separate pieces of what no part wants.
+    """Tree, quality and owners [A] with nodes for the separate pieces of what no mask wants.
 
-    The largest piece stays with the root, and so do crumbs.
+    That is of the root, and of nodes that no mask stands for as a whole. Of each the largest piece stays with
+    the node, and so do crumbs.
     """
-    free = owners == 0
-    if not free.any():
-        return tree, quality, owners
     size = np.sqrt(tree.areas[tree.touching].min(axis=1))
-    connected = free[tree.touching].all(axis=1) & (tree.contact > settings.least_border * size)
-    within = tree.touching[connected]
-    piece = connected_nodes(len(owners), within)
-    areas = np.where(np.bincount(piece, ~free) > 0, 0.0, np.bincount(piece, tree.areas))
-    own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
-    own[areas.argmax()] = False
-    pieces = np.flatnonzero(own)[:, None] == piece
-    first = len(tree.parents)
-    owners = np.where(pieces.any(axis=0), first + pieces.argmax(axis=0), owners) if len(pieces) else owners
-    return tree.with_nodes_below_root(pieces), np.append(quality, np.full(len(pieces), quality[0])), owners
+    connected = tree.touching[tree.contact > settings.least_border * size]
+    owners = owners.copy()
+    for node in np.unique(owners[tree.kinds[owners] != MASK]):
+        free = owners == node
+        piece = connected_nodes(len(owners), connected[free[connected].all(axis=1)])
+        areas = np.bincount(piece[free], tree.areas[free], minlength=int(piece.max()) + 1)
+        own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
+        own[areas.argmax()] = False
+        pieces = np.flatnonzero(own)[:, None] == piece
+        for number, inside in enumerate(pieces, len(tree.parents)):
+            owners[inside] = number
+        tree = tree.with_nodes_below(node, pieces)
+        quality = np.append(quality, np.full(len(pieces), quality[node]))
+    return tree, quality, owners
 
 
 class _Worth:
