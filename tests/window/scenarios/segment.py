@@ -121,12 +121,12 @@ def network_settings_in_the_redo_panel(window: WindowDriver, obj: object) -> Ste
     """Other Prompts run the network in the background, and Esc ends that."""
     session = window.session()
     window.record["other_prompts"] = told = {"parts": [len(obj().data.partsam.parts)]}
-    for end in ("cancelled", "found"):
+    for end, farther in (("cancelled", 200), ("found", 40)):  # many Prompts: it must not end before Esc
         x, y = window.view_point(0.2, 0.6)
         yield from window.key("F9", x, y)
         yield 0.7
         field = x + PROMPTS_IN_REDO[0], y + PROMPTS_IN_REDO[1]
-        yield from window.drag(field, (field[0] + 40, field[1]))
+        yield from window.drag(field, (field[0] + farther, field[1]))
         window.shot(f"redo_{end}")
         yield from window.wait_for(lambda: session.is_busy, 10, "other Prompts started the network")
         told["parts"].append(len(obj().data.partsam.parts))
