@@ -187,7 +187,7 @@ class ClickAnswers:
         beyond: MaskPrediction | None,
     ) -> MaskPrediction:
         """beyond: what counts outside of the ball; None: nothing there is in the mask"""
-        seen = (signs == 1) | zoom.ball.reaches(clicks)  # nothing outside of the ball can be in the mask
+        seen = (signs == 1) | zoom.ball.reaches(clicks)  # what is excluded elsewhere says nothing of the ball
         crop = zoom.encoded
         cube = self._tensor(crop.normalization.apply(clicks[seen]).clip(-1, 1))[None]
         prior = None
@@ -198,11 +198,15 @@ class ClickAnswers:
         decoder = PromptDecoder(self.on_device, crop)
         decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes)
         scores = decoding.iou[0, 0, masks].float().cpu().numpy()
-        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0].cpu().numpy()
+        # Several clicks have one mask, also where only one of them is seen: the best of its three readings.
+        best = int(scores.argmax())
+        rows = slice(None) if beyond is None else slice(best, best + 1)
+        scores = scores[rows]
+        at_points = decoder.estimated_logits(decoding, crop.point_locations, masks)[0, rows].cpu().numpy()
         point_logits = zoom.on_points(at_points, shape, None if beyond is None else beyond.point_logits)
         face_logits = None
         if beyond is None or beyond.face_logits is not None:
-            at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0].cpu().numpy()
+            at_sites = decoder.estimated_logits(decoding, crop.site_locations, masks)[0, rows].cpu().numpy()
             face_logits = zoom.on_faces(at_sites, shape, None if beyond is None else beyond.face_logits)
         return MaskPrediction(point_logits, face_logits, scores, self._meant(point_logits, scores, size))
 

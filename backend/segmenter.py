@@ -220,7 +220,8 @@ class Segmenter:
         """The surroundings of a small part, for `close_up`; clicks as for `predict`, and its answer to them.
 
         With one click a part is small whose size is said to be below 2 %, with several one for which the mask
-        answered covers less than 5 %. None for larger parts, clicks far apart and point clouds.
+        answered covers less than 5 %. None for larger parts, clicks far apart, point clouds, and where all
+        faces are too large for that.
         """
         return self._answers.where_to_look(shape, points, labels, answer=answer, size=size)
 

@@ -79,6 +79,10 @@ def test_it_is_left_out_where_it_is_no_help(segmenter: Segmenter, mesh: Mesh, sh
     assert segmenter.where_to_look(shape, click, INSIDE, size=0.05) is None
     assert segmenter.where_to_look(cloud, click, INSIDE, size=FINE) is None
     assert ball_around(shape, np.concatenate([click, far]), FINE) is None
+    corner = np.array([[2.0, 2.0, 0.0]])  # of large faces, whose middles are not in the ball
+    assert segmenter.where_to_look(shape, corner, INSIDE, size=FINE) is None
+    distance = np.linalg.norm(shape.world_points - corner, axis=1)
+    assert ball_around_mask(shape, corner, distance <= np.partition(distance, 3)[3]) is None
     ball, larger = (segmenter.where_to_look(shape, click, INSIDE, size=size) for size in (FINE, 0.01))
     assert ball is not None and larger is not None
     assert ball.serves(ball, near)
@@ -128,6 +132,11 @@ def test_corrections_count_inside_of_the_ball_and_the_rest_stays(
         assert (found[:, within] != before[:, within]).mean() > 0.9
     without = segmenter.predict(shape, clicks, said["labels"], zoom=zoom)
     assert (without.point_logits != answer.point_logits).any()  # the close-up shows the earlier mask, too
+    elsewhere = np.concatenate([clicks[:1], [[4.0, 4.0, 0.0]]])  # of these the close-up sees one
+    assert not ball.reaches(elsewhere[1:]).any()
+    answer = segmenter.predict(shape, elsewhere, said["labels"], zoom=zoom)
+    assert answer.face_logits is not None
+    assert (len(answer.point_logits), len(answer.face_logits), len(answer.scores)) == (1, 1, 1)
 
 
 def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(

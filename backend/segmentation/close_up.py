@@ -120,7 +120,8 @@ class CloseUp:
 def ball_around(shape: EncodedShape, inside: FloatArray, size: float) -> Ball | None:
     """The ball in which to look at clicks [K, 3] (caller's units) into a part of that share of the surface.
 
-    None where it would not help: for larger parts, for clicks far apart, where a shape has no mesh.
+    None where it would not help: for larger parts, for clicks far apart, where a shape has no mesh or only
+    faces too large for the ball.
     """
     if shape.mesh is None or size >= FINE_SIZE or not len(inside):
         return None
@@ -130,14 +131,15 @@ def ball_around(shape: EncodedShape, inside: FloatArray, size: float) -> Ball | 
     radius = float(distances[int(wanted * count)])
     radius = max(radius, _MARGIN * float(np.linalg.norm(inside - center, axis=1).max()))
     share = float(np.searchsorted(distances, radius)) / count
-    return Ball(center, radius, share, wanted) if 0 < share <= _LARGEST_BALL else None
+    return _if_it_helps(Ball(center, radius, share, wanted), shape)
 
 
 def ball_around_mask(shape: EncodedShape, inside: FloatArray, mask: NDArray[np.bool_]) -> Ball | None:
     """The ball in which to look at what several clicks were answered with.
 
     inside: float64 [K, 3], the clicks inside (caller's units); mask: bool [N], of the shape's points
-    None where it would not help: for larger masks and empty ones, where a shape has no mesh.
+    None where it would not help: for larger masks and empty ones, where a shape has no mesh or only faces
+    too large for the ball.
     """
     if shape.mesh is None or not len(inside) or not 0 < mask.mean() < SMALL_ANSWER:
         return None
@@ -151,7 +153,7 @@ def ball_around_mask(shape: EncodedShape, inside: FloatArray, mask: NDArray[np.b
     least = float(distances[int(_LEAST_BALL * len(distances))])
     radius = max(_AROUND_MASK * extent, _AROUND_CLICKS * clicked, least)
     share = float(np.searchsorted(distances, radius)) / len(distances)
-    return Ball(center, radius, share) if 0 < share <= _LARGEST_BALL else None
+    return _if_it_helps(Ball(center, radius, share), shape)
 
 
 def sample_ball(shape: EncodedShape, ball: Ball, count: int, *, seed: int = 0) -> PointSample:
@@ -172,6 +174,12 @@ def sample_ball(shape: EncodedShape, ball: Ball, count: int, *, seed: int = 0) -
     faces = near[drawn.faces[rows]].astype(np.int32)
     known = drawn.colors[rows] if mesh.face_colors is not None else _colors_nearby(shape, points, normals)
     return PointSample(points, normals, known, faces, drawn.barycentric[rows])
+
+
+def _if_it_helps(ball: Ball, shape: EncodedShape) -> Ball | None:
+    """Not where it holds most of the shape, or no site of it, so that no face could change."""
+    small = 0 < ball.share <= _LARGEST_BALL
+    return ball if small and ball.reaches(shape.sites.locations).any() else None
 
 
 def _ball_share(size: float) -> float:
