@@ -277,8 +277,8 @@ class ClickWork:
             self.preview = hover  # what is clicked was asked for while the mouse was over it
         asked = self._questions.asked
         hovered = len(asked.clicks) == 1  # most likely the mouse has left it
-        stale = self._questions.cutting is not None or asked.zoom or hovered
-        if self.clicks and asked.clicks != self.clicks and stale:
+        stale = bool(self.clicks) and (self._questions.cutting is not None or hovered)
+        if asked.clicks != self.clicks and (stale or asked.zoom):
             self._questions.cancel()
         self._changed(soon=bool(self.clicks))
         if self.phase is Phase.CLICKING:
@@ -366,6 +366,8 @@ class ClickWork:
 
     def _enqueue(self) -> None:
         assert self.preview is not None
+        if self._questions.is_zooming:
+            self._questions.cancel()  # what is accepted as it is need not wait for a closer look
         self._writer.add(parts_of(self.preview, self.twin if self.mirror else None, self.target))
         self.clicks, self.preview, self.twin, self.hover = (), None, None, None
         self.target, self.choice, self._accept_wanted = None, Choice(), False
