@@ -161,8 +161,8 @@ def predict(
 
     points: float [K, 3], world space; labels: K times 1 (on the part) or 0 (not on it)
     size: about which share of the surface the part takes, in (0, 1]; None: unknown. What lies around
-        small parts is looked at closely, which takes as long as looking at the whole shape: if size is below
-        0.02, and where several points are answered with less than 0.05
+        small parts is looked at closely, which takes as long as looking at the whole shape: with one point
+        if size is below 0.02, with several where they are answered with less than 0.05
     candidates: a list of all that may be meant instead, the largest first: three for one click
     """
     positions = np.asarray(points, dtype=np.float64).reshape(-1, 3)

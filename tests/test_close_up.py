@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,8 @@ from backend.evaluation.shapes import KnownShape
 from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.segmentation.close_up import Ball, CloseUp, ball_around, ball_around_mask, sample_ball
 from backend.segmenter import EncodedShape, Segmenter
+from backend.service.held import HeldShape
+from backend.service.memory import Footprint
 from tests.built_meshes import joined, plate
 from tests.tiny_network import Box, oracle_segmenter, tiny_segmenter
 
@@ -137,6 +142,29 @@ def test_corrections_count_inside_of_the_ball_and_the_rest_stays(
     answer = segmenter.predict(shape, elsewhere, said["labels"], zoom=zoom)
     assert answer.face_logits is not None
     assert (len(answer.point_logits), len(answer.face_logits), len(answer.scores)) == (1, 1, 1)
+
+
+def test_the_service_makes_a_close_up_of_a_small_answer_and_keeps_it(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    footprint = Footprint(segmenter.prompt_batch, len(shape.points), segmenter.device)
+    held = HeldShape("ball", "tiny", 0, mesh, None, footprint, footprint, encoded=shape)
+    said: dict[str, Any] = {"points": face_centroids(mesh)[[200, 201]], "labels": np.array([1, 0])}
+    plain = segmenter.predict(shape, **said)
+    distance = np.linalg.norm(shape.world_points - said["points"][0], axis=1)
+    small = replace(plain, point_logits=np.sort(distance)[len(distance) // 50] - distance[None])
+    said |= {"previous": None, "size": None}
+    for _ in range(2):
+        found = held.look_closer(segmenter, said, small)
+        (zoom,) = held.close_ups
+        expected = segmenter.look_closer(shape, zoom, small, **said)
+        assert found.face_logits is not None and expected.face_logits is not None
+        np.testing.assert_array_equal(found.face_logits, expected.face_logits)
+        assert (found.face_logits != small.face_logits).any()
+    large = replace(plain, point_logits=np.ones_like(plain.point_logits))
+    assert held.look_closer(segmenter, said, large) is large
+    held.forget_encoding()
+    assert not held.close_ups
 
 
 def test_the_answer_that_promises_more_counts_and_ends_at_the_ball(

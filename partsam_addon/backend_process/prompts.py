@@ -47,7 +47,7 @@ class Size:
     """How large the part is.
 
     share: about which one of the surface it takes, in (0, 1]; None: unknown
-    zoom: encode the surroundings of the points anew, if the share is below 2 % or if several points are
+    zoom: encode the surroundings of one point anew if the share is below 2 %, of several if they are
         answered with less than 5 %: takes as long as `requests.encode` and finds small parts better
     """
 
