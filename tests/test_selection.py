@@ -195,6 +195,21 @@ def test_a_piece_that_an_inner_part_divides_is_two_parts_and_a_mask_is_not() -> 
     assert middle[0] == middle[8] != middle[4]
 
 
+def test_leftover_pieces_are_divided_by_what_lies_in_them() -> None:
+    """A belt leaves two pieces of the root, each with a small mask in it."""
+    logits = np.full((3, 20), -9.0, dtype=np.float32)
+    logits[0, 8:10], logits[1, 2:5], logits[2, 13:16] = 3, 3, 3
+    weights = np.full(20, 1 / 20)
+    tree = build_part_tree(logits, np.array([0.9, 0.8, 0.8]), weights, path_graph(weights), TreeSettings())
+    quality = np.where(tree.masks == 0, 0.9, np.where(tree.kinds == MASK, 0.1, 0.0))
+    chain = partition_chain(tree, quality, SelectionSettings())
+    assert len(np.unique(chain.owners[chain.middle])) == 3
+    finest = chain.owners[-1][tree.atoms]
+    assert (tree.masks[finest[[3, 14]]] == [1, 2]).all()
+    for coarse, fine in pairwise(chain.owners):
+        assert len(np.unique(np.stack([coarse, fine]), axis=1).T) == len(np.unique(fine))
+
+
 def test_pieces_of_a_mesh_that_only_lie_near_each_other_are_separate_parts() -> None:
     """What no part wants is two pieces of the mesh with a small gap between them."""
     weights = np.full(SITES, 1 / SITES)

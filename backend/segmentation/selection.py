@@ -63,8 +63,9 @@ class PartitionChain:
 def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSettings) -> PartitionChain:
     """Partitions from a single part to as many as the tree has. quality: [T] in [0, 1]."""
     middle = _best_partition(_Worth(tree, quality, settings))
+    count = len(tree.parents)
     tree, quality, middle = _with_pieces_of_remainder(tree, quality, middle, settings)
-    worth = _Worth(tree, quality, settings)
+    worth = _Worth(tree, quality, settings, appended=count)
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
     finer = list(_split_one_by_one(worth, middle))
     return PartitionChain(tree, [*coarser, middle, *finer], len(coarser))
@@ -101,12 +102,17 @@ class _Worth:
     within: bool [T, T], whether node j lies in node i (itself included)
     """
 
-    def __init__(self, tree: PartTree, quality: FloatArray, settings: SelectionSettings) -> None:
+    def __init__(
+        self, tree: PartTree, quality: FloatArray, settings: SelectionSettings, *, appended: int | None = None
+    ) -> None:
+        """appended: the first of the nodes that have no children and yet hold nodes before them"""
         self.tree, self.quality, self.settings = tree, quality, settings
         self.areas = np.maximum(tree.inside @ tree.areas, 1e-12)
         self.within = np.eye(len(self.areas), dtype=bool)
         for node in range(1, len(self.areas)):  # parents come first
             self.within[:, node] |= self.within[:, tree.parents[node]]
+        for node in range(len(self.areas) if appended is None else appended, len(self.areas)):
+            self.within[node] |= ~(tree.inside & ~tree.inside[node]).any(axis=1)
 
     def of(self, owners: IntArray, *, by_size: bool = False) -> FloatArray:
         """Sum of the visible nodes' quality, without the cost of parts: of partitions [N, A], float64 [N]."""
