@@ -243,7 +243,7 @@ class Segmenter:
         """A better answer to clicks than that of `predict` for the same arguments, by a close-up around them.
 
         To one click the one with the higher predicted IoU counts, to several that of the close-up, and beyond
-        its ball the one before. Without face logits where `answer` has none.
+        its ball the one before: without face logits where that has none.
         """
         return self._answers.look_closer(shape, zoom, answer, points, labels, previous=previous, size=size)
 
