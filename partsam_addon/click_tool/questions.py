@@ -55,12 +55,14 @@ class Questions:
 
     asked: what the last question for a part was about
     cutting: the preview whose border is being cut
+    looks_closer: whether small parts can be looked at closely; not any more once that has failed
     """
 
     def __init__(self, place: Workplace, snapping: Snapping) -> None:
         """snapping: learns how long cuts take, and when they fail"""
         self.asked = Asked()
         self.cutting: Preview | None = None
+        self.looks_closer = True
         self._place = place
         self._snapping = snapping
         self._job: Job | None = None
@@ -88,7 +90,8 @@ class Questions:
     def take(self) -> PartAnswer | CutAnswer | None:
         """The answer, once; None before it is there, and where there will be none.
 
-        Raises PartSAMError where it cannot be had; a border that cannot be cut stays as it is.
+        Raises PartSAMError where it cannot be had; a border that cannot be cut stays as it is, and so does a
+        small part that cannot be looked at closely.
         """
         if self._job is None or not self._job.poll():
             return None
@@ -99,15 +102,23 @@ class Questions:
         except Cancelled:
             return None
         except PartSAMError as error:
-            if rough is None or isinstance(error, BackendDied):
+            if isinstance(error, BackendDied) or not (rough or self.asked.zoom):
                 raise
-            logger.warning("the border of the preview cannot be refined: %s", error)
-            self._snapping.give_up()
+            self._give_up(rough, error)
             return None
         if rough is None:
             return PartAnswer(self.asked, result)
         self._snapping.take(result)
         return CutAnswer(rough, result)
+
+    def _give_up(self, rough: Preview | None, error: PartSAMError) -> None:
+        """Ask no more for what only makes a preview better."""
+        if rough is None:
+            logger.warning("small parts cannot be looked at closely: %s", error)
+            self.looks_closer = False
+        else:
+            logger.warning("the border of the preview cannot be refined: %s", error)
+            self._snapping.give_up()
 
     def cancel(self) -> None:
         """Its answer is not wanted any more."""

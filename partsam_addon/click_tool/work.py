@@ -321,7 +321,8 @@ class ClickWork:
 
     def _to_zoom(self) -> Preview | None:
         """The preview of a small part at which the network has not looked closely yet: that takes seconds."""
-        return next((each for each in self.previews if each.answer.wants_zoom), None)
+        small = (each for each in self.previews if each.answer.wants_zoom)
+        return next(small, None) if self._questions.looks_closer else None
 
     def _to_snap(self) -> Preview | None:
         """The preview whose border is to be cut next."""

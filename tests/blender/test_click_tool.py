@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import bpy
@@ -268,14 +269,39 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     assert (work.clicks, work.preview) == ((), None)
 
 
-@needs_backend
-def test_after_several_clicks_small_parts_are_looked_at_closely(tool, clicking):
+def ball_with_knob():
+    """The object, and a polygon in the middle of its knob."""
     ball = [(-np.cos(angle), np.sin(angle)) for angle in np.linspace(0.0, np.pi, 9)]
     large, small = turned(ball), turned([(0.1 * x + 1.15, 0.1 * radius) for x, radius in ball])
     count = len(large[0])
     knob = [[index + count for index in polygon] for polygon in small[1]]
     obj = add_object("knob", large[0] + small[0], large[1] + knob)
-    middle = len(large[1]) + len(small[1]) // 2
+    return obj, len(large[1]) + len(small[1]) // 2
+
+
+@needs_backend
+def test_a_closer_look_that_fails_leaves_the_first_answer(tool, clicking, monkeypatch):
+    questions = tool("questions")
+    request = questions.predict_request
+
+    def about_another_shape(known, asked):
+        return request(replace(known, shape_id="0" * 64) if asked.zoom else known, asked)
+
+    monkeypatch.setattr(questions, "predict_request", about_another_shape)
+    obj, middle = ball_with_knob()
+    work, _picker, session = clicking(obj)
+    work.add(click_on(tool, obj, middle), click_on(tool, obj, 0, positive=False))
+    answered(session, work)
+    tick_until(session, lambda: work.is_looking_closer)
+    tick_until(session, lambda: not work.is_looking_closer)
+    assert work.preview.answer.wants_zoom
+    work.accept(patient=True)
+    tick_until(session, lambda: len(work.accepted) == 1)
+
+
+@needs_backend
+def test_after_several_clicks_small_parts_are_looked_at_closely(tool, clicking):
+    obj, middle = ball_with_knob()
     work, _picker, session = clicking(obj)
     work.add(click_on(tool, obj, middle), click_on(tool, obj, 0, positive=False))
     answered(session, work)
