@@ -18,7 +18,8 @@ from .norm_layers import LayerNorm
 from .prompts import Mlp
 from .row_kernels import normalized_gelu
 
-_ATTRIBUTES = 9
+ATTRIBUTES = 9
+"""Position, normal and colour of a place."""
 _WIDEST_CLICK = 1.6
 """At half of this distance (in the network's cube) the widest click scale has fallen to exp(-1/2)."""
 
@@ -237,7 +238,7 @@ class MaskDecoder(nn.Module):
         self.attribute_mlp: nn.Sequential | None = None
         if config.point_attributes:
             self.attribute_mlp = nn.Sequential(
-                Linear(_ATTRIBUTES, channels // 2), nn.GELU(), Linear(channels // 2, channels)
+                Linear(ATTRIBUTES, channels // 2), nn.GELU(), Linear(channels // 2, channels)
             )
         self.click_linear: Linear | None = None
         if config.click_scales:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .linear import Linear, attention
+from .mask_decoder import ATTRIBUTES
 from .norm_layers import LayerNorm
+from .triplane_transformer import TransformerBlock
 
-_ATTRIBUTES = 9
 _REACHES = (0.15, 2.4)
 """Distances, in the network's cube, that the heads begin with: the first and the last of a geometric row."""
 _SPACE = 8
@@ -63,21 +64,6 @@ class NearbyAttention(nn.Module):
         return asked, given.expand(-1, self.heads, -1, -1)
 
 
-class PatchBlock(nn.Module):
-    """Pre-norm transformer block, MLP of four times the width."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = LayerNorm(width)
-        self.attention = NearbyAttention(width, heads)
-        self.norm2 = LayerNorm(width)
-        self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
-
-    def forward(self, x: Tensor, places: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x), places)
-        return x + self.mlp(self.norm2(x))
-
-
 class PatchTransformer(nn.Module):
     """What each patch learns from the others, to be added to what it is by itself.
 
@@ -88,8 +74,11 @@ class PatchTransformer(nn.Module):
         super().__init__()
         width = config.patch_width
         self.normal_distance = config.normal_distance
-        self.embed = Linear(config.field_channels + _ATTRIBUTES + config.decoder_width, width)
-        self.blocks = nn.ModuleList(PatchBlock(width, config.patch_heads) for _ in range(config.patch_layers))
+        self.embed = Linear(config.field_channels + ATTRIBUTES + config.decoder_width, width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, NearbyAttention(width, config.patch_heads))
+            for _ in range(config.patch_layers)
+        )
         self.norm = LayerNorm(width)
         self.out = Linear(width, config.decoder_width)
         nn.init.zeros_(self.out.weight)

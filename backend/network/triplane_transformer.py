@@ -30,17 +30,20 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm transformer block, MLP of four times the width."""
+    """Pre-norm transformer block, MLP of four times the width.
 
-    def __init__(self, width: int, heads: int) -> None:
+    attention: of [B, tokens, width]; what else `forward` is given goes on to it
+    """
+
+    def __init__(self, width: int, attention: nn.Module) -> None:
         super().__init__()
         self.norm1 = LayerNorm(width, eps=1e-6)
-        self.attention = SelfAttention(width, heads)
+        self.attention = attention
         self.norm2 = LayerNorm(width, eps=1e-6)
         self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x), *rest)
         return x + self.mlp(self.norm2(x))
 
 
@@ -58,7 +61,8 @@ class TriplaneTransformer(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.position = nn.Parameter(torch.zeros(1, 3 * self.side**2, width))
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, config.transformer_heads) for _ in range(config.transformer_depth)
+            TransformerBlock(width, SelfAttention(width, config.transformer_heads))
+            for _ in range(config.transformer_depth)
         )
         self.norm = LayerNorm(width, eps=1e-6)
         self.upsample = nn.ConvTranspose2d(width, channels, 4, stride=4)
