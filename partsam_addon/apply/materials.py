@@ -43,13 +43,20 @@ def assign_materials(obj: bpy.types.Object, *, copy_original: bool = False) -> l
     before = [slot.material for slot in obj.material_slots] or [None]
     records = read_records(mesh, KIND)
     made: dict[int, bpy.types.Material] = {}
+    own: dict[int, bpy.types.Material] = {}
+    mains = {
+        part.part_id: _original(before[_main_slot(slots, areas, part_ids == part.part_id)])
+        for part in mesh.partsam.parts
+    }
+    for part_id, main in mains.items():
+        known = _own_material(records.get(part_id), main if copy_original else None)
+        if known is not None:
+            own[part_id] = known
+    _follow_parts(mesh, own, records)
     for part in mesh.partsam.parts:
-        main = _original(before[_main_slot(slots, areas, part_ids == part.part_id)])
+        main = mains[part.part_id]
         base = main if copy_original else None
-        own = _own_material(records.get(part.part_id), base)
-        if own is not None:
-            _follow_part(own, records[part.part_id], part)
-        made[part.part_id] = own or _new_material(part, base, main)
+        made[part.part_id] = own.get(part.part_id) or _new_material(part, base, main)
     kept = np.unique(slots[part_ids == UNASSIGNED]).tolist()
     _keep_in_file(mesh, before)
     _replace_slots(obj, [*made.values(), *(before[index] for index in kept)])
@@ -96,12 +103,20 @@ def _own_material(record: Record | None, base: bpy.types.Material | None) -> bpy
     return material if same and material.is_editable else None
 
 
-def _follow_part(material: bpy.types.Material, record: Record, part: bpy.types.PropertyGroup) -> None:
-    """Take over the part's name and colour, unless the user has given the material others."""
-    if material.name == record["name"]:
-        material.name = part.name
-    if not record["copied"] and _color_digest(material) == record["color"]:
-        _paint(material, part)
+def _follow_parts(
+    mesh: bpy.types.Mesh, own: dict[int, bpy.types.Material], records: dict[int, Record]
+) -> None:
+    """Give our materials, by part id, the parts' names and colors, unless the user gave them others."""
+    parts = {part.part_id: part for part in mesh.partsam.parts if part.part_id in own}
+    named = [i for i, part in parts.items() if part.name != own[i].name == records[i]["name"]]
+    for part_id in named:  # free all names first, as parts can exchange theirs
+        own[part_id].name = f"partsam {part_id}"
+    for part_id in named:
+        own[part_id].name = parts[part_id].name
+    for part_id, part in parts.items():
+        record = records[part_id]
+        if not record["copied"] and _color_digest(own[part_id]) == record["color"]:
+            _paint(own[part_id], part)
 
 
 def _new_material(

@@ -114,13 +114,15 @@ def write_vertex_groups(
     painted = own.painted
     for part_id in own.names.keys() - weights.keys() - painted:
         obj.vertex_groups.remove(obj.vertex_groups[own.names[part_id]])
+    leaving = own.names.keys() - painted
+    aside = _set_aside(obj, {part_id: own.names[part_id] for part_id in leaving}, names)
     old = read_records(obj.data, KIND)
     records = {part_id: old[part_id] for part_id in painted}
     count, foreign = len(obj.data.vertices), []
     for part_id, entry in weights.items():
         if part_id in painted:
             continue
-        group, is_taken = _group_for(obj, own.names.get(part_id), names[part_id])
+        group, is_taken = _group_for(obj, aside.get(part_id), names[part_id])
         held = own.held.get(part_id)
         if held is not None:
             _clear(group, held, keeping=entry)
@@ -137,17 +139,37 @@ def user_groups(obj: bpy.types.Object) -> set[str]:
     return {group.name for group in obj.vertex_groups} - set(own_names(obj).values())
 
 
-def follow_renamed(obj: bpy.types.Object, names: dict[int, str]) -> None:
-    """Tell the record under which names Blender has the groups of parts now: it renames them with bones."""
+def own_places(obj: bpy.types.Object) -> dict[int, int]:
+    """Indices of the groups that we made, by part id: they stay where names change."""
+    return {part_id: obj.vertex_groups[name].index for part_id, name in own_names(obj).items()}
+
+
+def follow_renamed(obj: bpy.types.Object, places: dict[int, int], bones: dict[int, str]) -> None:
+    """Tell the record under which names Blender has our groups now: it renames them with bones.
+
+    places: `own_places` before our bones got new names; bones: names by part id, also those that the user
+    gave before that
+    """
     records = read_records(obj.data, KIND)
-    for part_id, name in names.items():
-        if (
-            part_id in records
-            and records[part_id]["name"] not in obj.vertex_groups
-            and name in obj.vertex_groups
-        ):
-            records[part_id]["name"] = name
+    for part_id, record in records.items():
+        if part_id in places:
+            record["name"] = obj.vertex_groups[places[part_id]].name
+        elif bones.get(part_id) in obj.vertex_groups:
+            record["name"] = bones[part_id]
     write_records(obj.data, KIND, records)
+
+
+def _set_aside(obj: bpy.types.Object, own: dict[int, str], names: dict[int, str]) -> dict[int, str]:
+    """The names of our groups, by part id, after those that are to change gave theirs up: parts can exchange
+    names.
+    """
+    aside = dict(own)
+    for part_id, name in own.items():
+        if name in obj.vertex_groups and names.get(part_id, name) != name:
+            group = obj.vertex_groups[name]
+            group.name = f"partsam {part_id}"
+            aside[part_id] = group.name
+    return aside
 
 
 def _group_for(obj: bpy.types.Object, own: str | None, wanted: str) -> tuple[bpy.types.VertexGroup, bool]:

@@ -30,6 +30,7 @@ from .levels import (
     store_level,
     stored_bytes,
 )
+from .naming import rename_parts
 from .origin import bring_together
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
 from .part_tree import Cut, PartTree, granularity_for
@@ -93,6 +94,7 @@ __all__ = [
     "register_properties",
     "release_edits",
     "remove_small_parts",
+    "rename_parts",
     "select_part",
     "set_active_part",
     "store_level",

@@ -16,6 +16,7 @@ from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
 from .memory import is_customized, recall, remember_vanishing, remembered_ids
+from .naming import name_by_size, rounded_sizes
 from .palette import UNASSIGNED
 from .table import forget_retired, free_ids, locked_ids, parts_by_id, write_part_ids
 
@@ -42,7 +43,8 @@ def write_labels(
     by_hand: the parts are the user's: no cut changes them later. Else what the user made by hand before
         outranks the labels
     renumber: number the parts anew, from 1 without gaps, except for those that the user named or colored
-    by_size: new numbers go to the larger parts first, else in the order of the labels
+    by_size: new numbers go to the larger parts first, else in the order of the labels; automatic names are
+        numbered by size
 
     Faces of locked parts stay. A new part takes over id, name and color of the old part that it
     shares most area with, each old part going to one new part at most; one that lies where a part
@@ -80,6 +82,8 @@ def write_labels(
         label: part_id for label, part_id in zip(present.tolist(), ids.tolist(), strict=True) if part_id
     }
     _store_confidences(mesh, result, confidences)
+    if by_size:
+        name_by_size(mesh, result.values())
     return result
 
 
@@ -160,16 +164,12 @@ def _ids_of_groups(
     forget_retired(mesh, set(fresh))
     new = [k for k in range(count) if k not in ids]
     if by_size:
-        sizes = _rounded(np.bincount(groups, weights=areas[writable], minlength=count).astype(np.float64))
+        sizes = rounded_sizes(
+            np.bincount(groups, weights=areas[writable], minlength=count).astype(np.float64)
+        )
         new.sort(key=lambda k: -sizes[k])
     ids |= dict(zip(new, fresh, strict=True))
     return np.array([ids[k] for k in range(count)], dtype=np.int32)
-
-
-def _rounded(sizes: FloatArray) -> FloatArray:
-    """Sizes of which those are equal that differ by rounding only: their order is that of the labels."""
-    rounded: FloatArray = np.round(sizes / max(float(sizes.sum()), np.finfo(float).tiny), 6)
-    return rounded
 
 
 def match_by_overlap(

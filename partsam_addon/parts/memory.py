@@ -25,7 +25,12 @@ MIN_OVERLAP = 0.5
 def is_customized(part: bpy.types.PropertyGroup) -> bool:
     """Whether the user named or coloured the part."""
     plain = np.allclose(part.color, part_color(part.part_id), atol=1e-4)
-    return part.name != default_name(part.part_id) or not plain
+    return part.name != automatic_name(part) or not plain
+
+
+def automatic_name(part: bpy.types.PropertyGroup) -> str:
+    """The name that the part has unless the user named it. Older files do not store it: it was the id's."""
+    return part.automatic_name or default_name(part.part_id)
 
 
 def remembered_ids(mesh: bpy.types.Mesh) -> set[int]:

@@ -55,6 +55,9 @@ class PARTSAM_PG_part(bpy.types.PropertyGroup):
         description="Name of the part; vertex groups, objects, materials and bones are called by it",
         update=_renamed,
     )
+    automatic_name: StringProperty(
+        name="Automatic Name", description="The name that was given by number; another one is the user's"
+    )
     color: FloatVectorProperty(
         name="Color",
         description="Color of the part in the viewport",

@@ -29,7 +29,8 @@ from ..wording import say
 from .attributes import mark_origin, read_atoms, read_edits, read_part_ids
 from .edits import FIXED
 from .memory import is_customized
-from .palette import UNASSIGNED, UNASSIGNED_COLOR, default_name, part_color
+from .naming import name_new
+from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
 from .revision import note_change
 from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
 from .snapshots import unnoticed
@@ -133,7 +134,8 @@ def adopt_description(mesh: bpy.types.Mesh, part_id: int, described: PARTSAM_PG_
         kept.part_id = part_id
         _copy_description(described, kept)
         if not is_customized(described):
-            kept.name, kept.color = default_name(part_id), part_color(part_id)
+            name_new(kept, described.name)
+            kept.color = part_color(part_id)
 
 
 def forget_retired(mesh: bpy.types.Mesh, part_ids: Collection[int]) -> None:
@@ -226,11 +228,14 @@ def _add_part(mesh: bpy.types.Mesh, part_id: int) -> None:
     part = table.parts.add()
     part.part_id = part_id
     for index in range(len(table.retired)):
-        if table.retired[index].part_id == part_id:
-            _copy_description(table.retired[index], part)
+        former = table.retired[index]
+        if former.part_id == part_id:
+            _copy_description(former, part)
+            if not is_customized(former):
+                name_new(part, former.name)
             table.retired.remove(index)
             return
-    part.name = default_name(part_id)
+    name_new(part)
     part.color = part_color(part_id)
 
 
@@ -258,7 +263,7 @@ def _retire(table: PARTSAM_PG_parts, index: int) -> None:
 
 
 def _copy_description(source: PARTSAM_PG_part, target: PARTSAM_PG_part) -> None:
-    target.name = source.name
+    target.name, target.automatic_name = source.name, source.automatic_name
     target.color = source.color
     target.locked = source.locked
     target.confidence = source.confidence

@@ -18,12 +18,13 @@ from ..apply.vertex_groups import (
     WrittenGroups,
     follow_renamed,
     own_names,
+    own_places,
     user_groups,
     world_scale,
     write_vertex_groups,
 )
 from ..mesh_exchange.arrays import FloatArray
-from ..parts import UNASSIGNED, get_part, parts_by_id, read_part_ids
+from ..parts import UNASSIGNED, get_part, read_part_ids, rename_parts
 from ..wording import say
 from .armature_bones import write_bones
 from .bones import Bone, lay_bones
@@ -194,8 +195,9 @@ def write_armature(
     if not task.frame.is_close(frame):  # moved meanwhile, or its parent allows no such place
         parts = replace(task, frame=frame, scale=world_scale(obj)).calculate()
     names = {part.part_id: part.name for part in mesh.partsam.parts}
+    places = own_places(obj)
     bone_names = write_bones(context, armature, parts.bones, names, taken=user_groups(obj))
-    follow_renamed(obj, bone_names)
+    follow_renamed(obj, places, bone_names)
     if own is not None:
         own = replace(own, names=own_names(obj))
     groups = write_vertex_groups(obj, bone_names, parts.weights, own=own)
@@ -217,12 +219,7 @@ def _mirrored(surface: LabeledSurface) -> list[tuple[int, int]]:
 
 
 def _rename_pairs(mesh: bpy.types.Mesh, pairs: list[tuple[int, int]]) -> None:
-    parts = parts_by_id(mesh)
-    renamed = side_names({part_id: part.name for part_id, part in parts.items()}, pairs)
-    for part_id in renamed:  # free all names first, so that swapped sides do not collide
-        parts[part_id].name = f"partsam {part_id}"
-    for part_id, name in renamed.items():
-        parts[part_id].name = name
+    rename_parts(mesh, side_names({part.part_id: part.name for part in mesh.partsam.parts}, pairs))
 
 
 def own_armature(obj: bpy.types.Object) -> bpy.types.Object | None:

@@ -43,6 +43,10 @@ def write_bones(
                 if not _is_moved(own[part]):
                     edit_bones.remove(own[part])
                 del own[part]
+            for part, edit_bone in own.items():  # free all names first, as parts can exchange theirs
+                if edit_bone.name == edit_bone[_NAME] != names[part]:
+                    edit_bone.name = f"partsam {part}"
+                    edit_bone[_NAME] = edit_bone.name
             made: dict[int, bpy.types.EditBone] = {}
             for part, bone in bones.items():
                 edit_bone = own.get(part)

@@ -18,7 +18,7 @@ from ...backend.errors import PromptError
 from ..mesh_exchange.elements import is_cloud, remove_integers
 from ..parts import UNASSIGNED, parts_by_id, read_part_ids
 from ..parts.attributes import ORIGIN_ATTRIBUTE, TREE_ATTRIBUTE, mark_origin
-from ..parts.memory import MEMORY_ATTRIBUTE
+from ..parts.memory import MEMORY_ATTRIBUTE, automatic_name
 from ..parts.repeats import repeat_groups
 from ..parts.revision import REVISION_ATTRIBUTE
 from ..parts.schema import PARTSAM_PG_part
@@ -281,7 +281,8 @@ def _describe(source: PARTSAM_PG_part, mesh: bpy.types.Mesh) -> None:
     part = mesh.partsam.parts.add()
     part.part_id = source.part_id
     with unnoticed(mesh.partsam):
-        part.name, part.color = source.name, source.color
+        part.name, part.automatic_name = source.name, automatic_name(source)
+        part.color = source.color
         part.locked, part.confidence = source.locked, source.confidence
     part.face_count, part.area = source.face_count, source.area
     part.by_hand = source.by_hand

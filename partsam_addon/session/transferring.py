@@ -25,7 +25,16 @@ from ..mesh_exchange import (
     read_surface,
 )
 from ..mesh_exchange.arrays import IntArray
-from ..parts import KEEP, UNASSIGNED, bring_together, get_part, open_faces, read_part_ids, write_labels
+from ..parts import (
+    KEEP,
+    UNASSIGNED,
+    bring_together,
+    get_part,
+    open_faces,
+    read_part_ids,
+    rename_parts,
+    write_labels,
+)
 from ..wording import say
 from .find_parts import encode
 from .flow import Flow
@@ -100,10 +109,10 @@ class TransferredParts:
     def write(self, mesh: bpy.types.Mesh) -> None:
         given = write_labels(mesh, self.labels, by_hand=True)
         given.pop(KEEP, None)
+        rename_parts(mesh, {part_id: self.parts[label].name for label, part_id in given.items()})
         for label, part_id in given.items():
             described, part = self.parts[label], get_part(mesh, part_id)
-            part.name, part.color, part.confidence = described.name, described.color, described.confidence
-            part.locked = described.locked
+            part.color, part.confidence, part.locked = described.color, described.confidence, described.locked
 
 
 def read_transfer(

@@ -254,6 +254,18 @@ def test_second_press_keeps_what_was_done_by_hand(figure):
     assert len(figure.vertex_groups) == 7 and len(figure.modifiers) == 1
 
 
+def test_bones_and_their_groups_go_with_parts_that_exchange_names(figure, parts):
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    before = {name: weights(figure, name) for name in ("Arm", "Leg")}
+    heads = {name: figure.parent.data.bones[name].head_local[:] for name in ("Arm", "Leg")}
+    ids = {part.name: part.part_id for part in figure.data.partsam.parts}
+    parts.rename_parts(figure.data, {ids["Arm"]: "Leg", ids["Leg"]: "Arm"})
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    for old, new in (("Arm", "Leg"), ("Leg", "Arm")):
+        assert (weights(figure, new) == before[old]).all()
+        assert figure.parent.data.bones[new].head_local[:] == pytest.approx(heads[old])
+
+
 def test_bones_avoid_the_names_of_foreign_groups(figure):
     figure.vertex_groups.new(name="Head").add([0], 0.37, "REPLACE")
     bpy.ops.partsam.apply_armature(name_sides=False)

@@ -132,6 +132,23 @@ def test_groups_of_the_user_stay_and_ours_are_updated(striped, parts):
     assert (weights(striped, "Part 3") == (np.arange(49) % 7 >= 2)).all()
 
 
+def test_parts_that_exchange_their_names_take_their_groups_and_materials_along(striped, parts):
+    for target in ("apply_vertex_groups", "apply_materials"):
+        getattr(bpy.ops.partsam, target)()
+    before = {slot.material.name: slot.material for slot in striped.material_slots}
+    first, second = striped.data.partsam.parts[:2]
+    names = first.name, second.name
+    first.name = "free"
+    second.name = names[0]
+    first.name = names[1]
+    for target in ("apply_vertex_groups", "apply_materials"):
+        getattr(bpy.ops.partsam, target)()
+    after = {slot.material.name: slot.material for slot in striped.material_slots}
+    assert after == before | {names[0]: before[names[1]], names[1]: before[names[0]]}
+    assert {group.name for group in striped.vertex_groups} == {p.name for p in striped.data.partsam.parts}
+    assert striped.vertex_groups[names[1]].index == 0
+
+
 def test_painted_weights_stay(striped):
     bpy.ops.partsam.apply_vertex_groups()
     striped.vertex_groups["Part 1"].add([48], 0.37, "REPLACE")

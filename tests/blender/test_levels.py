@@ -36,6 +36,27 @@ def test_the_slider_leaves_no_holes_in_the_numbers(quarters, parts):
     assert [(part.part_id, part.name) for part in quarters.data.partsam.parts] == [(1, "Part 1"), (3, "Tail")]
 
 
+def test_automatic_names_follow_the_size_and_numbers_the_faces(quarters, parts):
+    table = quarters.data.partsam
+    fine, coarse = np.repeat([0, 1, 2], [4, 3, 1]), np.repeat([0, 1], [5, 3])
+    for columns_ in (fine, coarse, fine):
+        parts.write_labels(quarters.data, np.tile(2 - columns_, 8).astype(np.int32), by_size=True)
+        sizes = {part.name: part.face_count for part in table.parts}
+        assert sizes == {f"Part {n}": size for n, size in enumerate(sorted(sizes.values())[::-1], start=1)}
+    colored, named, plain = sorted(table.parts, key=lambda part: part.area)
+    first, colored.color, named.name = plain.part_id, (1, 0, 0), "Part 9"
+    parts.write_labels(quarters.data, np.tile(np.repeat([0, 1, 2, 3], [1, 3, 3, 1]), 8), by_size=True)
+    assert {part.name: part.face_count for part in table.parts} == {
+        "Part 1": 24,
+        "Part 9": 24,
+        "Part 3": 8,
+        "Part 4": 8,
+    }  # the number of the part with another name is left out, as Segment does
+    assert parts.get_part(quarters.data, first).name == "Part 1"
+    part_id = parts.write_labels(quarters.data, np.where(np.arange(64) < 2, 0, parts.KEEP), by_hand=True)[0]
+    assert parts.get_part(quarters.data, part_id).name == "Part 5"  # what is there keeps its name
+
+
 def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
     for count, found, granularity in ((2, 2, 0.5), (1, 1, 0.0), (4, 4, 1.0), (3, 2, 0.5), (50, 4, 1.0)):
         assert bpy.ops.partsam.cut_to_count(count=count, refine=False) == {"FINISHED"}
