@@ -8,7 +8,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from backend.network import Decoding, Encoding, Locations, NetworkConfig, PatchGeometry, untrained_network
+from backend.network import (
+    Decoding,
+    Encoding,
+    Locations,
+    NetworkConfig,
+    PatchGeometry,
+    Regions,
+    untrained_network,
+)
 from backend.network.config import FROZEN, LEARNABLE
 from backend.network.mask_decoder import MASK_TOKENS
 from backend.segmentation import EveryPartSettings
@@ -100,13 +108,26 @@ class OracleNetwork(nn.Module):
         self.wrong = wrong
         self.decoded = 0
 
-    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
+    def encode(
+        self,
+        points: Tensor,
+        normals: Tensor,
+        colors: Tensor,
+        geometry: PatchGeometry,
+        regions: Regions | None = None,
+    ) -> Encoding:
         centers = points[:, geometry.center_index[0]]
         nothing = torch.zeros(1, 1, 1, 1)
         return Encoding(nothing, centers, nothing, nothing, nothing, geometry.mask_neighbor_index, None)
 
     def locate(
-        self, encoding: Encoding, points: Tensor, attributes: Tensor | None, index: Tensor, weight: Tensor
+        self,
+        encoding: Encoding,
+        points: Tensor,
+        attributes: Tensor | None,
+        index: Tensor,
+        weight: Tensor,
+        regions: Tensor | None = None,
     ) -> Locations:
         return Locations(points, points.unsqueeze(1), index, weight)
 
@@ -117,6 +138,7 @@ class OracleNetwork(nn.Module):
         labels: Tensor,
         mask_logits: Tensor | None = None,
         sizes: Tensor | None = None,
+        click_regions: Tensor | None = None,
     ) -> Decoding:
         """The last positive click decides; a box travels as its six bounds in the mask vector."""
         rows = [

@@ -8,6 +8,7 @@ from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
 from .neighbors import interpolation_weights, patch_geometry, patch_space, placed
 from .patches import PatchGeometry
 from .recordings import DeviceNetwork
+from .region_prompts import Regions
 from .sparse_logits import sparse_mask_logits
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "NetworkConfig",
     "PartSAM",
     "PatchGeometry",
+    "Regions",
     "attributes_at",
     "farthest_point_sampling",
     "interpolation_weights",

@@ -16,6 +16,7 @@ from .config import NetworkConfig
 from .linear import Linear, linear
 from .norm_layers import LayerNorm
 from .prompts import Mlp
+from .region_prompts import PromptedRegions, RegionPrompts, at_places
 from .row_kernels import normalized_gelu
 
 ATTRIBUTES = 9
@@ -243,6 +244,7 @@ class MaskDecoder(nn.Module):
         self.click_linear: Linear | None = None
         if config.click_scales:
             self.click_linear = Linear(2 * config.click_scales, channels, bias=False)
+        self.regions = RegionPrompts(config) if config.region_prompt else None
         self.width = width
 
     def forward(
@@ -253,14 +255,16 @@ class MaskDecoder(nn.Module):
         located: Tensor | None = None,
         near: Tensor | None = None,
         sizes: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        regions: PromptedRegions | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
         """prompts: [B, M, P, D]; patches: [B, M or 1, L, D]; patch_pe: [B, 1, L, D].
 
         located, near: what `point_logits` takes, at the patch centres; read by mask scores only
         sizes: float32 [B, M], what the prompts say about the part's size; read by mask scores only
+        regions: what the prompts have to do with each crease region; None where that is unknown
         Returns patch features for the point-wise head [B, M, L, mask_channels], mask vectors
-        [B, M, 4, mask_channels], predicted IoUs [B, M, 4], and with mask scores the masks' logits at the
-        patch centres [B, M, 4, L].
+        [B, M, 4, mask_channels], predicted IoUs [B, M, 4], with mask scores the masks' logits at the patch
+        centres [B, M, 4, L], and with regions what is added to logits at each of their atoms [B, M, 4, K].
         """
         batch, sets = prompts.shape[:2]
         own = torch.cat([self.iou_token, self.mask_tokens]).expand(batch, sets, -1, -1)
@@ -268,17 +272,26 @@ class MaskDecoder(nn.Module):
         tokens = token_pe
         for block in self.blocks:
             tokens, patches = block(tokens, patches, token_pe, patch_pe)
+            # Not before the first block, which projects patches once for all prompts.
+            if block.first and self.regions is not None and regions is not None:
+                patches = patches + self.regions.at_patches(regions).to(patches.dtype)
         tokens = tokens + self.final_attention(tokens + token_pe, patches + patch_pe, patches)
         tokens = self.final_norm(tokens)
         vectors = torch.stack([mlp(tokens[:, :, 1 + i]) for i, mlp in enumerate(self.mask_mlps)], dim=2)
         features = linear(patches, self.point_linear1.weight[:, : self.width])
+        mask_tokens = tokens[:, :, 1 : 1 + MASK_TOKENS]
+        at_atoms: Tensor | None = None
+        if self.regions is not None and regions is not None:
+            at_atoms = self.regions.mask_logits(regions, mask_tokens)
         if self.mask_scores is None:
             assert self.iou_mlp is not None
-            return features, vectors, self.iou_mlp(tokens[:, :, 0]), None
+            return features, vectors, self.iou_mlp(tokens[:, :, 0]), None, at_atoms
         assert located is not None, "this network reads its masks at the patch centres"
         logits = self.point_logits(features, located, vectors, near)
-        scores = self.mask_scores(tokens[:, :, 1 : 1 + MASK_TOKENS], patches, logits, sizes)
-        return features, vectors, scores, logits
+        if at_atoms is not None and regions is not None:
+            logits = logits + at_places(at_atoms, regions.of_centers)
+        scores = self.mask_scores(mask_tokens, patches, logits, sizes)
+        return features, vectors, scores, logits, at_atoms
 
     def locate(self, features: Tensor, attributes: Tensor | None) -> Tensor:
         """The prompt-independent half of the point-wise head, [B, N, mask_channels].

@@ -19,6 +19,7 @@ from .mask_decoder import MaskDecoder
 from .patch_transformer import PatchTransformer
 from .patches import PatchGeometry, PatchPointNet, gather_rows
 from .prompts import MaskPromptEncoder, Mlp, PointPromptEncoder, SizePromptEncoder
+from .region_prompts import PromptedRegions, Regions, at_places, at_places_by_product, prompted_regions
 
 _FAR = 1e4
 """Squared distance to a click that does not exist; the cube's diagonal is 12 squared."""
@@ -36,6 +37,8 @@ class Encoding:
     mask_neighbor_index: int64 [B, L, Km]
     located: [B, 1, L, mask_channels], the prompt-independent half of the point-wise head at the centres;
         None for networks without mask scores
+    region_pairs: float [B, K, K, REGION_FEATURES], as in `Regions`; center_regions: int64 [B, L], atom of
+        each patch centre; None where regions are not known or not read
     """
 
     texels: Tensor
@@ -45,6 +48,8 @@ class Encoding:
     mask_offsets: Tensor
     mask_neighbor_index: Tensor
     located: Tensor | None
+    region_pairs: Tensor | None = None
+    center_regions: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Locations:
     index, weight: int64 / float [B, N, 3], nearest patch centres and their weights
     matrix: [B, N, L] the same as a dense matrix, or None. For training only: a matrix product over
         a few hundred patches is much faster on a GPU than a gather and its scattered gradient.
+    regions: int64 [B, N], atom of each location, or None where they are not known or not read
     """
 
     points: Tensor
@@ -63,6 +69,7 @@ class Locations:
     index: Tensor
     weight: Tensor
     matrix: Tensor | None = None
+    regions: Tensor | None = None
 
     def part(self, start: int, stop: int) -> Locations:
         """Those from `start` to before `stop`."""
@@ -72,6 +79,7 @@ class Locations:
             self.index[:, start:stop],
             self.weight[:, start:stop],
             None if self.matrix is None else self.matrix[:, start:stop],
+            None if self.regions is None else self.regions[:, start:stop],
         )
 
 
@@ -82,6 +90,7 @@ class Decoding:
     patch_features: [B, M, L, mask_channels]; mask_vectors: [B, M, 4, mask_channels]; iou: [B, M, 4]
     clicks: [B, M, P, 3]; labels: int64 [B, M, P], what was asked
     center_logits: [B, M, 4, L], the masks at the patch centres; None for networks without mask scores
+    region_logits: [B, M, 4, K], what is added to the masks at all places of an atom; None without regions
     """
 
     patch_features: Tensor
@@ -90,6 +99,7 @@ class Decoding:
     clicks: Tensor
     labels: Tensor
     center_logits: Tensor | None = None
+    region_logits: Tensor | None = None
 
     def take(self, sets: Tensor | slice) -> Decoding:
         """The answers to some of the prompt sets, int64 [m] or a slice of them."""
@@ -113,13 +123,26 @@ class PartSAM(nn.Module):
         self.size_prompts = SizePromptEncoder(config) if config.size_prompt else None
         self.decoder = MaskDecoder(config)
 
-    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
-        """points (normalised), normals, colors: float32 [B, N, 3]."""
+    def encode(
+        self,
+        points: Tensor,
+        normals: Tensor,
+        colors: Tensor,
+        geometry: PatchGeometry,
+        regions: Regions | None = None,
+    ) -> Encoding:
+        """points (normalised), normals, colors: float32 [B, N, 3]; regions: not read by networks without
+        `region_prompt`."""
         texels = self.encoder(points, normals, colors)
-        return self.encode_patches(texels, points, attributes_at(points, normals, colors), geometry)
+        return self.encode_patches(texels, points, attributes_at(points, normals, colors), geometry, regions)
 
     def encode_patches(
-        self, texels: Tensor, points: Tensor, attributes: Tensor, geometry: PatchGeometry
+        self,
+        texels: Tensor,
+        points: Tensor,
+        attributes: Tensor,
+        geometry: PatchGeometry,
+        regions: Regions | None = None,
     ) -> Encoding:
         """The rest of `encode`, from the field on; attributes [B, N, 9] as `attributes_at` gives them."""
         centers = gather_rows(points, geometry.center_index)
@@ -134,6 +157,8 @@ class PartSAM(nn.Module):
         patches = self.patch_mapper(embeddings)
         if self.patch_context is not None:
             patches = patches + self.patch_context(embeddings, center_attributes, positions)
+        if not self.config.region_prompt:
+            regions = None
         return Encoding(
             texels=texels,
             centers=centers,
@@ -142,6 +167,8 @@ class PartSAM(nn.Module):
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
             located=located,
+            region_pairs=None if regions is None else regions.pairs,
+            center_regions=None if regions is None else at_places(regions.of_points, geometry.center_index),
         )
 
     def patch_embeddings(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Tensor:
@@ -158,12 +185,18 @@ class PartSAM(nn.Module):
         return sample_field(texels, points, self.config.plane_resolution)
 
     def locate(
-        self, encoding: Encoding, points: Tensor, attributes: Tensor | None, index: Tensor, weight: Tensor
+        self,
+        encoding: Encoding,
+        points: Tensor,
+        attributes: Tensor | None,
+        index: Tensor,
+        weight: Tensor,
+        regions: Tensor | None = None,
     ) -> Locations:
-        """Prepare normalised points [B, N, 3]; attributes as `attributes_at` gives them; index, weight as in
-        `Locations`."""
+        """Prepare normalised points [B, N, 3]; attributes as `attributes_at` gives them; index, weight,
+        regions as in `Locations`."""
         features = self.decoder.locate(self.field(encoding.texels, points), attributes)
-        return Locations(points, features.unsqueeze(1), index, weight)
+        return Locations(points, features.unsqueeze(1), index, weight, regions=regions)
 
     def decode(
         self,
@@ -172,6 +205,7 @@ class PartSAM(nn.Module):
         labels: Tensor,
         mask_logits: Tensor | None = None,
         sizes: Tensor | None = None,
+        click_regions: Tensor | None = None,
     ) -> Decoding:
         """Answer M prompt sets of P clicks each for every shape.
 
@@ -179,6 +213,7 @@ class PartSAM(nn.Module):
         mask_logits: the previous round's, at the geometry's mask points, [B, M, S]; None in round one
         sizes: float32 [B, M], share of the surface that the wanted part takes, 0 where unknown; not read by
             networks without `size_prompt`
+        click_regions: int64 [B, M, P], atom of each click; wanted where the encoding has regions
         """
         batch, sets, clicks, _ = points.shape
         features = self.field(encoding.texels, points.reshape(batch, sets * clicks, 3))
@@ -192,10 +227,19 @@ class PartSAM(nn.Module):
             dense = self._dense_prompt(encoding, mask_logits)
         patches = encoding.patches + dense.to(encoding.patches.dtype)
         near = self._near(points, labels, encoding.centers) if self.config.mask_scores else None
-        features, vectors, iou, at_centers = self.decoder(
-            prompts, patches, encoding.patch_pe, encoding.located, near, sizes
+        regions = self._prompted_regions(encoding, click_regions, labels, sizes)
+        features, vectors, iou, at_centers, at_atoms = self.decoder(
+            prompts, patches, encoding.patch_pe, encoding.located, near, sizes, regions
         )
-        return Decoding(features, vectors, iou, points, labels, at_centers)
+        return Decoding(features, vectors, iou, points, labels, at_centers, at_atoms)
+
+    def _prompted_regions(
+        self, encoding: Encoding, clicks: Tensor | None, labels: Tensor, sizes: Tensor | None
+    ) -> PromptedRegions | None:
+        if encoding.region_pairs is None or encoding.center_regions is None:
+            return None
+        assert clicks is not None, "the regions of this shape are known, those of the clicks are wanted"
+        return prompted_regions(encoding.region_pairs, encoding.center_regions, clicks, labels, sizes)
 
     def _dense_prompt(self, encoding: Encoding, mask_logits: Tensor) -> Tensor:
         near = gather_rows(mask_logits.transpose(1, 2), encoding.mask_neighbor_index)  # [B, L, Km, M]
@@ -225,7 +269,14 @@ class PartSAM(nn.Module):
             at_points = at_points.view(batch, sets, -1, channels)
         near = self.click_distances(decoding, locations.points)
         vectors = decoding.mask_vectors[:, :, masks]
-        return self.decoder.point_logits(at_points, locations.features, vectors, near)
+        logits = self.decoder.point_logits(at_points, locations.features, vectors, near)
+        if decoding.region_logits is None:
+            return logits
+        assert locations.regions is not None, (
+            "the regions of this shape are known, those of places are wanted"
+        )
+        spread = at_places if locations.matrix is None else at_places_by_product
+        return logits + spread(decoding.region_logits[:, :, masks], locations.regions).to(logits.dtype)
 
 
 def attributes_at(points: Tensor, normals: Tensor, colors: Tensor) -> Tensor:

@@ -15,11 +15,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..devices import Record, computes_in_half, graph_recorder, mixed_precision
+from ..region_features import MAX_REGIONS
 from .model import Decoding, Encoding, PartSAM
 from .patches import PatchGeometry
+from .region_prompts import Regions
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ _KEPT = 12
 _TOLERANCE = 0.02
 """How far a recording may be from what was computed step by step, of its norm: half precision rounds the
 sums of points in a texel differently each time. A recording that reads stale memory is off by more."""
+
+_OF_GEOMETRY = len(fields(PatchGeometry))
 
 
 @dataclass
@@ -123,16 +128,27 @@ class DeviceNetwork:
         self.device, self.plain = device, plain
         self.recordings = Recordings(None if plain else graph_recorder(device))
 
-    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
+    def encode(
+        self,
+        points: Tensor,
+        normals: Tensor,
+        colors: Tensor,
+        geometry: PatchGeometry,
+        regions: Regions | None = None,
+    ) -> Encoding:
         """As `PartSAM.encode`."""
 
         def compute(points: Tensor, normals: Tensor, colors: Tensor, *rest: Tensor) -> Tensors:
+            own = Regions(*rest[_OF_GEOMETRY:]) if rest[_OF_GEOMETRY:] else None
             with self._recordable_precision():
-                return _values(self.network.encode(points, normals, colors, PatchGeometry(*rest)))
+                patches = PatchGeometry(*rest[:_OF_GEOMETRY])
+                return _values(self.network.encode(points, normals, colors, patches, own))
 
-        return Encoding(
-            *self.recordings.run("encoding", compute, points, normals, colors, *_values(geometry))  # type: ignore[arg-type]
-        )
+        known: Tensors = ()
+        if regions is not None and self.network.config.region_prompt:
+            known = (regions.of_points, self._recordable_pairs(regions.pairs))
+        inputs = (points, normals, colors, *_values(geometry), *known)
+        return Encoding(*self.recordings.run("encoding", compute, *inputs))  # type: ignore[arg-type]
 
     def decode(
         self,
@@ -141,6 +157,7 @@ class DeviceNetwork:
         labels: Tensor,
         mask_logits: Tensor | None = None,
         sizes: Tensor | None = None,
+        click_regions: Tensor | None = None,
     ) -> Decoding:
         """As `PartSAM.decode`."""
 
@@ -149,7 +166,7 @@ class DeviceNetwork:
             with self._recordable_precision():
                 return _values(self.network.decode(Encoding(*own), *asked))
 
-        asked = (points, labels, mask_logits, sizes)
+        asked = (points, labels, mask_logits, sizes, click_regions)
         return Decoding(*self.recordings.run("decoding", compute, *_values(encoding), *asked))  # type: ignore[arg-type]
 
     def round_weights(self) -> None:
@@ -166,6 +183,11 @@ class DeviceNetwork:
             wanted=not self.plain,
             keeps_weights=keeps_weights,
         )
+
+    def _recordable_pairs(self, pairs: Tensor) -> Tensor:
+        """A recording holds for one shape of inputs, not for as many atoms as one mesh has."""
+        missing = MAX_REGIONS - pairs.shape[1]
+        return F.pad(pairs, (0, 0, 0, missing, 0, missing)) if self.recordings.records else pairs
 
     def _recordable_precision(self) -> AbstractContextManager[object]:
         # A recording must not read the copies of weights that autocast keeps until its block ends.

@@ -204,6 +204,7 @@ class PromptDecoder:
                 decoding,
                 locations,
                 masks,
+                center_regions=self.shape.encoding.center_regions,
                 wanted=wanted,
                 pairs_at_once=at_once,
             )

@@ -273,13 +273,14 @@ def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
 
     How many patches there are is no weight: another number may be trained on with.
     """
-    names = ("size_prompt", "score_context", "patch_layers", "patch_width", "patch_heads", "patches")
+    patch_layers = ("patch_layers", "patch_width", "patch_heads")
+    names = ("size_prompt", "score_context", "region_prompt", "patches", *patch_layers)
     same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
         return None
     network = PartSAM(wanted)
     missing, unexpected = network.load_state_dict(trained.state_dict(), strict=False)
-    fresh = ("size_prompts.", "decoder.mask_scores.context.", "patch_context.")
+    fresh = ("size_prompts.", "decoder.mask_scores.context.", "patch_context.", "decoder.regions.")
     if unexpected or any(not name.startswith(fresh) for name in missing):
         return None
     return network

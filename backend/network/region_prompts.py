@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a click has to do with every other place by the regions that creases bound: a prompt for all patches.
+
+The triplane is too coarse for most creases; the mesh knows them exactly. Regions are given per shape, as
+`region_features` describes them: the atom of each place, and what holds between each two atoms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..region_features import REGION_FEATURES
+from .config import NetworkConfig
+from .linear import Linear
+from .patches import gather_rows
+
+PROMPT_FEATURES = 2 * REGION_FEATURES + 2
+"""Those of the nearest positive and of the nearest negative click, and two of the size that was asked for."""
+
+_SHARED_SIZE = 1
+"""The column of the smallest region that has both places: the smaller, the nearer they are in the tree."""
+_NOT_A_CLICK = 9.0
+"""Above all values of that column."""
+_SMALLEST = 1e-6
+"""Share of a surface."""
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The crease regions of B shapes.
+
+    of_points: int64 [B, N], atom of each input point; 0 where a shape's regions are unknown
+    pairs: float [B, K, K, REGION_FEATURES], rows for the click's atom, columns for the place's; zeros where
+        a shape has fewer atoms, and for shapes whose regions are unknown
+    """
+
+    of_points: Tensor
+    pairs: Tensor
+
+
+@dataclass(frozen=True)
+class PromptedRegions:
+    """What M prompt sets have to do with each atom.
+
+    features: float32 [B, M, K, PROMPT_FEATURES]; known: bool [B, M, K]
+    of_centers: int64 [B, L], atom of each patch centre
+    """
+
+    features: Tensor
+    known: Tensor
+    of_centers: Tensor
+
+
+@torch.no_grad()
+def prompted_regions(
+    pairs: Tensor, of_centers: Tensor, clicks: Tensor, labels: Tensor, sizes: Tensor | None
+) -> PromptedRegions:
+    """pairs: as in `Regions`; clicks: int64 [B, M, P], their atoms; labels: int64 [B, M, P], 1 positive, 0
+    negative; sizes: float32 [B, M], share of the surface that is meant, 0 where unknown; None: all unknown.
+    """
+    rows = gather_rows(pairs.flatten(2), clicks).unflatten(3, pairs.shape[2:]).float()  # [B, M, P, K, 8]
+    positive = labels == 1
+    asked, refused = _nearest(rows, positive), _nearest(rows, ~positive)
+    if sizes is None:
+        size = rows.new_zeros(*asked.shape[:3], 2)
+    else:
+        share = sizes.float().clamp(min=_SMALLEST).log() / 8
+        gap = share.unsqueeze(2) - asked[..., _SHARED_SIZE]
+        size = torch.stack([gap, torch.ones_like(gap)], dim=-1) * (sizes > 0)[..., None, None]
+    features = torch.cat([asked, refused, size], dim=-1)
+    return PromptedRegions(features, (rows[..., 0] > 0).any(dim=2), of_centers)
+
+
+def _nearest(rows: Tensor, wanted: Tensor) -> Tensor:
+    """For each atom the row of that wanted click which is nearest in the tree: [B, M, K, 8] of rows
+    [B, M, P, K, 8] and wanted, bool [B, M, P]; zeros where there is none."""
+    if rows.shape[2] == 1:
+        return rows[:, :, 0] * wanted.unsqueeze(3)
+    distance = rows[..., _SHARED_SIZE].masked_fill(~wanted.unsqueeze(3), _NOT_A_CLICK)
+    which = distance.argmin(dim=2)[:, :, None, :, None].expand(-1, -1, 1, -1, rows.shape[4])
+    return rows.gather(2, which).squeeze(2) * wanted.any(dim=2)[..., None, None]
+
+
+class RegionPrompts(nn.Module):
+    """Regions as seen from the clicks -> what is added to the patches, and to the masks at each atom.
+
+    Both start as no change at all, so that a network that was trained without can go on from its weights,
+    and are none where regions are unknown.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width, hidden = config.decoder_width, config.region_prompt
+        self.patch_hidden = Linear(PROMPT_FEATURES, hidden)
+        self.patch_out = Linear(hidden, width)
+        self.mask_hidden = Linear(PROMPT_FEATURES, hidden)
+        self.token_hidden = Linear(width, hidden, bias=False)
+        self.token_out = Linear(width, hidden)
+        for layer in (self.patch_out, self.token_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def at_patches(self, prompted: PromptedRegions) -> Tensor:
+        """[B, M, L, decoder_width]."""
+        # Features have no gradient, so that they are spread before the layers, not the layers' results.
+        features, sets = prompted.features, prompted.features.shape[1]
+        centers = prompted.of_centers[:, None, :, None].expand(-1, sets, -1, 1)
+        known = prompted.known.unsqueeze(3).gather(2, centers)
+        features = features.gather(2, centers.expand(-1, -1, -1, features.shape[3]))
+        return self.patch_out(F.gelu(self.patch_hidden(features))).masked_fill(~known, 0.0)
+
+    def mask_logits(self, prompted: PromptedRegions, tokens: Tensor) -> Tensor:
+        """What is added to each mask at all places of an atom: [B, M, T, K] for mask tokens [B, M, T, D]."""
+        own, asked = self.mask_hidden(prompted.features), self.token_hidden(tokens)
+        hidden = F.gelu(own.unsqueeze(2) + asked.unsqueeze(3))  # [B, M, T, K, hidden]
+        logits = (hidden @ self.token_out(tokens).unsqueeze(4)).squeeze(4)
+        return logits.masked_fill(~prompted.known.unsqueeze(2), 0.0)
+
+
+def at_places(at_atoms: Tensor, atoms: Tensor) -> Tensor:
+    """Values [B, ..., K] of atoms at places of these atoms, int64 [B, N]: [B, ..., N]."""
+    batch, count = atoms.shape
+    index = atoms.view(batch, *[1] * (at_atoms.dim() - 2), count)
+    return at_atoms.gather(-1, index.expand(*at_atoms.shape[:-1], count))
+
+
+def at_places_by_product(at_atoms: Tensor, atoms: Tensor) -> Tensor:
+    """`at_places` of [B, M, C, K], as a product of matrices: in training its gradient is one, too, where a
+    gather's would add thousands of places to each of a few atoms one by one."""
+    numbers = torch.arange(at_atoms.shape[-1], device=atoms.device)
+    of_place = (atoms.unsqueeze(1) == numbers.unsqueeze(1)).to(at_atoms.dtype)  # [B, K, N]
+    return (at_atoms.flatten(1, 2) @ of_place).unflatten(1, at_atoms.shape[1:3])
