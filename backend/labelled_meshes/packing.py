@@ -101,13 +101,22 @@ def read_packed(path: Path | str, *, workers: int | None = None) -> ShapeSet:
 
 
 def load_shapes(paths: Sequence[Path | str], *, workers: int | None = None) -> ShapeSet:
-    """Shapes of shards (`.npz.xz`) and packed sets (anything else), in the order given."""
+    """Shapes of shards (`.npz.xz`) and packed sets (anything else), in `loading_order`."""
     sets = []
-    shards = [path for path in paths if str(path).endswith(".npz.xz")]
+    shards = [path for path in paths if _is_shard(path)]
     if shards:
         sets.append(read_shards(shards, workers=workers))
-    sets += [read_packed(path, workers=workers) for path in paths if not str(path).endswith(".npz.xz")]
+    sets += [read_packed(path, workers=workers) for path in paths if not _is_shard(path)]
     return ShapeSet.concatenate(sets)
+
+
+def loading_order(paths: Sequence[Path | str]) -> list[Path | str]:
+    """The order in which the shapes of files stand in what `load_shapes` returns."""
+    return sorted(paths, key=lambda path: not _is_shard(path))
+
+
+def _is_shard(path: Path | str) -> bool:
+    return str(path).endswith(".npz.xz")
 
 
 def encode_shapes(shapes: ShapeSet, bits: int) -> dict[str, NDArray]:

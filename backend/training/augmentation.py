@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ class LabelledPoints:
 
     points, normals, colors: float32 [B, N, 3]; part_ids: int64 [B, N], -1 = unlabelled
     other_ids: int64 [B, A, N], parts under other labelings of the same shape, -1 = unlabelled or none
+    regions: int64 [B, N], atom of the crease regions at each point, 0 where unknown; None where nobody asks
     """
 
     points: Tensor
@@ -32,6 +34,7 @@ class LabelledPoints:
     colors: Tensor
     part_ids: Tensor
     other_ids: Tensor
+    regions: Tensor | None = None
 
     def take(self, index: Tensor) -> LabelledPoints:
         """The points `index` int64 [B, K] of each set."""
@@ -42,6 +45,7 @@ class LabelledPoints:
             colors=self.colors.gather(1, rows),
             part_ids=self.part_ids.gather(1, index),
             other_ids=self.other_ids.gather(2, index[:, None].expand(-1, self.other_ids.shape[1], -1)),
+            regions=None if self.regions is None else self.regions.gather(1, index),
         )
 
 
@@ -79,6 +83,19 @@ class AugmentationConfig:
     scan_normal_noise: float = 0.6
 
 
+def joined(groups: Sequence[LabelledPoints]) -> LabelledPoints:
+    """The sets of all groups, in order. Where only some have regions, those of the others are unknown."""
+    columns = {
+        name: torch.cat([getattr(group, name) for group in groups])
+        for name in ("points", "normals", "colors", "part_ids", "other_ids")
+    }
+    if all(group.regions is None for group in groups):
+        return LabelledPoints(**columns)
+    unknown = (torch.zeros_like(group.part_ids) for group in groups)
+    found = [nothing if g.regions is None else g.regions for g, nothing in zip(groups, unknown, strict=True)]
+    return LabelledPoints(**columns, regions=torch.cat(found))
+
+
 def augment(batch: LabelledPoints, config: AugmentationConfig) -> LabelledPoints:
     """One random change of pose, shape, colour and completeness per point set, then the network's cube."""
     points, normals = transform(batch.points, batch.normals, random_transforms(batch.points, config))
@@ -89,6 +106,7 @@ def augment(batch: LabelledPoints, config: AugmentationConfig) -> LabelledPoints
         colors=_change_colors(batch.colors, config),
         part_ids=batch.part_ids,
         other_ids=batch.other_ids,
+        regions=batch.regions,
     )
     changed = drop_regions(changed, config)
     points = normalise_points(changed.points)

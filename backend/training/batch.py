@@ -16,6 +16,8 @@ The rules, in order:
    count. Never a target: unlabelled faces, parts of too few points, parts that are nearly everything.
    A shape with fewer parts than targets repeats them (the clicks will differ).
 5. Poses of one model (paths that differ behind `@`) are drawn together as often as one shape.
+6. Crease regions are those of whole shapes, as they are stored: where a shape is composed, seen from outside
+   only or looked at closely they are unknown, and for a share of the others.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..errors import DataError
-from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, crop, keep_visible
+from ..network import Regions
+from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, crop, joined, keep_visible
 from .mesh_store import MeshStore
 
 MAX_PARTS = 64
@@ -46,6 +50,7 @@ class BatchConfig:
     part_power: q; min_part_points, max_part_share: limits of a target part
     composed, fused, cropped: shares of the shapes
     closest: the least share of the area that a cropped shape's ball holds
+    regions_unknown: share of the other shapes whose crease regions the network is not told
     oversampling: points per kept point when testing visibility and when cropping
     """
 
@@ -62,6 +67,7 @@ class BatchConfig:
     fused: float = 0.35
     cropped: float = 0.0
     closest: float = 0.125
+    regions_unknown: float = 0.15
     oversampling: int = 4
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -70,11 +76,11 @@ class BatchConfig:
             raise DataError("shapes, points, masks and oversampling of a batch must be positive")
         if self.masks > 2 * MAX_PARTS:
             raise DataError(f"at most {2 * MAX_PARTS} masks per shape, not {self.masks}")
-        shares = (self.composed, self.fused, self.cropped, self.max_part_share)
+        names = ("composed", "fused", "cropped", "max_part_share", "regions_unknown")
         if not 0 < self.closest < 0.5:
             raise DataError("closest is a share between 0 and .5")
-        if not all(0 <= share <= 1 for share in shares):
-            raise DataError("composed, fused, cropped and max_part_share are shares between 0 and 1")
+        if not all(0 <= getattr(self, name) <= 1 for name in names):
+            raise DataError(f"{', '.join(names[:-1])} and {names[-1]} are shares between 0 and 1")
         if not all(weight > 0 for _, weight in self.labeling_weights):
             raise DataError("labeling_weights must be positive: a shape may have no other labeling")
         if sum(share for _, share in self.repository_shares) > 1:
@@ -89,6 +95,7 @@ class Batch:
     part_ids: int64 [B, N], -1 = unlabelled; other_ids: int64 [B, A, N], under other labelings
     target_ids: int64 [B, M]; target_masks: bool [B, M, N]
     valid: bool [B, M], False where a shape has no part that can be a target
+    regions: the crease regions, all zeros for shapes where they are unknown; None where nobody asks
     """
 
     points: Tensor
@@ -99,6 +106,7 @@ class Batch:
     target_ids: Tensor
     target_masks: Tensor
     valid: Tensor
+    regions: Regions | None = None
 
 
 class BatchSampler:
@@ -116,7 +124,8 @@ class BatchSampler:
 
     def __call__(self) -> Batch:
         """One batch, on the store's device."""
-        sample = augment(self._draw_points(), self.config.augmentation)
+        drawn, tables = self._draw_points()
+        sample = augment(drawn, self.config.augmentation)
         target_ids, valid = choose_targets(sample.part_ids, self.config)
         return Batch(
             points=sample.points,
@@ -127,6 +136,7 @@ class BatchSampler:
             target_ids=target_ids,
             target_masks=(sample.part_ids[:, None] == target_ids[:, :, None]) & valid[:, :, None],
             valid=valid,
+            regions=None if tables is None or sample.regions is None else Regions(sample.regions, tables),
         )
 
     def draw_shapes(self, count: int) -> Tensor:
@@ -134,16 +144,20 @@ class BatchSampler:
         draw = torch.rand(count, device=self.store.device, dtype=torch.float64) * self._cumulative_weight[-1]
         return torch.searchsorted(self._cumulative_weight, draw, right=True).clamp(max=len(self.store) - 1)
 
-    def _draw_points(self) -> LabelledPoints:
-        """B sets of N points. Slots of a batch are exchangeable, so each kind has a fixed number of them."""
+    def _draw_points(self) -> tuple[LabelledPoints, Tensor | None]:
+        """B sets of N points, and the tables of their crease regions, if the store has any.
+
+        Slots of a batch are exchangeable, so each kind has a fixed number of them.
+        """
         config = self.config
         many = config.points * config.oversampling
         composed, fused, both = _slots(config)
         cropped = min(round(config.shapes * config.cropped), config.shapes - composed - fused - both)
         plain = config.shapes - composed - fused - both - cropped
-        groups = []
+        groups, tables = [], None
         if plain:
-            groups.append(self._draw_single(plain, config.points))
+            whole, tables = self._draw_whole(plain)
+            groups.append(whole)
         if composed:
             groups.append(self._draw_composed(composed, config.points))
         if fused:
@@ -154,8 +168,18 @@ class BatchSampler:
             many = max(many, round(0.5 * config.points / config.closest))  # half of the points may repeat
             balls = crop(self._draw_single(cropped, many), config.points, least_share=config.closest)
             groups.append(balls)
-        columns = zip(*(_tensors(group) for group in groups), strict=True)
-        return LabelledPoints(*(torch.cat(column) for column in columns))
+        if tables is not None:
+            tables = pad(tables, (0,) * 7 + (config.shapes - plain,))
+        return joined(groups), tables
+
+    def _draw_whole(self, sets: int) -> tuple[LabelledPoints, Tensor | None]:
+        """Whole shapes as they are stored: the only ones whose regions are known."""
+        ids, regions = self.draw_shapes(sets), self.store.regions
+        if regions is None:
+            return self._surface(ids, self.config.points), None
+        told = torch.rand(sets, device=self.store.device) >= self.config.regions_unknown
+        known = told & (regions.counts[ids] > 0)
+        return self._surface(ids, self.config.points, known), regions.tables(ids, known)
 
     def _draw_single(self, sets: int, count: int) -> LabelledPoints:
         return self._surface(self.draw_shapes(sets), count)
@@ -171,7 +195,8 @@ class BatchSampler:
         number = (draw >= self._cumulative_labeling[ids]).sum(dim=1)
         return torch.minimum(number, self.store.labeling_counts[ids] - 1)
 
-    def _surface(self, ids: Tensor, count: int) -> LabelledPoints:
+    def _surface(self, ids: Tensor, count: int, known: Tensor | None = None) -> LabelledPoints:
+        """known: bool [B], whose crease regions come along"""
         surface = self.store.sample_points(ids, count)
         labeling = self._draw_labelings(ids)
         part_ids = self.store.part_ids(ids, surface.faces, labeling)
@@ -179,7 +204,12 @@ class BatchSampler:
             self._other_ids(ids, surface.faces, labeling, step) for step in range(1, 1 + OTHER_LABELINGS)
         ]
         return LabelledPoints(
-            surface.points, surface.normals, surface.colors, part_ids, torch.stack(others, dim=1)
+            points=surface.points,
+            normals=surface.normals,
+            colors=surface.colors,
+            part_ids=part_ids,
+            other_ids=torch.stack(others, dim=1),
+            regions=None if known is None else self.store.atoms(surface.faces, known),
         )
 
     def _other_ids(self, ids: Tensor, faces: Tensor, labeling: Tensor, step: int) -> Tensor:
@@ -187,10 +217,6 @@ class BatchSampler:
         counts = self.store.labeling_counts[ids]
         found = self.store.part_ids(ids, faces, (labeling + step) % counts)
         return torch.where((step < counts)[:, None], found, -1)
-
-
-def _tensors(sample: LabelledPoints) -> list[Tensor]:
-    return [getattr(sample, field.name) for field in dataclasses.fields(sample)]
 
 
 def labeling_weights(store: MeshStore, config: BatchConfig) -> Tensor:

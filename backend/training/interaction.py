@@ -61,13 +61,14 @@ def interactive_loss(
         geometry = batch_patch_geometry(space, network.config)
         count = geometry.mask_point_index.shape[1]
         matrix = interpolation_matrix(gather_rows(space, geometry.center_index), space[:, :count])
-    encoding = network.encode(batch.points, batch.normals, batch.colors, geometry)
+    encoding = network.encode(batch.points, batch.normals, batch.colors, geometry, batch.regions)
     points = batch.points[:, :count]
     features = network.field(encoding.texels, points)
     attributes = attributes_at(points, batch.normals[:, :count], batch.colors[:, :count])
     located = network.decoder.locate(features, attributes).unsqueeze(1)
     unused = torch.empty(0, device=points.device)
-    locations = Locations(points, located, unused.long(), unused, matrix.to(located.dtype))
+    atoms = None if batch.regions is None else batch.regions.of_points[:, :count]
+    locations = Locations(points, located, unused.long(), unused, matrix.to(located.dtype), atoms)
     contrast = triplet_contrast(features, batch.part_ids[:, :count], losses)
     first, later, valid = _rounds(network, encoding, locations, batch, points, interaction, clicks, losses)
     everything = [first, *later]
@@ -116,7 +117,10 @@ def _rounds(
     previous: Tensor | None = None
     results = []
     for turn in range(interaction.rounds):
-        decoding = network.decode(encoding, _click_points(points, index), labels, previous, sizes)
+        clicked = None if locations.regions is None else _at_points(locations.regions, index)
+        decoding = network.decode(
+            encoding, _click_points(points, index), labels, previous, sizes, click_regions=clicked
+        )
         masks = slice(1, 4) if index.shape[2] == 1 else slice(0, 1)
         logits = network.mask_logits(decoding, locations, masks)
         scores = decoding.iou[:, :, masks]
@@ -194,6 +198,11 @@ def _stated_sizes(masks: Tensor) -> Tensor:
 def _click_points(points: Tensor, index: Tensor) -> Tensor:
     """points [B, N, 3], index [B, M, P] -> [B, M, P, 3]."""
     return gather_rows(points, index)
+
+
+def _at_points(values: Tensor, index: Tensor) -> Tensor:
+    """values [B, N], index [B, M, P] -> [B, M, P]."""
+    return values.gather(1, index.flatten(1)).view_as(index)
 
 
 def _valid_mean(values: Tensor, valid: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import DataError
 from ..geometry.mesh import NEUTRAL_GREY
 from ..labelled_meshes.shards import POSITION_SCALE, UNKNOWN_COLOR, UNLABELLED, ShapeSet
+from .stored_regions import StoredRegions
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class MeshStore:
     repository: int64 [S], index of each shape's source; repositories: their names
     pose_share: float64 [S], 1 / number of poses of each shape's model
     labeling_kind: int64 [S, L], what each labeling is, -1 beyond the shape's last; kinds: their names
+    regions: the crease regions of the shapes; None where the network does not ask for them
     """
 
     corners: Tensor
@@ -59,12 +61,19 @@ class MeshStore:
     pose_share: Tensor
     labeling_kind: Tensor
     kinds: tuple[str, ...]
+    regions: StoredRegions | None = None
 
     def __len__(self) -> int:
         return len(self.labeling_counts)
 
     @classmethod
-    def from_shapes(cls, shapes: ShapeSet, *, device: torch.device | str = "cpu") -> MeshStore:
+    def from_shapes(
+        cls,
+        shapes: ShapeSet,
+        *,
+        regions: StoredRegions | None = None,
+        device: torch.device | str = "cpu",
+    ) -> MeshStore:
         """Build the tensors and move them to `device`; shapes without area are left out.
 
         Raises DataError if no shape has area.
@@ -73,7 +82,10 @@ class MeshStore:
         cumulative_area = torch.cumsum(_areas(corners), dim=0)
         keep = _with_area(cumulative_area, shapes)
         if len(keep) < len(shapes):
-            return cls.from_shapes(shapes.subset(keep), device=device)
+            if regions is not None:
+                kept = torch.from_numpy(np.isin(np.arange(len(shapes)), keep))
+                regions = regions.subset(kept, torch.from_numpy(shapes.face_counts))
+            return cls.from_shapes(shapes.subset(keep), regions=regions, device=device)
         names = sorted({str(line.get("repo", "")) for line in shapes.info})
         number = {name: index for index, name in enumerate(names)}
         labeling_kind, kinds = _labeling_kinds(shapes)
@@ -92,16 +104,17 @@ class MeshStore:
             pose_share=torch.from_numpy(_pose_shares(shapes)).to(device),
             labeling_kind=torch.from_numpy(labeling_kind).to(device),
             kinds=kinds,
+            regions=None if regions is None else regions.to(device),
         )
 
     def to(self, device: torch.device | str) -> MeshStore:
         """The store on another device."""
-        tensors: dict[str, Any] = {
+        moved: dict[str, Any] = {
             entry.name: value.to(device)
             for entry in fields(self)
-            if isinstance(value := getattr(self, entry.name), Tensor)
+            if isinstance(value := getattr(self, entry.name), Tensor | StoredRegions)
         }
-        return replace(self, **tensors)
+        return replace(self, **moved)
 
     @property
     def device(self) -> torch.device:
@@ -110,8 +123,8 @@ class MeshStore:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        tensors = (getattr(self, field.name) for field in fields(self))
-        return sum(t.nbytes for t in tensors if isinstance(t, Tensor))
+        values = (getattr(self, field.name) for field in fields(self))
+        return sum(value.nbytes for value in values if isinstance(value, Tensor | StoredRegions))
 
     def sample_points(self, shape_ids: Tensor, count: int) -> SurfacePoints:
         """`count` area-uniform points from each of the shapes `shape_ids` [B], in random order.
@@ -149,6 +162,14 @@ class MeshStore:
         row = self.label_starts[shape_ids] + labeling * face_count
         label = self.labels[row[:, None] + faces - start[:, None]].long()
         return torch.where(label == UNLABELLED, -1, label)
+
+    def atoms(self, faces: Tensor, known: Tensor) -> Tensor:
+        """Atom of the crease regions at each face: int64 [B, N]; 0 where `known` bool [B] says no.
+
+        faces: int64 [B, N], indices into the store's faces
+        """
+        assert self.regions is not None, "a store without regions"
+        return torch.where(known[:, None], self.regions.atoms[faces].long(), 0)
 
     def _draw_faces(self, shape_ids: Tensor, count: int) -> Tensor:
         start, base, top = self._area_interval(shape_ids)

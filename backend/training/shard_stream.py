@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..labelled_meshes.packing import load_shapes
 from .mesh_store import MeshStore
+from .region_files import load_store
 
 
 class ShardStream:
@@ -27,12 +27,14 @@ class ShardStream:
         *,
         held: int,
         device: torch.device,
+        with_regions: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self._shards, self._held, self._device, self._seed = list(shards), held, device, seed
         self._rank, self._world_size = rank, world_size
+        self._with_regions = with_regions
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next: tuple[int, Future[MeshStore]] | None = None
 
@@ -56,7 +58,7 @@ class ShardStream:
 
     def _read(self, turn: int) -> MeshStore:
         # On the host: the device may be in the middle of capturing a step.
-        return MeshStore.from_shapes(load_shapes(self.names(turn), workers=1))
+        return load_store(self.names(turn), with_regions=self._with_regions, workers=1)
 
     def _name(self, place: int) -> str:
         number, within = divmod(place, len(self._shards))

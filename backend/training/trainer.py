@@ -21,13 +21,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..devices import CUDA, pick_device
 from ..errors import DataError
-from ..labelled_meshes.packing import load_shapes
 from ..network import NetworkConfig, PartSAM, load_network, save_network
 from ..whole_files import appearing_whole
 from .batch import BatchSampler
 from .config import OptimizerConfig, RunConfig, TrainingConfig
-from .mesh_store import MeshStore
 from .ranks import Clock, random_states, rank, set_random_state, world_size
+from .region_files import load_store
 from .shard_stream import ShardStream
 from .step import AveragedWeights, TrainStep
 from .stop_signal import StopSignal, start_compile_workers
@@ -97,15 +96,21 @@ class Trainer:
             shards,
             held=run.held_shards,
             device=self.device,
+            with_regions=self._with_regions,
             seed=run.seed,
             rank=rank(),
             world_size=world_size(),
         )
 
+    @property
+    def _with_regions(self) -> bool:
+        return self.network.config.region_prompt > 0
+
     def _sampler(self) -> BatchSampler:
         """Batches from the shapes of this turn."""
         if self._stream is None:
-            store = MeshStore.from_shapes(load_shapes(self.config.shards), device=self.device)
+            shards = self.config.shards
+            store = load_store(shards, with_regions=self._with_regions, device=self.device)
         else:
             store = self._stream.store(self._turn)
         log.info("%d shapes, %.1f GB on %s", len(store), store.nbytes / 1e9, self.device)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crease regions on their way from the meshes of training shapes to the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import mushroom, write_tiny_config
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from backend import Mesh
+from backend.errors import DataError
+from backend.geometry import face_areas
+from backend.labelled_meshes.packing import load_shapes, pack_store
+from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
+from backend.refinement.face_graph import build_face_graph
+from backend.segmentation.creases import crease_regions
+from backend.training import region_files
+from backend.training.batch import BatchConfig, BatchSampler
+from backend.training.config import read_config
+from backend.training.interaction import METRICS
+from backend.training.region_files import load_regions, load_store, main, region_file
+from backend.training.trainer import Trainer
+
+
+def sheet() -> LabelledShape:
+    """Two triangles; it has fewer atoms than the mushroom."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=float)
+    info = {"names": ["half"], "repo": "b/b", "path": "sheet.glb", "licence": "CC0-1.0"}
+    return LabelledShape(Mesh(corners, np.array([[0, 1, 2], [0, 2, 3]])), np.array([[0, 1]], np.uint8), info)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """A packed set and a shard, which is named twice; shards come first when they are loaded."""
+    write_shard(tmp_path / "one.npz.xz", ShapeSet.from_shapes([mushroom(), sheet()]))
+    pack_store([tmp_path / "one.npz.xz"], tmp_path / "all.pack")
+    return [str(tmp_path / name) for name in ("all.pack", "one.npz.xz", "one.npz.xz")]
+
+
+def test_files_hold_the_regions_of_the_meshes_as_stored(files: list[str]) -> None:
+    assert main([*files, "--workers", "2"]) == 0
+    shapes = load_shapes(files)
+    store = load_store(files, with_regions=True).regions
+    assert store is not None
+    assert len(store.counts) == len(shapes) == 6
+    np.testing.assert_array_equal(store.starts[:2], store.starts[2:4])  # the same file
+    assert len(store.pairs) == (store.counts[[0, 1, 4, 5]] ** 2).sum()
+    tables = store.tables(torch.arange(6), torch.tensor([True] * 5 + [False]))
+    assert tables.shape == (6, store.most, store.most, 8)
+    for row in range(6):
+        mesh = shapes.shape(row).mesh
+        areas = face_areas(mesh)
+        wanted = crease_regions(build_face_graph(mesh), areas / areas.sum())  # links or not
+        count = len(wanted.pairs)
+        faces = slice(shapes.face_starts[row], shapes.face_starts[row + 1])
+        np.testing.assert_array_equal(store.atoms[faces], wanted.of_sites)
+        assert store.counts[row] == count
+        if row < 5:
+            np.testing.assert_array_equal(tables[row, :count, :count], wanted.pairs.astype(np.float32))
+        assert not tables[row, count:].any()
+        assert not tables[row, :, count:].any()
+    assert not tables[5].any()
+
+
+def test_shapes_of_too_many_faces_have_unknown_regions(files: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(region_files, "MOST_FACES", 10)
+    regions = load_store(files[1:2], with_regions=True).regions
+    assert regions is not None
+    assert regions.counts[0] == 0
+    assert regions.counts[1] > 0
+    assert not regions.atoms[:24].any()
+
+
+def test_files_of_other_shapes_and_damaged_ones_are_refused(files: list[str]) -> None:
+    load_store(files, with_regions=True)  # writes them
+    shapes = load_shapes(files)
+    with pytest.raises(DataError, match="others than the files"):
+        load_regions(files[1:], shapes)
+    with pytest.raises(DataError, match="others than the files"):
+        load_regions(files, dataclasses.replace(shapes, vertices=shapes.vertices // 2))
+    path = region_file(files[0])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="damaged"):
+        load_regions(files, shapes)
+
+
+def test_a_shape_without_area_takes_its_regions_along(tmp_path: Path) -> None:
+    flat = dataclasses.replace(sheet(), mesh=Mesh(np.eye(3) * [1, 0, 0], np.array([[0, 1, 2], [0, 1, 1]])))
+    write_shard(tmp_path / "x.npz.xz", ShapeSet.from_shapes([flat, mushroom()]))
+    store = load_store([tmp_path / "x.npz.xz"], with_regions=True)
+    alone = load_store([_written(tmp_path / "y.npz.xz", mushroom())], with_regions=True)
+    assert store.regions is not None
+    assert alone.regions is not None
+    np.testing.assert_array_equal(store.regions.atoms, alone.regions.atoms)
+    known = torch.ones(1, dtype=torch.bool)
+    np.testing.assert_array_equal(*(s.regions.tables(torch.tensor([0]), known) for s in (store, alone)))
+
+
+def test_only_whole_shapes_have_known_regions(files: list[str]) -> None:
+    store = load_store(files, with_regions=True)
+    config = BatchConfig(shapes=8, points=300, composed=0.25, fused=0.25, cropped=0.125, regions_unknown=0.5)
+    torch.manual_seed(0)
+    batch = BatchSampler(store, config)()
+    plain = 8 - 2 - 2 - 1 + round(8 * 0.25 * 0.25)
+    assert batch.regions is not None
+    of_points, pairs = batch.regions.of_points, batch.regions.pairs
+    known = pairs[:, 0, 0, 0] == 1
+    assert 0 < known[:plain].sum() < plain
+    assert not known[plain:].any()
+    assert not pairs[~known].any()
+    assert not of_points[~known].any()
+    inside = pairs.gather(1, of_points[:, :, None, None].expand(-1, -1, pairs.shape[2], 8))
+    assert inside[known][:, :, 0, 0].all()  # each point's atom is one of its shape's
+
+
+def test_points_have_the_atoms_of_their_faces(files: list[str]) -> None:
+    store = load_store(files[1:2], with_regions=True)
+    assert store.regions is not None
+    still = dict.fromkeys(("spin", "axis_swap", "any_rotation", "stretch", "flip", "jitter", "drop"), 0.0)
+    config = BatchConfig(shapes=8, points=200, composed=0, fused=0, regions_unknown=0)
+    config = dataclasses.replace(config, augmentation=dataclasses.replace(config.augmentation, **still))
+    batch = BatchSampler(store, config)()
+    assert batch.regions is not None
+    atoms = store.regions.atoms[:24].reshape(2, 12)
+    stem, cap = (set(row.tolist()) for row in atoms)
+    assert not stem & cap  # separate pieces
+    atoms_of, pairs = batch.regions.of_points, batch.regions.pairs
+    mushrooms = pairs[:, :, :, 0].sum(dim=(1, 2)) == float(store.regions.counts[0]) ** 2
+    assert mushrooms.any()
+    for part_ids, atom in zip(batch.part_ids[mushrooms], atoms_of[mushrooms], strict=True):
+        assert set(atom[part_ids == 0].tolist()) <= stem
+        assert set(atom[part_ids == 1].tolist()) <= cap
+
+
+def test_drawing_regions_never_waits_for_the_device(files: list[str], monkeypatch) -> None:
+    """Under fake tensors, which have no values, anything that would read one back raises."""
+    sampler = BatchSampler(load_store(files, with_regions=True), BatchConfig(shapes=8, points=100))
+    monkeypatch.delattr(torch, "tensor")
+    monkeypatch.delattr(torch, "as_tensor")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = sampler()
+    assert batch.regions is not None
+    assert len(batch.regions.pairs) == len(batch.regions.of_points) == 8
+
+
+def test_training_reaches_the_weights_that_read_regions(tmp_path: Path) -> None:
+    config = read_config(write_tiny_config(tmp_path), {"network_sizes.region_prompt": 8})
+    trainer = Trainer(config, tmp_path / "run", device="cpu")
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items() if "region" in name}
+    assert before
+    trainer.run()
+    values = trainer.step.read_metrics()
+    assert set(METRICS) <= set(values)
+    after = trainer.network.state_dict()
+    assert all(torch.isfinite(value).all() for value in after.values())
+    unmoved = [name for name, value in before.items() if torch.equal(value, after[name])]
+    assert not unmoved
+
+
+def _written(path: Path, shape: LabelledShape) -> Path:
+    write_shard(path, ShapeSet.from_shapes([shape]))
+    return path
