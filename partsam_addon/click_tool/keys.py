@@ -85,6 +85,7 @@ NAVIGATION_OPERATORS = frozenset(
         *("screen.screen_full_area", "screen.region_quadview", "screen.region_toggle"),
     }
 )
+UNDO, REDO = "ed.undo", "ed.redo"
 NAVIGATION_EVENTS = ("NDOF", "TRACKPAD", "MOUSEROTATE", "MOUSESMARTZOOM")
 """What event types that always navigate start with."""
 
@@ -138,9 +139,16 @@ class Key:
 class KeyTable:
     """The user's keymap as far as the tool needs it, read once when the tool starts."""
 
-    def __init__(self, actions: Iterable[tuple[Key, str]], navigation: Iterable[Key]) -> None:
+    def __init__(
+        self,
+        actions: Iterable[tuple[Key, str]],
+        navigation: Iterable[Key],
+        undo: Iterable[tuple[Key, str]] = (),
+    ) -> None:
+        """undo: keys of Blender's own undo and redo, with the operator"""
         self._actions = list(actions)
         self._navigation = list(navigation)
+        self._undo = list(undo)
 
     @classmethod
     def of_user(cls, manager: bpy.types.WindowManager) -> KeyTable:
@@ -153,14 +161,16 @@ class KeyTable:
             for item in items
             if item.active and item.idname == ACTION_OPERATOR
         ]
-        navigation = [
-            Key.of_item(item)
+        others = [
+            item
             for name in NAVIGATION_KEYMAPS
             if name in keymaps
             for item in keymaps[name].keymap_items
-            if item.active and navigates(item.idname, item.properties)
+            if item.active
         ]
-        return cls(actions, navigation)
+        navigation = [Key.of_item(item) for item in others if navigates(item.idname, item.properties)]
+        undo = [(Key.of_item(item), item.idname) for item in others if item.idname in {UNDO, REDO}]
+        return cls(actions, navigation, undo)
 
     def action(self, event: KeyEvent) -> str | None:
         """The tool's action for `event`."""
@@ -173,6 +183,12 @@ class KeyTable:
         if event.type.startswith(NAVIGATION_EVENTS):
             return True
         return any(key.matches(event) for key in self._navigation)
+
+    def undo_operator(self, event: KeyEvent) -> str | None:
+        """UNDO or REDO, where `event` is a key of Blender's for it."""
+        if event.value not in PRESSES:
+            return None
+        return next((operator for key, operator in self._undo if key.matches(event)), None)
 
     def keys_of(self, action: str) -> str:
         """How the keys of `action` are called, for hints."""

@@ -18,6 +18,7 @@ SMALL_ANSWER = 0.05
 """... and where several clicks were answered with a mask of less than this."""
 SIZE_STEP = 1.5
 """By what a notch of the wheel multiplies the area that is meant."""
+SMALLEST_SIZE, LARGEST_SIZE = 1e-4, 1.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Choice:
 
     size: float | None = None
     level: int | None = None
+
+    def scaled(self, notches: int, *, shown: float) -> Choice:
+        """Something larger or smaller than what is meant, or than the share that is shown."""
+        size = (self.size or shown) * SIZE_STEP**notches
+        return Choice(size=float(np.clip(size, SMALLEST_SIZE, LARGEST_SIZE)))
 
     def pick(self, best: int, shares: FloatArray, *, asked: float | None = None) -> int:
         """Index of the candidate.

@@ -18,7 +18,7 @@ from ..session import get_session
 from ..session.reading import read_objects
 from ..wording import say
 from .gestures import Gestures
-from .keys import EVERYWHERE, MODIFIERS, MOUSE_ACTIONS, PRESSES, KeyTable
+from .keys import EVERYWHERE, MODIFIERS, MOUSE_ACTIONS, PRESSES, UNDO, KeyTable
 from .picker import Picker
 from .preview import Surroundings
 from .surface import hidden_polygons
@@ -160,7 +160,8 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if self._gestures.is_dragging and event.value == "RELEASE":
             self._gestures.release(None)
         area = area_under(context.window, event.mouse_x, event.mouse_y)
-        if area is None or area.type != "VIEW_3D" or self._keys.is_navigation(event):
+        is_blenders = self._keys.is_navigation(event) or self._is_for_blender(event)
+        if area is None or area.type != "VIEW_3D" or is_blenders:
             return {"PASS_THROUGH"}
         # Below its panels a sidebar lets events through to the viewport under it.
         harmless = event.type in MOUSE_BUTTONS and event.value not in {"CLICK", "CLICK_DRAG"}
@@ -177,6 +178,8 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
             if over_navigation_gizmo(view):
                 return {"PASS_THROUGH"}
             gestures.press(view, action)
+        elif self._is_for_blender(event):
+            return {"PASS_THROUGH"}
         elif action is not None:
             gestures.perform(action, view)
         elif self._keys.is_navigation(event):
@@ -184,6 +187,15 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         if event.value in PRESSES:
             self._advance()
         return {"RUNNING_MODAL"}
+
+    def _is_for_blender(self, event: bpy.types.Event) -> bool:
+        """Whether it is undo or redo, and of parts accepted in this run: without clicks there is nothing else
+        to take back. What was done before the tool was started stays.
+        """
+        step, work = self._keys.undo_operator(event), self._work
+        if step is None or (work.clicks and step == UNDO):
+            return False
+        return not work.is_accepting and (bool(work.accepted) if step == UNDO else work.can_redo)
 
     def _is_typing(self, context: bpy.types.Context, event: bpy.types.Event) -> bool:
         area = area_under(context.window, event.mouse_x, event.mouse_y)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -279,13 +280,13 @@ class Surroundings:
     ) -> None:
         self.preview = ClickPreview(work, picker)
         self._cursor = CursorText(partial(cursor_lines, work))
-        self._picker = picker
+        self._picker, self._work = picker, work
         self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
         context.workspace.status_text_set(draw_status)
         context.window_manager.partsam_clicks.is_running = True
         bpy.app.handlers.depsgraph_update_post.append(self._scene_changed)
-        bpy.app.handlers.undo_post.append(self._scene_changed)
-        bpy.app.handlers.redo_post.append(self._scene_changed)
+        bpy.app.handlers.undo_post.append(self._undone)
+        bpy.app.handlers.redo_post.append(self._undone)
         bpy.app.handlers.frame_change_post.append(self._scene_changed)
 
     def remove(self) -> None:
@@ -293,14 +294,14 @@ class Surroundings:
         self.preview.remove()
         self._cursor.remove()
         handlers = bpy.app.handlers
-        for functions in (
-            handlers.depsgraph_update_post,
-            handlers.undo_post,
-            handlers.redo_post,
-            handlers.frame_change_post,
+        for functions, function in (
+            (handlers.depsgraph_update_post, self._scene_changed),
+            (handlers.undo_post, self._undone),
+            (handlers.redo_post, self._undone),
+            (handlers.frame_change_post, self._scene_changed),
         ):
-            if self._scene_changed in functions:
-                functions.remove(self._scene_changed)
+            if function in functions:
+                functions.remove(function)
         manager = bpy.context.window_manager
         manager.event_timer_remove(self._timer)
         manager.partsam_clicks.is_running, manager.partsam_clicks.hidden = False, ""
@@ -311,3 +312,8 @@ class Surroundings:
 
     def _scene_changed(self, *_arguments: object) -> None:
         self._picker.is_stale = True
+
+    def _undone(self, *_arguments: object) -> None:
+        self._picker.is_stale = True
+        with suppress(PartSAMError):  # the mesh is gone: the tool ends with its next look
+            self._work.follow_undo()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..backend_process import BackendDied
 from ..mesh_exchange import ShapeData
@@ -20,13 +18,11 @@ from ..session.workplace import Workplace
 from .accepting import Accepted, Target, parts_of
 from .asking import Asked, ClickSettings, EncodedObject, prior_of
 from .bar import ENCODED, WorkBar
-from .masks import SIZE_STEP, Answer, Choice, PolygonMap, Preview, obey_clicks
+from .masks import Answer, Choice, PolygonMap, Preview, obey_clicks
 from .part_writer import PartWriter
 from .prompts import Click, mirrored
 from .questions import CutAnswer, PartAnswer, Questions
 from .snapping import Snapping, cut_polygons, snapped
-
-SMALLEST_SIZE, LARGEST_SIZE = 1e-4, 1.0
 
 DRAW_SECONDS = 0.1
 """So long may a click wait to be drawn with its answer, which mostly is there by then: a large scene is drawn
@@ -77,7 +73,9 @@ class ClickWork:
         self.bar = WorkBar(session)
         self._session = session
         self._questions = Questions(session, self.snapping)
-        self._writer = PartWriter(session, self.bar, done=self._written, failed=self._not_written)
+        self._writer = PartWriter(
+            session, self.bar, shape.sources[0], done=self._written, failed=self._not_written
+        )
         self._draw_at = 0.0
         self._hover_click: Click | None = None
         self._accept_wanted = False
@@ -114,7 +112,7 @@ class ClickWork:
     def remove_last(self) -> None:
         """Take the last click back. PromptError without one."""
         if not self.clicks:
-            raise PromptError("There is no click to take back")
+            raise PromptError("There is no click to take back; Esc leaves, then Undo works as usual")
         self._set_clicks(self.clicks[:-1])
 
     def restart(self, target: Target | None, clicks: Sequence[Click] = ()) -> None:
@@ -151,9 +149,7 @@ class ClickWork:
     def scale_size(self, notches: int) -> None:
         """Mean something larger or smaller than what is shown."""
         shown = self.preview or self.hover
-        size = self.choice.size or (shown.share if shown is not None else 0.1)
-        size = float(np.clip(size * SIZE_STEP**notches, SMALLEST_SIZE, LARGEST_SIZE))
-        self.choose(Choice(size=size))
+        self.choose(self.choice.scaled(notches, shown=0.1 if shown is None else shown.share))
 
     def next_level(self) -> None:
         """From whole to part to sub-part and round."""
@@ -167,6 +163,18 @@ class ClickWork:
         if not self.clicks:
             raise PromptError("Click on a part first")
         self._accept_wanted, self._patient = True, patient
+
+    def follow_undo(self) -> None:
+        """After Blender's undo or redo: what was accepted and is not there any more is being clicked again.
+
+        Raises PartSAMError where the mesh is gone.
+        """
+        lost, gained = self._writer.follow_undo()
+        if self.clicks and any(part.preview.clicks == self.clicks for part in gained):
+            self.restart(None)
+        elif lost and not self.clicks and not self.mirror:  # of mirrored parts each is a step of its own
+            self._begin_again(lost[-1])
+        self._changed()
 
     def leave(self) -> None:
         """End with what was accepted; what is being written is finished first."""
@@ -247,6 +255,11 @@ class ClickWork:
     def accepted(self) -> list[Accepted]:
         """The parts of this run, in order."""
         return self._writer.written
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether parts of this run were undone."""
+        return self._writer.undone > 0
 
     @property
     def accepted_polygons(self) -> BoolArray:
@@ -382,12 +395,17 @@ class ClickWork:
         """Nothing is lost: the clicks are there again, unless the next part was begun."""
         self.error = error
         if not self.clicks:
-            self.target, self.clicks, self.preview = part.target, part.preview.clicks, part.preview
+            self._begin_again(part)
         if isinstance(error, BackendDied) or not isinstance(error, PartSAMError):
             self._failed(error)
         elif not isinstance(error, Cancelled):
             self._session.report(error)
         self._changed()
+
+    def _begin_again(self, part: Accepted) -> None:
+        """Have the clicks of a part that is not written."""
+        self.target, self.clicks, self.preview = part.target, part.preview.clicks, part.preview
+        self.choice = Choice(size=part.preview.answer.size)
 
     def _prepared(self, shape_id: str) -> None:
         self._preparing, self.known = None, replace(self.known, shape_id=shape_id)

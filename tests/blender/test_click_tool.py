@@ -73,6 +73,14 @@ def test_part_after_part_each_an_undo_step(tool, clicking, addon):
     assert {"Preparing", "Accepting"} <= texts and max(shares) > 0
     assert work.clicks == ()
     assert part_ids(obj)[60] == work.accepted[0].part_id > 0
+    shown = work.accepted[0].preview
+    for step, accepted, clicks in (("undo", 0, shown.clicks), ("redo", 1, ())):
+        assert work.can_redo == (step == "redo")
+        getattr(bpy.ops.ed, step)()
+        work.follow_undo()  # as the handlers of the tool do
+        obj = bpy.data.objects[name]
+        assert (len(work.accepted), work.clicks) == (accepted, clicks)
+        assert len(obj.data.partsam.parts) == accepted
     obj.location.x += 5  # clicks are in object space
     work.add(click_on(tool, obj, 190))
     work.accept()
@@ -254,7 +262,7 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     for _ in range(30):
         work.scale_size(-1)
     answered(session, work)
-    assert work.preview.answer.size == tool("work").SMALLEST_SIZE
+    assert work.preview.answer.size == tool("masks").SMALLEST_SIZE
     assert work.preview.share < large
     tick_until(session, lambda: work.is_looking_closer)
     assert "looking closer" in tool("cursor").cursor_lines(work)[0]

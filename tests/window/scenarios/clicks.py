@@ -139,6 +139,14 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
     yield from window.move(*window.view_point(0.15, 0.2))
     yield 0.5
     yield from film(window)
+    record["undone"] = []
+    for _ in range(2):
+        for held in ({"ctrl": True}, {"ctrl": True, "shift": True}):
+            yield from window.key("Z", *body, **held)
+            yield from settled(window, work, "undo and redo were followed")
+            counts = len(obj().data.partsam.parts), len(work.accepted), len(work.clicks)
+            record["undone"].append(list(counts))
+            window.shot(f"undone_{len(record['undone'])}")
     record["still_running"] = session.clicks is work
     record["problem"] = str(session.problem)
 
