@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from .network import (
     Locations,
     NetworkConfig,
     PatchGeometry,
+    Regions,
     attributes_at,
     interpolation_weights,
     patch_geometry,
@@ -30,7 +32,9 @@ from .network import (
 from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
 from .segmentation.close_up import Ball, CloseUp, sample_ball
-from .segmentation.sites import Sites
+from .segmentation.creases import CreaseRegions, crease_regions
+from .segmentation.encoded_shape import PlacedRegions
+from .segmentation.sites import Sites, graph_of_sites
 from .threads import started
 
 _GRAPH_AHEAD_FACES = 300_000
@@ -74,14 +78,19 @@ class ShapeEncoder:
         """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh; surface:
         the mesh's, where the device has it."""
 
-        graph_ahead = _graph_ahead(mesh, self.on_device.device)
+        graph = _graph_ahead(mesh, self.on_device.device)
         sites = _sites(points, mesh, point_faces, surface)
+        regions = None
+        if mesh is not None and self._config.region_prompt:
+            ahead = graph is not None
+            graph = graph or cache(lambda: build_face_graph(mesh))
+            regions = _regions(graph, sites, ahead=ahead)
         others: list[_Given] = []
         if sites.of_face is not None:
             others.append((sites.locations, *sites.attributes(mesh, normals, colors)))
         normalization = Normalization.of_points(points)
         made = self._encoded(normalization, (points, normals, colors), others, locates_own=True)
-        return EncodedShape(
+        shape = EncodedShape(
             points=made.cube,
             normals=normals,
             colors=colors,
@@ -93,7 +102,21 @@ class ShapeEncoder:
             point_locations=made.located[0],
             sites=sites,
             site_locations=made.located[-1],
-            graph_ahead=graph_ahead,
+            graph_ahead=graph,
+        )
+        if regions is None:
+            return shape
+        return self._with_regions(shape, PlacedRegions.of(regions(), sites, self.on_device.device))
+
+    @torch.inference_mode()
+    def _with_regions(self, shape: EncodedShape, regions: PlacedRegions) -> EncodedShape:
+        known = Regions(regions.of_points, regions.pairs)
+        return replace(
+            shape,
+            encoding=self.on_device.with_regions(shape.encoding, known, shape.geometry),
+            point_locations=replace(shape.point_locations, regions=regions.of_points),
+            site_locations=replace(shape.site_locations, regions=regions.of_sites),
+            regions=regions,
         )
 
     def surface(self, mesh: Mesh) -> DeviceSurface | None:
@@ -113,7 +136,7 @@ class ShapeEncoder:
             others.append((shape.sites.locations @ turn.T, site_normals @ turn.T, site_colors))
         normalization = Normalization.of_points(points)
         made = self._encoded(normalization, (points, normals, shape.colors), others, locates_own=True)
-        return replace(
+        turned = replace(
             shape,
             points=made.cube,
             normals=normals,
@@ -123,6 +146,7 @@ class ShapeEncoder:
             point_locations=made.located[0],
             site_locations=made.located[-1],
         )
+        return turned if shape.regions is None else self._with_regions(turned, shape.regions)
 
     def close_up(self, shape: EncodedShape, ball: Ball, *, seed: int) -> CloseUp:
         """What lies in a ball of a shape with a mesh."""
@@ -214,3 +238,13 @@ def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | No
     if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not works_by_itself(device):
         return None
     return started(lambda: build_face_graph(mesh))
+
+
+def _regions(graph: Callable[[], FaceGraph], sites: Sites, *, ahead: bool) -> Callable[[], CreaseRegions]:
+    """How to get the crease regions over sites of a mesh, from now on being made if `ahead`, else when they
+    are asked for."""
+
+    def found() -> CreaseRegions:
+        return crease_regions(graph_of_sites(graph(), sites), sites.weights)
+
+    return started(found) if ahead else found

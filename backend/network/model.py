@@ -7,7 +7,7 @@ The module holds weights and nothing else. What it computes for a shape is a val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,11 @@ class Encoding:
     located: Tensor | None
     region_pairs: Tensor | None = None
     center_regions: Tensor | None = None
+
+    def with_regions(self, regions: Regions, geometry: PatchGeometry) -> Encoding:
+        """The same for a network that reads regions; geometry: what it was encoded with"""
+        centers = at_places(regions.of_points, geometry.center_index)
+        return replace(self, region_pairs=regions.pairs, center_regions=centers)
 
 
 @dataclass(frozen=True)
@@ -157,9 +162,7 @@ class PartSAM(nn.Module):
         patches = self.patch_mapper(embeddings)
         if self.patch_context is not None:
             patches = patches + self.patch_context(embeddings, center_attributes, positions)
-        if not self.config.region_prompt:
-            regions = None
-        return Encoding(
+        encoding = Encoding(
             texels=texels,
             centers=centers,
             patches=patches.unsqueeze(1),
@@ -167,9 +170,10 @@ class PartSAM(nn.Module):
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
             located=located,
-            region_pairs=None if regions is None else regions.pairs,
-            center_regions=None if regions is None else at_places(regions.of_points, geometry.center_index),
         )
+        if regions is None or not self.config.region_prompt:
+            return encoding
+        return encoding.with_regions(regions, geometry)
 
     def patch_embeddings(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Tensor:
         """[B, L, field_channels]."""

@@ -12,7 +12,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +35,6 @@ _KEPT = 12
 _TOLERANCE = 0.02
 """How far a recording may be from what was computed step by step, of its norm: half precision rounds the
 sums of points in a texel differently each time. A recording that reads stale memory is off by more."""
-
-_OF_GEOMETRY = len(fields(PatchGeometry))
 
 
 @dataclass
@@ -128,27 +126,19 @@ class DeviceNetwork:
         self.device, self.plain = device, plain
         self.recordings = Recordings(None if plain else graph_recorder(device))
 
-    def encode(
-        self,
-        points: Tensor,
-        normals: Tensor,
-        colors: Tensor,
-        geometry: PatchGeometry,
-        regions: Regions | None = None,
-    ) -> Encoding:
-        """As `PartSAM.encode`."""
+    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
+        """As `PartSAM.encode`, without regions."""
 
-        def compute(points: Tensor, normals: Tensor, colors: Tensor, *rest: Tensor) -> Tensors:
-            own = Regions(*rest[_OF_GEOMETRY:]) if rest[_OF_GEOMETRY:] else None
+        def compute(points: Tensor, normals: Tensor, colors: Tensor, *geometry: Tensor) -> Tensors:
             with self._recordable_precision():
-                patches = PatchGeometry(*rest[:_OF_GEOMETRY])
-                return _values(self.network.encode(points, normals, colors, patches, own))
+                return _values(self.network.encode(points, normals, colors, PatchGeometry(*geometry)))
 
-        known: Tensors = ()
-        if regions is not None and self.network.config.region_prompt:
-            known = (regions.of_points, self._recordable_pairs(regions.pairs))
-        inputs = (points, normals, colors, *_values(geometry), *known)
+        inputs = (points, normals, colors, *_values(geometry))
         return Encoding(*self.recordings.run("encoding", compute, *inputs))  # type: ignore[arg-type]
+
+    def with_regions(self, encoding: Encoding, regions: Regions, geometry: PatchGeometry) -> Encoding:
+        """As `Encoding.with_regions`: they are wanted by clicks only and may be found while it is encoded."""
+        return encoding.with_regions(replace(regions, pairs=self._recordable_pairs(regions.pairs)), geometry)
 
     def decode(
         self,

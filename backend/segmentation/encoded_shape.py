@@ -17,14 +17,38 @@ from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
 from ..network import Decoding, DeviceNetwork, Encoding, Locations, PartSAM, PatchGeometry, sparse_mask_logits
+from ..network.interpolation import squared_distances
 from ..network.sparse_logits import CLEARLY_OUTSIDE, centers_around
 from ..refinement.face_graph import FaceGraph, build_face_graph
+from .creases import CreaseRegions
 from .sites import Sites
 
 logger = logging.getLogger(__name__)
 
 _OF_A_CHUNK = 4
 """Masks are evaluated by so large a part of a chunk: what a processor keeps near takes 0.6 times the time."""
+
+
+@dataclass(frozen=True)
+class PlacedRegions:
+    """Crease regions beside the encoding of a shape.
+
+    pairs: float16 [1, K, K, REGION_FEATURES], as in `network.Regions`
+    of_points, of_sites: int64 [1, N] and [1, S], their atoms
+    """
+
+    pairs: Tensor
+    of_points: Tensor
+    of_sites: Tensor
+
+    @classmethod
+    def of(cls, found: CreaseRegions, sites: Sites, device: str) -> PlacedRegions:
+        """Regions over the sites of a shape."""
+        atoms = [found.of_sites[sites.of_point], found.of_sites]
+        return cls(
+            torch.as_tensor(found.pairs, device=device)[None],
+            *(torch.as_tensor(of_places, device=device).long()[None] for of_places in atoms),
+        )
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,7 @@ class EncodedShape:
     normalization: from the caller's units into that cube
     sites: where faces (or, without a mesh, points) are labelled
     graph_ahead: how to get the mesh's face graph, where it is already being made
+    regions: of a mesh, where the network reads them; encoding and locations know them as well
     """
 
     points: FloatArray
@@ -49,6 +74,7 @@ class EncodedShape:
     sites: Sites
     site_locations: Locations
     graph_ahead: Callable[[], FaceGraph] | None = field(default=None, repr=False, compare=False)
+    regions: PlacedRegions | None = None
     _graph_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property
@@ -139,7 +165,16 @@ class PromptDecoder:
             labels[None],
             mask_logits,
             None if sizes is None else sizes.to(self.device).float()[None],
+            self.click_regions(points),
         )
+
+    def click_regions(self, clicks: Tensor) -> Tensor | None:
+        """The atoms int64 [1, M, P] of clicks [M, P, 3]: those of the nearest points."""
+        if self.shape.regions is None:
+            return None
+        places = self.shape.point_locations.points
+        nearest = [squared_distances(own[None], places)[0].argmin(dim=1) for own in clicks.unbind(dim=1)]
+        return self.shape.regions.of_points[:, torch.stack(nearest, dim=1)]
 
     def decode_batch(self, clicks: Tensor, size: int) -> Decoding:
         """`decode` of single clicks inside, [M, 3], M <= size. Recordings hold for one number of them, so

@@ -45,9 +45,9 @@ class RegionTree:
 def pair_features(
     tree: RegionTree, regions: IntArray, atoms: IntArray, pieces: IntArray, weights: FloatArray
 ) -> FloatArray:
-    """For row = the atom of a click, column = the atom of a place, float64 [K, K, REGION_FEATURES]; the columns
-    are those of `region_features`. Where an atom has crumbs of several pieces of the mesh, the last is how
-    likely two places are in the same.
+    """For row = the atom of a click, column = the atom of a place: float64 [K, K, REGION_FEATURES], as in
+    `region_features`. Where an atom has crumbs of several pieces of the mesh, the last column is how likely
+    two places are in the same.
 
     regions: int64 [K], the smallest region that each atom is in, -1 for none; atoms, pieces: int64 [S], of
     the sites, pieces numbered from 0; weights: float64 [S], area shares

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crease regions on their way from a mesh to the network's answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend import encoding
+from backend.geometry import Mesh, face_centroids, sample_surface
+from backend.network import untrained_network
+from backend.refinement import build_face_graph
+from backend.segmentation import sites
+from backend.segmentation.creases import CreaseRegions, crease_regions
+from backend.segmentation.encoded_shape import PromptDecoder
+from backend.segmentation.poses import TURNS
+from backend.segmentation.sites import graph_of_sites
+from backend.segmenter import EncodedShape, Segmenter
+from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter
+
+READS_REGIONS = replace(TINY, size_prompt=True, region_prompt=8)
+STEPS = 12
+CLICK = np.ones(1, dtype=np.int64)
+
+
+def dumbbell(columns: int = 24) -> Mesh:
+    """A tube about the x axis that is narrow in the middle: each bulb is bounded by a concave crease."""
+    x = np.linspace(-1, 1, columns + 1)
+    radius = np.where(np.abs(x) < 0.25, 0.2, 0.6) * np.where(np.abs(x) > 0.99, 0.05, 1)
+    angle = np.arange(STEPS) * 2 * np.pi / STEPS
+    rings = [
+        np.stack([np.full(STEPS, at), r * np.cos(angle), r * np.sin(angle)], axis=1)
+        for at, r in zip(x, radius, strict=True)
+    ]
+    corner = np.arange((columns + 1) * STEPS).reshape(columns + 1, STEPS)
+    a, b = corner[:-1], corner[1:]
+    c, d = np.roll(b, -1, axis=1), np.roll(a, -1, axis=1)
+    faces = np.concatenate([np.stack([a, d, c], -1).reshape(-1, 3), np.stack([a, c, b], -1).reshape(-1, 3)])
+    return Mesh(np.concatenate(rings), faces)
+
+
+def reading(*, patches: float, masks: float) -> Segmenter:
+    """Untrained, with random weights so large where those of regions are zero before training: in what is
+    added to the patches, and in what is added to masks."""
+    network = untrained_network(READS_REGIONS, seed=3)
+    assert network.decoder.regions is not None
+    generator = torch.Generator().manual_seed(4)
+    for layer, scale in (
+        (network.decoder.regions.patch_out, patches),
+        (network.decoder.regions.token_out, masks),
+    ):
+        layer.weight.data.normal_(0, scale, generator=generator)
+        layer.bias.data.normal_(0, scale, generator=generator)
+    return Segmenter(network)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return dumbbell()
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return reading(patches=0.5, masks=0.5)
+
+
+@pytest.fixture(scope="module")
+def shape(segmenter: Segmenter, mesh: Mesh) -> EncodedShape:
+    return segmenter.encode(mesh)
+
+
+@pytest.mark.parametrize("most_sites", [50_000, 200])
+def test_points_and_sites_know_their_atoms(
+    segmenter: Segmenter, mesh: Mesh, most_sites: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites, "MAX_SITES", most_sites)
+    shape = segmenter.encode(mesh)
+    graph = graph_of_sites(build_face_graph(mesh), shape.sites)
+    found = crease_regions(graph, shape.sites.weights)
+    assert (len(found.of_sites) < mesh.face_count) == (most_sites < mesh.face_count)
+    assert_known(shape, found)
+    assert shape.face_graph is shape.face_graph
+    # From one bulb to the other a click crosses something clear, within a bulb it does not.
+    clicks = np.array([[-0.8, 0, 0.6], [-0.6, 0, -0.6], [0.8, 0, 0.6]])
+    atoms = atoms_of(segmenter, shape, clicks)
+    crossed = found.pairs[..., 3]
+    assert crossed[atoms[0], atoms[2]] > 0.9 > 0.5 > crossed[atoms[0], atoms[1]]
+
+
+def assert_known(shape: EncodedShape, found: CreaseRegions) -> None:
+    """That regions are placed everywhere."""
+    points = torch.as_tensor(found.of_sites[shape.sites.of_point]).long()
+    locations = (shape.point_locations.regions, shape.site_locations.regions)
+    assert locations[0] is not None
+    assert locations[1] is not None
+    assert (locations[0][0] == points).all()
+    assert (locations[1][0].numpy() == found.of_sites).all()
+    assert shape.encoding.region_pairs is not None
+    assert (shape.encoding.region_pairs[0].numpy() == found.pairs).all()
+    assert shape.encoding.center_regions is not None
+    assert (shape.encoding.center_regions == points[shape.geometry.center_index]).all()
+
+
+def atoms_of(segmenter: Segmenter, shape: EncodedShape, clicks: np.ndarray) -> np.ndarray:
+    """As the decoder finds them."""
+    cube = torch.as_tensor(shape.normalization.apply(clicks)).float()
+    found = PromptDecoder(segmenter._on_device, shape).click_regions(cube[:, None])
+    assert found is not None
+    return found[0, :, 0].numpy()
+
+
+def test_turned_shapes_have_the_same_regions(segmenter: Segmenter, shape: EncodedShape) -> None:
+    turned = segmenter._encoder.turned(shape, TURNS[1])
+    found = crease_regions(shape.face_graph, shape.sites.weights)
+    assert_known(turned, found)
+    clicks = torch.as_tensor(turned.points[:50, None])
+    atoms = PromptDecoder(segmenter._on_device, turned).click_regions(clicks)
+    assert atoms is not None
+    assert (atoms[0, :, 0].numpy() == found.of_sites[shape.sites.of_point[:50]]).all()
+
+
+def test_regions_are_found_while_another_device_encodes(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "works_by_itself", lambda device: True)
+    beside = segmenter.encode(mesh)
+    assert_known(beside, crease_regions(shape.face_graph, shape.sites.weights))
+
+
+def test_what_regions_add_to_a_mask_ends_at_the_crease(mesh: Mesh) -> None:
+    clicks = face_centroids(mesh)[[30]]
+    without, with_regions = (
+        segmenter.predict(segmenter.encode(mesh), clicks, CLICK)
+        for segmenter in (reading(patches=0, masks=0), reading(patches=0, masks=0.5))
+    )
+    shape = reading(patches=0, masks=0).encode(mesh)
+    assert shape.regions is not None
+    assert without.face_logits is not None
+    assert with_regions.face_logits is not None
+    added = with_regions.face_logits - without.face_logits
+    atoms = shape.regions.of_sites[0].numpy()
+    of_atom = np.stack([added[:, atoms == atom].mean(axis=1) for atom in range(atoms.max() + 1)], axis=1)
+    np.testing.assert_allclose(added, of_atom[:, atoms], atol=1e-4)
+    assert np.ptp(of_atom, axis=1).min() > 0.01
+    left, right = (
+        atoms[side] for side in (face_centroids(mesh)[:, 0] < -0.3, face_centroids(mesh)[:, 0] > 0.3)
+    )
+    assert not set(left) & set(right)
+
+
+def test_all_ways_to_ask_read_regions(mesh: Mesh, segmenter: Segmenter, shape: EncodedShape) -> None:
+    plain = reading(patches=0, masks=0)
+    same = plain.encode(mesh)
+    clicks = np.stack([shape.world_points[5], shape.world_points[9]])
+    signs = np.array([1, 0])
+    answers = []
+    for each, own in ((segmenter, shape), (plain, same)):
+        first = each.predict(own, clicks[:1], CLICK, size=0.2)
+        second = each.predict(own, clicks, signs, previous=first)
+        parts = each.predict_parts(own, [clicks[:1], clicks[1:]])
+        cube = torch.as_tensor(own.points[:70, None])
+        many, _ = each.predict_batch(own, cube, torch.ones(70, 1))
+        at_faces = each.face_logits_batch(own, cube[:3], torch.ones(3, 1)).numpy()
+        answers.append([first.face_logits, second.point_logits, parts.face_logits, many.numpy(), at_faces])
+    for with_regions, without in zip(*answers, strict=True):
+        assert np.isfinite(with_regions).all()
+        assert np.abs(with_regions - without).max() > 0.01
+
+
+@pytest.mark.parametrize("poses", [1, 2])
+def test_every_part_is_found_with_regions(segmenter: Segmenter, shape: EncodedShape, poses: int) -> None:
+    parts = segmenter.segment_every_part(shape, prompts=20, poses=poses, settings=UNFILTERED)
+    assert len(parts.face_labels(0.5)) == len(shape.mesh.triangles)  # type: ignore[union-attr]
+    assert np.isfinite(parts.mask_logits).all()
+
+
+def test_close_ups_and_clouds_know_no_regions(segmenter: Segmenter, mesh: Mesh, shape: EncodedShape) -> None:
+    click = face_centroids(mesh)[[40]]
+    ball = segmenter.where_to_look(shape, click, CLICK, size=0.01)
+    assert ball is not None
+    zoom = segmenter.close_up(shape, ball)
+    assert zoom.encoded.regions is None
+    closer = segmenter.predict(shape, click, CLICK, size=0.01, zoom=zoom)
+    assert np.isfinite(closer.scores).all()
+    drawn = sample_surface(mesh, 300, seed=0)
+    cloud = segmenter.encode_points(drawn.points, drawn.normals)
+    assert cloud.regions is None
+    assert np.isfinite(segmenter.predict(cloud, drawn.points[:2], np.array([1, 0])).point_logits).all()
+    own = segmenter.encode_points(drawn.points, drawn.normals, point_faces=drawn.faces, mesh=mesh)
+    assert own.regions is not None
+
+
+def test_other_networks_do_no_work_for_regions(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "crease_regions", None)
+    shape = tiny_segmenter().encode(mesh)
+    assert shape.regions is shape.encoding.region_pairs is shape.graph_ahead is None
