@@ -134,6 +134,14 @@ def draw_outline(
             lines.draw(shader)
 
 
+def eye_of_view(matrix: Matrix) -> NDArray:
+    """Where the view that is being drawn is seen from, homogeneous [4], its sign arbitrary: what has no place
+    in its picture. `matrix` leads from the space that it is given in to the world.
+    """
+    projection = gpu.matrix.get_projection_matrix() @ gpu.matrix.get_model_view_matrix() @ matrix
+    return np.array(projection.inverted_safe() @ Vector((0.0, 0.0, 1.0, 0.0)), dtype=np.float32)
+
+
 @contextmanager
 def overlay_state(*, covered: bool = False) -> Iterator[None]:
     """Blending, the depth test and the shift towards the viewer; all of it reset at the end.

@@ -21,6 +21,7 @@ from .drawing import (
     draw_outline,
     draw_points,
     draw_solid,
+    eye_of_view,
     make_batch,
     make_lines,
     overlay_state,
@@ -29,7 +30,7 @@ from .drawing import (
 )
 from .exploded import group_offset, unit_offsets
 from .state import hidden_parts, is_drawn_by_overlay, isolated_part
-from .surface import Surface, outline, read_surface
+from .surface import Silhouette, Surface, outline, read_surface, silhouette
 
 if TYPE_CHECKING:
     from gpu.types import GPUBatch
@@ -49,7 +50,7 @@ class DrawnObject:
     """What is drawn of one object.
 
     mesh_uid: of its mesh; surface: None where there is none; batches: by part id
-    unit_offsets: see explode, read when first needed; outlines: by part id, the same
+    unit_offsets: see explode, read when first needed; outlines, silhouettes: by part id, the same
     """
 
     mesh_uid: int
@@ -57,6 +58,7 @@ class DrawnObject:
     batches: dict[int, GPUBatch] = field(default_factory=dict)
     unit_offsets: FloatArray | None = None
     outlines: dict[int, GPUBatch | None] = field(default_factory=dict)
+    silhouettes: dict[int, Silhouette] = field(default_factory=dict)
 
     @property
     def is_cloud(self) -> bool:
@@ -69,6 +71,15 @@ class DrawnObject:
             edges = np.zeros((0, 2, 3)) if self.surface is None else outline(self.surface, part_id)
             self.outlines[part_id] = make_lines(edges) if len(edges) else None
         return self.outlines[part_id]
+
+    def silhouette(self, part_id: int, matrix: Matrix) -> GPUBatch | None:
+        """The outline of a closed piece as it is seen now; `matrix` leads from its space to the world."""
+        if self.surface is None or self.is_cloud:
+            return None
+        if part_id not in self.silhouettes:
+            self.silhouettes[part_id] = silhouette(self.surface, part_id)
+        lines = self.silhouettes[part_id].seen_from(eye_of_view(matrix))
+        return make_lines(lines) if len(lines) else None
 
 
 PAINT_MODES = {"WEIGHT_PAINT", "VERTEX_PAINT", "TEXTURE_PAINT"}
@@ -202,10 +213,12 @@ def _outline_chosen(context: bpy.types.Context, obj: bpy.types.Object, drawn: Dr
     active, alone, hidden = active_part(obj.data), isolated_part(obj), hidden_parts(obj)
     chosen = {part.part_id for part in obj.data.partsam.parts if part.checked or part == active}
     for part_id in sorted(chosen - hidden):
-        lines = drawn.outline(part_id) if alone in (None, part_id) else None
+        if alone not in (None, part_id):
+            continue
+        matrix = part_matrix(obj, drawn, part_id)
+        lines = drawn.outline(part_id) or drawn.silhouette(part_id, matrix)
         if lines is not None:
-            region = context.region
-            draw_outline(lines, part_matrix(obj, drawn, part_id), (region.width, region.height))
+            draw_outline(lines, matrix, (context.region.width, context.region.height))
 
 
 def _mixed(color: FloatArray, opacity: float) -> Color:

@@ -56,26 +56,81 @@ def read_surface(context: bpy.types.Context, obj: bpy.types.Object) -> Surface |
     return Surface(vertex_positions(shown), corner_vertices(shown)[corners], part_ids[polygons])
 
 
+@dataclass(frozen=True)
+class Silhouette:
+    """The edges at which two triangles of a part meet.
+
+    ends: float32 [K, 2, 3], object space; normals: float32 [K, 2, 3], of both triangles, of any length
+    """
+
+    ends: FloatArray
+    normals: FloatArray
+
+    def seen_from(self, eye: FloatArray) -> FloatArray:
+        """Those edges of which one side faces the eye, float32 [M, 2, 3].
+
+        eye: homogeneous, object space [4]; for an orthographic view the direction to it, and 0
+        """
+        towards = eye[:3] - eye[3] * self.ends[:, 0]
+        faces = np.einsum("kij,kj->ki", self.normals, towards) > 0
+        seen: FloatArray = self.ends[faces[:, 0] != faces[:, 1]]
+        return seen
+
+
 def outline(surface: Surface, part_id: int) -> FloatArray:
     """Edges around a part, float32 [K, 2, 3]: those at which only one of its triangles lies.
 
     Vertices at the same place count as one, so that UV seams are no border. Points have no edges.
     """
+    corners, sides, starts, counts = _edges(surface, part_id)
+    border: FloatArray = _ends(corners, sides[starts[counts == 1]])
+    return border
+
+
+def silhouette(surface: Surface, part_id: int) -> Silhouette:
+    """What shows where a part lies that is a closed piece, without an edge around it."""
+    corners, sides, starts, counts = _edges(surface, part_id)
+    first = starts[counts == 2]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    both = np.stack([sides[first], sides[first + 1]], axis=1)
+    # Neighbors pass their common edge in opposite directions, unless one is turned inside out.
+    turned = _starts_at(corners, both[:, 0]) == _starts_at(corners, both[:, 1])
+    of_both = normals[both // 3]
+    of_both[turned.all(axis=1), 1] *= -1
+    return Silhouette(_ends(corners, sides[first]), of_both)
+
+
+def _edges(surface: Surface, part_id: int) -> tuple[FloatArray, IntArray, IntArray, IntArray]:
+    """The edges of a part's triangles, by place.
+
+    Returns the triangles' corners float32 [T, 3, 3]; their sides int [3 T], 3 x triangle + corner where it
+    starts, those of an edge in a row; and of each edge where its row begins and how long that is [E].
+    """
     if surface.triangles.shape[1] < 3:
-        return np.zeros((0, 2, 3), dtype=np.float32)
+        none = np.zeros(0, dtype=np.int64)
+        return np.zeros((0, 3, 3), dtype=np.float32), none, none, none
     triangles = surface.triangles[surface.part_ids == part_id]
     used, local = np.unique(triangles, return_inverse=True)
     positions = surface.positions[used]
     _, places = np.unique(positions, axis=0, return_inverse=True)
     corners = places.ravel()[local.reshape(-1, 3)].astype(np.int64)
     ends = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
-    _keys, first, counts = np.unique(
-        ends[:, 0] * (len(used) + 1) + ends[:, 1], return_index=True, return_counts=True
-    )
-    vertices = local.reshape(-1, 3)
-    pairs = np.stack([vertices, np.roll(vertices, -1, axis=1)], axis=-1).reshape(-1, 2)
-    border: FloatArray = positions[pairs[first[counts == 1]]]
-    return border
+    keys = ends[:, 0] * (len(used) + 1) + ends[:, 1]
+    sides = np.argsort(keys, kind="stable")
+    _, starts, counts = np.unique(keys[sides], return_index=True, return_counts=True)
+    return positions[local.reshape(-1, 3)], sides, starts, counts
+
+
+def _starts_at(corners: FloatArray, sides: IntArray) -> FloatArray:
+    """Where sides [K] of triangles begin, float32 [K, 3]."""
+    start: FloatArray = corners[sides // 3, sides % 3]
+    return start
+
+
+def _ends(corners: FloatArray, sides: IntArray) -> FloatArray:
+    """Both ends of sides [K] of triangles, float32 [K, 2, 3]."""
+    stops = corners[sides // 3, (sides + 1) % 3]
+    return np.stack([_starts_at(corners, sides), stops], axis=1)
 
 
 def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:

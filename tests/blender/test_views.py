@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix
-from meshes import activate, add_object, grid
+from meshes import activate, add_object, cube, grid
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +175,22 @@ def test_outline_passes_over_doubled_vertices(addon):
     corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float32)
     square = surface.Surface(corners, np.arange(6).reshape(2, 3), np.array([1, 1]))
     assert len(surface.outline(square, 1)) == 4
+
+
+def test_a_closed_piece_is_outlined_as_it_is_seen(addon):
+    surface = addon("view.surface")
+    obj = cube(size=2)
+    addon("parts").write_labels(obj.data, np.zeros(6, dtype=np.int32))
+    found = surface.read_surface(bpy.context, obj)
+    assert len(surface.outline(found, 1)) == 0
+    triangles = found.triangles.copy()
+    triangles[::3] = triangles[::3, ::-1]  # inside out
+    for seen in (found, surface.Surface(found.positions, triangles, found.part_ids)):
+        around = surface.silhouette(seen, 1)
+        edges = around.seen_from(np.array((0, 0, 5, 1)))
+        assert len(edges) == 4 and (edges[..., 2] == 1).all()  # in perspective only the top faces the eye
+        assert len(around.seen_from(np.array((0.3, 0.4, 1, 0)))) == 6
+        assert len(around.seen_from(-np.array((0.3, 0.4, 1, 0)))) == 6
 
 
 def test_groups_of_appended_files_stay_apart(striped, view, tmp_path):

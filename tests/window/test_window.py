@@ -196,6 +196,7 @@ def test_views_are_drawn_in_every_mode(play: Play) -> None:
     for name in ("overlay", "exploded", "isolated", "isolated_other_row", "isolated_edit", "edit", "sculpt"):
         assert colored_share(shots / f"{name}.png") > bare + 0.01, name
     assert colored_share(shots / "vertex_paint.png") < bare + 0.01  # what is painted is seen
+    assert 0.001 < changed_share(shots / "closed_piece.png", shots / "closed_piece_bare.png") < 0.05
     assert colored_share(shots / "isolated.png") < colored_share(shots / "overlay.png")
     assert changed_share(shots / "isolated.png", shots / "isolated_other_row.png") > 0.03
 

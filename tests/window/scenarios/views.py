@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy
+import numpy as np
 from driver import Steps, WindowDriver, run
 
 
@@ -53,7 +54,25 @@ def scenario(window: WindowDriver) -> Steps:
         yield 0.7
         window.shot(mode.lower())
         bpy.ops.object.mode_set(mode="OBJECT")
+    yield from closed_piece(window, obj())
     yield from beside_blender(window)
+
+
+def closed_piece(window: WindowDriver, knight: bpy.types.Object) -> Steps:
+    """A part without a border, in a mode that shows what is painted."""
+    knight.hide_set(True)
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5, location=(0, 0, 0.5))
+    sphere = bpy.context.object
+    window.addon("parts").write_labels(sphere.data, np.zeros(len(sphere.data.polygons), dtype=np.int32))
+    bpy.ops.object.mode_set(mode="VERTEX_PAINT")
+    for shown in (True, False):
+        bpy.context.window_manager.partsam.show_overlay = shown
+        yield 0.5
+        window.shot("closed_piece" if shown else "closed_piece_bare")
+    bpy.context.window_manager.partsam.show_overlay = True
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.data.objects.remove(sphere)
+    knight.hide_set(False)
 
 
 def beside_blender(window: WindowDriver) -> Steps:
