@@ -126,7 +126,7 @@ def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
     pairs, lengths, strengths = _borders(graph, sites)
     ties = np.random.default_rng(0)
     while len(pairs):
-        cost = _costs(lengths, strengths, areas[nodes[pairs]])
+        cost = _costs(lengths, strengths, *(areas[nodes[end]] for end in pairs.T))
         joined = _mutual(pairs, cost, len(nodes), ties)
         ends = nodes[pairs[joined]]
         new = count + np.arange(len(joined))
@@ -155,11 +155,13 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     last[goes_on] = around[goes_on]
     while (last[last] != last).any():
         last = last[last]
-    births = np.full(len(deaths), np.inf)
+    births, gaps = np.full(len(deaths), np.inf), np.full(len(deaths), -np.inf)
     np.minimum.at(births, last, tree.births)
-    by_gap = np.lexsort((tree.births - deaths, last))
-    firsts = np.unique(last[by_gap], return_index=True)[1]
-    clearest = by_gap[firsts]  # of each region over its life
+    np.maximum.at(gaps, last, deaths - tree.births)
+    widest = np.flatnonzero(gaps[last] == deaths - tree.births)[::-1]
+    of_life = np.full(len(deaths), -1, dtype=np.int64)
+    of_life[last[widest]] = widest  # of equal ones the first
+    clearest = of_life[of_life >= 0]  # of each region over its life
     clearness = (deaths - births)[last[clearest]]
     areas = tree.areas[clearest]
     fits = (areas > settings.least_share) & (areas < settings.largest_share) & (clearness > 0)
@@ -205,9 +207,9 @@ def _borders(graph: FaceGraph, sites: int) -> tuple[IntArray, FloatArray, FloatA
     )
 
 
-def _costs(lengths: FloatArray, strengths: FloatArray, areas: FloatArray) -> FloatArray:
-    """What joining pairs costs, float64 [E]. areas: [E, 2], of both regions"""
-    smaller = np.maximum(areas.min(axis=1), 1e-9)
+def _costs(lengths: FloatArray, strengths: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
+    """What joining pairs costs, float64 [E]. first, second: [E], areas of both regions"""
+    smaller = np.maximum(np.minimum(first, second), 1e-9)
     cost: FloatArray = (strengths / lengths + _FLAT) * smaller**_SIZE_POWER
     return cost
 
