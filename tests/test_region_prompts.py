@@ -24,9 +24,12 @@ from backend.network import (
     sparse_mask_logits,
     untrained_network,
 )
+from backend.network.recordings import round_weights
 from backend.network.region_prompts import prompted_regions
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
 from backend.region_features import MAX_REGIONS, REGION_FEATURES
+from backend.training.config import OptimizerConfig
+from backend.training.step import _parameter_groups
 from tests.test_recordings import rerun
 from tests.tiny_network import TINY
 
@@ -209,6 +212,21 @@ def test_half_precision_stays_finite_and_near(half: torch.dtype) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         gap = (ours.float() - theirs).norm() / theirs.norm()
         assert float(gap) < 0.05
+    case.network.config = replace(READS_REGIONS, half_precision=str(half).removeprefix("torch."))
+    round_weights(case.network)
+    with torch.autocast("cpu", half):
+        rounded = answers(case, case.regions)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(rounded, found, strict=True))
+
+
+def test_muon_leaves_layers_of_regions_to_adamw() -> None:
+    network = PartSAM(replace(READS_REGIONS, region_prompt=32))
+    assert network.decoder.regions is not None
+    own = {id(parameter) for parameter in network.decoder.regions.parameters()}
+    orthogonal, groups = _parameter_groups(network, OptimizerConfig(matrices="muon"))
+    assert orthogonal
+    assert not own & {id(parameter) for parameter in orthogonal}
+    assert own < {id(parameter) for group in groups for parameter in group["params"]}
 
 
 def test_a_recording_serves_shapes_with_any_number_of_atoms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ from .patches import gather_rows
 PROMPT_FEATURES = 2 * REGION_FEATURES + 2
 """Those of the nearest positive and of the nearest negative click, and two of the size that was asked for."""
 
+_KNOWN = 0
 _SHARED_SIZE = 1
-"""The column of the smallest region that has both places: the smaller, the nearer they are in the tree."""
+"""Columns: whether anything is known, and how large the smallest region with both places is: the smaller, the
+nearer they are in the tree."""
 _NOT_A_CLICK = 9.0
 """Above all values of that column."""
 _SMALLEST = 1e-6
@@ -62,27 +64,31 @@ def prompted_regions(
     """pairs: as in `Regions`; clicks: int64 [B, M, P], their atoms; labels: int64 [B, M, P], 1 positive, 0
     negative; sizes: float32 [B, M], share of the surface that is meant, 0 where unknown; None: all unknown.
     """
-    rows = gather_rows(pairs.flatten(2), clicks).unflatten(3, pairs.shape[2:]).float()  # [B, M, P, K, 8]
     positive = labels == 1
-    asked, refused = _nearest(rows, positive), _nearest(rows, ~positive)
+    asked, refused = _nearest(pairs, clicks, positive), _nearest(pairs, clicks, ~positive)
     if sizes is None:
-        size = rows.new_zeros(*asked.shape[:3], 2)
+        size = asked.new_zeros(*asked.shape[:3], 2)
     else:
         share = sizes.float().clamp(min=_SMALLEST).log() / 8
         gap = share.unsqueeze(2) - asked[..., _SHARED_SIZE]
         size = torch.stack([gap, torch.ones_like(gap)], dim=-1) * (sizes > 0)[..., None, None]
-    features = torch.cat([asked, refused, size], dim=-1)
-    return PromptedRegions(features, (rows[..., 0] > 0).any(dim=2), of_centers)
+    known = (asked[..., _KNOWN] > 0) | (refused[..., _KNOWN] > 0)
+    return PromptedRegions(torch.cat([asked, refused, size], dim=-1), known, of_centers)
 
 
-def _nearest(rows: Tensor, wanted: Tensor) -> Tensor:
-    """For each atom the row of that wanted click which is nearest in the tree: [B, M, K, 8] of rows
-    [B, M, P, K, 8] and wanted, bool [B, M, P]; zeros where there is none."""
-    if rows.shape[2] == 1:
-        return rows[:, :, 0] * wanted.unsqueeze(3)
-    distance = rows[..., _SHARED_SIZE].masked_fill(~wanted.unsqueeze(3), _NOT_A_CLICK)
-    which = distance.argmin(dim=2)[:, :, None, :, None].expand(-1, -1, 1, -1, rows.shape[4])
-    return rows.gather(2, which).squeeze(2) * wanted.any(dim=2)[..., None, None]
+def _nearest(pairs: Tensor, clicks: Tensor, wanted: Tensor) -> Tensor:
+    """For each atom the row of that wanted click which is nearest in the tree: float32 [B, M, K, 8].
+
+    clicks, wanted (bool): [B, M, P]; zeros where none is wanted
+    """
+    if clicks.shape[2] == 1:
+        rows = gather_rows(pairs.flatten(2), clicks[:, :, 0]).unflatten(2, pairs.shape[2:])
+        return rows.float() * wanted.unsqueeze(3)
+    distance = gather_rows(pairs[..., _SHARED_SIZE], clicks)  # [B, M, P, K]
+    nearest = distance.masked_fill(~wanted.unsqueeze(3), _NOT_A_CLICK).argmin(dim=2)
+    count = pairs.shape[1]
+    which = clicks.gather(2, nearest) * count + torch.arange(count, device=clicks.device)
+    return gather_rows(pairs.flatten(1, 2), which).float() * wanted.any(dim=2)[..., None, None]
 
 
 class RegionPrompts(nn.Module):
@@ -117,7 +123,12 @@ class RegionPrompts(nn.Module):
         """What is added to each mask at all places of an atom: [B, M, T, K] for mask tokens [B, M, T, D]."""
         own, asked = self.mask_hidden(prompted.features), self.token_hidden(tokens)
         hidden = F.gelu(own.unsqueeze(2) + asked.unsqueeze(3))  # [B, M, T, K, hidden]
-        logits = (hidden @ self.token_out(tokens).unsqueeze(4)).squeeze(4)
+        weight = self.token_out(tokens)
+        if torch.is_grad_enabled():
+            # Compiled, all this is one pass that keeps nothing of `hidden`; a product would read it again.
+            logits = (hidden * weight.unsqueeze(3)).sum(dim=4)
+        else:
+            logits = (hidden @ weight.unsqueeze(4)).squeeze(4)
         return logits.masked_fill(~prompted.known.unsqueeze(2), 0.0)
 
 

@@ -26,6 +26,11 @@ from .muon import SMALLEST_SIDE, Muon
 
 _WARMUP_STEPS = 2
 
+_NOT_ORTHOGONAL = "decoder.regions."
+"""Parameters that AdamW steps even where Muon steps matrices: layers that read measured features, whose
+columns repeat each other, and layers that start at zero. Few directions of their gradients matter, and Muon
+would step as far along all others: what shall be learned from nothing in a short run needs longer steps."""
+
 
 class TrainStep:
     """Holds what a step changes: weights, optimiser, and sums of the metrics since they were last read."""
@@ -184,12 +189,17 @@ def _parameter_groups(network: PartSAM, config: OptimizerConfig) -> tuple[list[T
         is_token = name.rsplit(".", 1)[-1].endswith(("token", "tokens", "embedding", "position"))
         if parameter.ndim < 2 or is_token:
             kept.append(parameter)
-        elif config.matrices == "muon" and min(parameter.flatten(1).shape) >= SMALLEST_SIDE:
+        elif config.matrices == "muon" and _is_hidden(name, parameter):
             orthogonal.append(parameter)
         else:
             decayed.append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return orthogonal, groups
+
+
+def _is_hidden(name: str, parameter: Tensor) -> bool:
+    """Whether it is a matrix between hidden layers, whose directions count alike."""
+    return min(parameter.flatten(1).shape) >= SMALLEST_SIDE and not name.startswith(_NOT_ORTHOGONAL)
 
 
 class AveragedWeights:

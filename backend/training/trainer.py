@@ -303,7 +303,11 @@ def _tune(network: PartSAM, device: torch.device, *, compile: bool) -> None:
         network.mask_prompts.compile(dynamic=False)
         if network.patch_context is not None:
             network.patch_context.compile(dynamic=False)
-        network.decoder.point_logits = torch.compile(network.decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
+        decoder = network.decoder
+        decoder.point_logits = torch.compile(decoder.point_logits, dynamic=False)  # type: ignore[method-assign]
+        if decoder.regions is not None:
+            for name in ("at_patches", "mask_logits"):
+                setattr(decoder.regions, name, torch.compile(getattr(decoder.regions, name), dynamic=False))
 
 
 def _made(folder: Path) -> Path:
