@@ -51,6 +51,7 @@ MOST_FACES = 50_000
 """Shapes of more faces have unknown regions."""
 
 _FORMAT = 1
+"""To be raised when `crease_regions` comes to give other numbers, too."""
 _AT_ONCE = 16
 """Shapes that a worker takes at a time."""
 _UNKNOWN = b""
