@@ -183,6 +183,56 @@ def test_a_table_that_the_manifest_does_not_know_is_not_made_again(tmp_path: Pat
         RecordTables(tmp_path / "file")
 
 
+FILLED = """
+import sys
+from pathlib import Path
+from backend.batches.records import Record
+from backend.batches.tables import RecordTables, done_ids
+from backend.errors import DataError
+
+def fill():
+    with (folder / "filler").open("ab", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+def batch(*names):
+    tables = RecordTables(folder, kind="jsonl", rows_per_table=2)
+    try:
+        with tables.open():
+            for name in names:
+                tables.add(Record(name).row()) if name else fill()
+    except DataError as error:
+        print(error)
+    print(len(done_ids(folder)))
+
+folder = Path(sys.argv[1])
+batch("a", "b", "", "c", "d")
+batch("e")
+(folder / "filler").unlink()
+batch("e")
+print(sorted(path.name for path in folder.glob("*")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small disk of its own, as Linux makes one")
+def test_a_disk_that_is_or_gets_full(tmp_path: Path) -> None:
+    small = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=12m none {tmp_path}"
+    if subprocess.run([*small, mount], capture_output=True).returncode:
+        pytest.skip("this user may make no disk of its own")
+    command = [*small, f'{mount} && exec "$@"', "sh", sys.executable, "-c", FILLED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=DATA.parents[1])
+    assert done.returncode == 0, done.stderr
+    fills, four, is_full, still_four, five, files = done.stdout.splitlines()
+    assert "No space left" in fills and "the same command goes on" in fills
+    assert four == still_four == "4"  # what was done as the disk got full is written all the same
+    assert re.search("No space left.*make room there, or name another folder", is_full) and five == "5"
+    assert files == str(["labels", "manifest.jsonl", *(f"table-{number:05}.jsonl" for number in range(3))])
+
+
 def test_a_killed_writer_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from backend.batches.tables import only_writer\n"

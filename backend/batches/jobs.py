@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -41,10 +42,13 @@ class Engine(Protocol):
 
 
 def error_of(error: Exception) -> tuple[str, str] | None:
-    """(code, the same for people) of what failed on an input; None where a device did, no input's fault.
+    """(code, the same for people) of what failed on an input; None where a device or a full disk did: that is
+    no input's fault.
 
     Codes: unreadable, unusable_mesh, out_of_memory, failed; engines add timeout and crashed.
     """
+    if _is_full_disk(error):
+        return None
     match error:
         case MeshFileError():
             code = "unreadable"
@@ -63,6 +67,16 @@ def error_of(error: Exception) -> tuple[str, str] | None:
         case _:
             return "failed", f"{type(error).__name__}: {error}"
     return code, str(error) or code
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether that is what `error` comes from."""
+    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        error = error.__cause__
+    return False
 
 
 def in_order(rows: Iterable[tuple[str, Row]], names: Iterable[str]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, MeshFileError
 from ..mesh_files.atomic import atomic_writer
 from ..mesh_files.optional import optional_module
 from .records import table_schema
@@ -26,6 +26,8 @@ _LONGEST_UNWRITTEN = 300.0
 """Seconds of work that are lost where a machine dies."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What file systems without locks answer."""
+_RESERVE = 8 << 20
+"""Bytes that a batch keeps free on the disk for its last rows."""
 _MANIFEST_COLUMNS = ("id", "path", "error", "detail", "part_count")
 
 
@@ -40,9 +42,36 @@ class RecordTables:
         make_folder(folder)
         self._folder, self._suffix, self._kind, self._size = folder, suffix, kind, rows_per_table
         self._manifest = folder / f"manifest{suffix}.jsonl"
+        self._reserve = folder / f".reserve{suffix}"
         self._rows: list[dict[str, Any]] = []
         self._written = time.monotonic()
         self._complete_manifest()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While rows are added; those that came last are written at its end, whatever ends it.
+
+        Raises DataError at once where the disk is full. Where it becomes so meanwhile, there is room left for
+        what was done.
+        """
+        try:
+            self._take_reserve()
+            yield
+        finally:
+            self._reserve.unlink(missing_ok=True)
+            self.flush()
+
+    def _take_reserve(self) -> None:
+        try:
+            with self._reserve.open("wb") as file:
+                file.write(os.urandom(_RESERVE))  # zeros may take no room
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(
+                f"cannot write to {self._folder} ({reason}); make room there, or name another folder"
+            ) from error
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take the row of a record; every so many are written, and what came in some minutes."""
@@ -51,14 +80,18 @@ class RecordTables:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was taken since the last time. Raises MeshFileError, DataError if that fails."""
+        """Write what was taken since the last time. Raises DataError if that fails."""
         if not self._rows:
             return
         # An interrupt may come at any line: rows are written once, or else the next run makes them again.
         rows, self._rows, self._written = self._rows, [], time.monotonic()
         number = max((_number(path) for path in self._tables()), default=-1) + 1
         path = self._folder / f"table{self._suffix}-{number:05d}.{self._kind}"
-        self._write(path, rows)
+        try:
+            self._write(path, rows)
+        except MeshFileError as error:
+            self._rows = rows + self._rows
+            raise DataError(f"{error}; once there is room, the same command goes on") from error
         self._append([_line(row, path) for row in rows])
 
     def _complete_manifest(self) -> None:

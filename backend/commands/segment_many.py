@@ -79,14 +79,14 @@ def _run(args: argparse.Namespace, shard: Shard, items: list[Input]) -> int:
     start, failed, segmented = time.monotonic(), 0, 0
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        for row in _rows(args, left):
-            tables.add(row)
-            failed += bool(row["error"])
-            segmented += not row["error"]
-            if row["error"]:
-                print(f"{row['path']}: {row['error']}: {row['detail']}", file=sys.stderr)
+        with tables.open():
+            for row in _rows(args, left):
+                tables.add(row)
+                failed += bool(row["error"])
+                segmented += not row["error"]
+                if row["error"]:
+                    print(f"{row['path']}: {row['error']}: {row['detail']}", file=sys.stderr)
     finally:
-        tables.flush()
         signal.signal(signal.SIGTERM, before)
     minutes = (time.monotonic() - start) / 60
     rate = (segmented + failed) / minutes
