@@ -14,6 +14,7 @@ from .errors import PromptError
 from .geometry.mesh import FloatArray, IntArray
 from .network import Decoding, DeviceNetwork, Locations
 from .segmentation import EncodedShape, PromptDecoder
+from .segmentation.clicked_sites import clicked_sites
 from .segmentation.close_up import Ball, CloseUp, ball_around, ball_around_mask
 from .segmentation.together import JointPrediction, joint_prompts
 
@@ -56,12 +57,10 @@ class ClickAnswers:
             raise PromptError("the previous prediction belongs to another shape; leave it out")
         if size is not None and not 0 < size <= 1:
             raise PromptError(f"size is a share of the surface, above 0 and at most 1, not {size}")
-        cube = self._tensor(shape.normalization.apply(clicks).clip(-1, 1))[None]
+        cube = shape.normalization.apply(clicks).clip(-1, 1)[None]
         prior = None if previous is None else torch.as_tensor(previous.point_logits[previous.best][None])
         sizes = None if size is None else torch.tensor([size])
-        at_points, at_faces, scores = self._arrays(
-            shape, cube, self._tensor(signs)[None].long(), prior, sizes
-        )
+        at_points, at_faces, scores = self._arrays(shape, cube, signs[None], prior, sizes)
         faces = None if at_faces is None else at_faces[0]
         answer = MaskPrediction(at_points[0], faces, scores[0], self._meant(at_points[0], scores[0], size))
         if zoom is None:
@@ -110,9 +109,7 @@ class ClickAnswers:
             raise PromptError("asking for parts takes the clicks of at least one")
         cubes = [shape.normalization.apply(checked_clicks(points)).clip(-1, 1) for points in clicks]
         points, labels = joint_prompts(cubes)
-        at_points, at_faces, scores = self._arrays(
-            shape, self._tensor(points), self._tensor(labels).long(), None, None
-        )
+        at_points, at_faces, scores = self._arrays(shape, points, labels, None, None)
         best = scores.argmax(axis=1)  # a single click has three readings
         rows = np.arange(len(best))
         return JointPrediction(
@@ -142,16 +139,19 @@ class ClickAnswers:
     def _arrays(
         self,
         shape: EncodedShape,
-        points: Tensor,
-        labels: Tensor,
+        places: FloatArray,
+        labels: IntArray,
         previous: Tensor | None,
         sizes: Tensor | None,
     ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
-        """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C]."""
+        """Logits at points [M, C, N] and at faces [M, C, F] (None for point clouds), and scores [M, C], for
+        places [M, P, 3] in the network's cube that a user clicked at."""
+        points = self._tensor(places)
         masks = _offered(points)
         decoder = PromptDecoder(self.on_device, shape)
+        regions = _clicked_regions(shape, places)
         at_points, at_faces, scores = [], [], []
-        for decoding in _decodings(decoder, points, labels, previous, sizes):
+        for decoding in _decodings(decoder, points, self._tensor(labels).long(), previous, sizes, regions):
             # All of it is asked for before anything is waited for.
             found = [
                 decoder.estimated_logits(decoding, shape.point_locations, masks),
@@ -220,13 +220,25 @@ def _decodings(
     labels: Tensor,
     previous: Tensor | None,
     sizes: Tensor | None,
+    regions: Tensor | None = None,
 ) -> Iterator[Decoding]:
     """The prompts [M, P, 3] decoded, as many at once as there is memory for."""
     step = decoder.prompts_at_once(len(points))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
         clicks, signs = points[rows].to(decoder.device).float(), labels[rows].to(decoder.device).long()
-        yield decoder.decode(clicks, signs, _rows(previous, rows), _rows(sizes, rows))
+        own = None if regions is None else regions[:, rows]
+        yield decoder.decode(clicks, signs, _rows(previous, rows), _rows(sizes, rows), own)
+
+
+def _clicked_regions(shape: EncodedShape, places: FloatArray) -> Tensor | None:
+    """Atoms int64 [1, M, P] of the faces at places [M, P, 3] in the network's cube; None where no regions are
+    known."""
+    if shape.regions is None:
+        return None
+    sites = clicked_sites(shape, shape.normalization.invert(places))
+    atoms = shape.regions.of_sites
+    return atoms[:, torch.as_tensor(sites, device=atoms.device)]
 
 
 def checked_clicks(points: FloatArray) -> FloatArray:

@@ -8,17 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from backend import encoding
 from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.network import untrained_network
 from backend.refinement import build_face_graph
 from backend.segmentation import sites
+from backend.segmentation.clicked_sites import clicked_sites, distances_to_triangles
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
 from backend.segmentation.poses import TURNS
 from backend.segmentation.sites import graph_of_sites
 from backend.segmenter import EncodedShape, Segmenter
+from tests.built_meshes import joined
 from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter
 
 READS_REGIONS = replace(TINY, size_prompt=True, region_prompt=8)
@@ -115,7 +118,7 @@ def assert_known(shape: EncodedShape, found: CreaseRegions) -> None:
 def atoms_of(segmenter: Segmenter, shape: EncodedShape, clicks: np.ndarray) -> np.ndarray:
     """As the decoder finds them."""
     cube = torch.as_tensor(shape.normalization.apply(clicks)).float()
-    found = PromptDecoder(segmenter._on_device, shape).click_regions(cube[:, None])
+    found = PromptDecoder(segmenter._on_device, shape).regions_of_nearest(cube[:, None])
     assert found is not None
     return found[0, :, 0].numpy()
 
@@ -125,7 +128,7 @@ def test_turned_shapes_have_the_same_regions(segmenter: Segmenter, shape: Encode
     found = crease_regions(shape.face_graph, shape.sites.weights)
     assert_known(turned, found)
     clicks = torch.as_tensor(turned.points[:50, None])
-    atoms = PromptDecoder(segmenter._on_device, turned).click_regions(clicks)
+    atoms = PromptDecoder(segmenter._on_device, turned).regions_of_nearest(clicks)
     assert atoms is not None
     assert (atoms[0, :, 0].numpy() == found.of_sites[shape.sites.of_point[:50]]).all()
 
@@ -176,6 +179,36 @@ def test_all_ways_to_ask_read_regions(mesh: Mesh, segmenter: Segmenter, shape: E
     for with_regions, without in zip(*answers, strict=True):
         assert np.isfinite(with_regions).all()
         assert np.abs(with_regions - without).max() > 0.01
+
+
+def test_distances_to_triangles_are_those_of_the_nearest_places() -> None:
+    rng = np.random.default_rng(1)
+    corners = rng.normal(size=(60, 3, 3))
+    corners[40:50, 2] = corners[40:50, 1]  # no area
+    corners[50:, 2] = corners[50:, 0] + 2 * (corners[50:, 1] - corners[50:, 0])
+    corners[59] = corners[59, 0]
+    for place in rng.normal(size=(20, 3)):
+        found = distances_to_triangles(place, corners)
+        nearest = trimesh.triangles.closest_point(corners[:40], np.broadcast_to(place, (40, 3)))
+        np.testing.assert_allclose(found[:40], np.linalg.norm(nearest - place, axis=1), atol=1e-12)
+        steps = np.linspace(0, 1, 2001)[:, None, None]
+        onto = corners[40:, 0] + steps * (corners[40:, 2] - corners[40:, 0])
+        np.testing.assert_allclose(found[40:], np.linalg.norm(onto - place, axis=2).min(axis=0), atol=5e-3)
+
+
+def test_clicks_lie_on_the_faces_below_them(segmenter: Segmenter, mesh: Mesh) -> None:
+    crumb = trimesh.creation.icosphere(subdivisions=1, radius=0.004)
+    mesh = joined(mesh, Mesh(crumb.vertices + np.array([0, 0.1, 0.204]), crumb.faces))
+    shape = segmenter.encode(mesh)
+    assert shape.point_faces is not None
+    on_crumb = np.arange(mesh.face_count - len(crumb.faces), mesh.face_count)
+    assert not np.isin(shape.point_faces, on_crumb).any()
+    np.testing.assert_array_equal(clicked_sites(shape, face_centroids(mesh, on_crumb)), on_crumb)
+    drawn = sample_surface(mesh, 100, seed=7)
+    found = clicked_sites(shape, drawn.points)
+    np.testing.assert_array_equal(found, drawn.faces)
+    own = shape.world_points[:40].reshape(5, 8, 3)
+    np.testing.assert_array_equal(clicked_sites(shape, own), shape.point_faces[:40].reshape(5, 8))
 
 
 @pytest.mark.parametrize("poses", [1, 2])

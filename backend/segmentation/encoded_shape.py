@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,6 +88,16 @@ class EncodedShape:
         """The points in the caller's units, float64 [N, 3]."""
         return self.normalization.invert(self.points)
 
+    @cached_property
+    def site_extents(self) -> FloatArray:
+        """How far the corners of the sites' faces are from their centroids at most, float64 [S]."""
+        if self.mesh is None or self.sites.faces is None:
+            raise PromptError("the sites of a point cloud have no faces")
+        corners = self.mesh.vertices[self.mesh.triangles[self.sites.faces]]
+        squares = ((corners - self.sites.locations[:, None]) ** 2).sum(axis=2)
+        extents: FloatArray = np.sqrt(squares.max(axis=1))
+        return extents
+
     @property
     def face_graph(self) -> FaceGraph:
         """Of the mesh, made once, whichever thread asks first; raises PromptError for point clouds."""
@@ -147,12 +158,14 @@ class PromptDecoder:
         labels: Tensor | None = None,
         previous: Tensor | None = None,
         sizes: Tensor | None = None,
+        click_regions: Tensor | None = None,
     ) -> Decoding:
         """Answer M sets of P clicks.
 
         points: float32 [M, P, 3] in the network's cube; labels: int64 [M, P], all positive if None
         previous: logits [M, N] of the last round at the shape's points
         sizes: float32 [M], share of the surface that each part takes, 0 where unknown
+        click_regions: int64 [1, M, P], atoms of the clicks; None: those of the nearest points
         """
         if labels is None:
             labels = torch.ones(points.shape[:2], dtype=torch.long, device=self.device)
@@ -165,11 +178,11 @@ class PromptDecoder:
             labels[None],
             mask_logits,
             None if sizes is None else sizes.to(self.device).float()[None],
-            self.click_regions(points),
+            self.regions_of_nearest(points) if click_regions is None else click_regions,
         )
 
-    def click_regions(self, clicks: Tensor) -> Tensor | None:
-        """The atoms int64 [1, M, P] of clicks [M, P, 3]: those of the nearest points."""
+    def regions_of_nearest(self, clicks: Tensor) -> Tensor | None:
+        """Atoms int64 [1, M, P] of the points nearest to clicks [M, P, 3]; None where they are not known."""
         if self.shape.regions is None:
             return None
         places = self.shape.point_locations.points
