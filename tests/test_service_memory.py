@@ -122,6 +122,35 @@ def test_memory_that_runs_out_is_met_with_a_smaller_batch_then_fewer_points(monk
     assert answered(handlers, "segment_every_part", wanted)[1] == [], "what worked is where it starts next"
 
 
+def test_a_closer_look_without_memory_leaves_the_shape_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers, tried = RequestHandlers(), []
+    other, shape = (
+        answered(handlers, "encode", encode_fields(BALL, seed=seed), **BALL)[0].fields["shape"]
+        for seed in range(2)
+    )
+    wanted = {"shape": shape, "size": 0.003}
+    clicks = {"points": np.array([[0.0, 0, 1]]), "labels": np.array([1])}
+    rough = answered(handlers, "predict", wanted, **clicks)[0]
+    held = handlers._holdings.shapes.get(shape)
+    before, encoded = held.footprint, held.encoded
+
+    def on_a_full_card(*_: object, **__: object) -> None:
+        tried.append(handlers._holdings.shapes.get(other).encoded is not None)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "close_up", on_a_full_card)
+        for notices in (["Memory ran out; small parts of this shape are not looked at closely."], []):
+            closer, told = answered(handlers, "predict", wanted | {"zoom": True}, **clicks)
+            assert told == notices
+            np.testing.assert_array_equal(closer.arrays["face_logits"], rough.arrays["face_logits"])
+    assert tried == [True, False]  # what others hold is given up before the closer look is
+    assert held.footprint == before and held.encoded is encoded
+    held.forget_encoding()  # as after some idle time: there may be more memory now
+    answered(handlers, "predict", wanted | {"zoom": True}, **clicks)
+    assert len(held.close_ups) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process that already runs")
 def test_a_process_at_its_memory_limit_goes_on_with_fewer_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real limit, set once libraries are loaded and threads run, so that it is met by large arrays alone.

@@ -94,6 +94,7 @@ class HeldShape:
     sample: the caller's points, normals, colors, point_faces; None where the backend draws its own
     asked, footprint: what was asked for, and what memory allowed so far
     encoded_as: number of points and device of `encoded`; close_ups: of `encoded`, the newest last
+    looks_closer: whether there is memory for close-ups
     """
 
     id: str
@@ -107,11 +108,18 @@ class HeldShape:
     encoded_as: tuple[int, str] | None = None
     graph: FaceGraph | None = None
     close_ups: list[CloseUp] = field(default_factory=list)
+    looks_closer: bool = True
 
     def forget_encoding(self) -> None:
         """Give up what can be made again from what was sent."""
-        self.encoded = None
+        self.encoded, self.looks_closer = None, True
+        self.forget_close_ups()
+
+    def forget_close_ups(self) -> bool:
+        """Give them up; whether there were any."""
+        held = bool(self.close_ups)
         self.close_ups.clear()
+        return held
 
     def look_closer(
         self, segmenter: Segmenter, said: Mapping[str, Any], answer: MaskPrediction

@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import fields
 from .cancellation import layers_check
 from .held import HeldPrediction, HeldShape, Recent, held_bytes
-from .memory import SMALLEST_BATCH, Footprint, free_cached_memory, is_out_of_memory, within_memory
+from .memory import (
+    SMALLEST_BATCH,
+    SMALLEST_POINTS,
+    Footprint,
+    free_cached_memory,
+    is_out_of_memory,
+    within_memory,
+)
 from .protocol import Message
 from .server import Call, RequestRefused
 from .shapes import encoded_anew
@@ -19,7 +26,7 @@ from .shapes import encoded_anew
 if TYPE_CHECKING:
     from ..refinement import FaceGraph
     from ..segmentation.parts import Parts
-    from ..segmenter import EncodedShape, Segmenter
+    from ..segmenter import EncodedShape, MaskPrediction, Segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +119,36 @@ class Holdings:
         batch = reached.prompt_batch if decodes else shape.footprint.prompt_batch
         shape.footprint = replace(reached, prompt_batch=batch)
         return value
+
+    def look_closer(
+        self,
+        call: Call,
+        shape: HeldShape,
+        segmenter: Segmenter,
+        said: Mapping[str, Any],
+        answer: MaskPrediction,
+    ) -> MaskPrediction:
+        """`HeldShape.look_closer`; `answer` as it is where there is no memory for that.
+
+        It is an extra: the shape itself is not encoded with less for it.
+        """
+        if not shape.looks_closer:
+            return answer
+        try:
+            closer, _ = within_memory(
+                Footprint(SMALLEST_BATCH, SMALLEST_POINTS, "cpu"),  # nothing of it can be smaller
+                lambda _: shape.look_closer(segmenter, said, answer),
+                notices=call.notices,
+                make_room=lambda: shape.forget_close_ups() or self.drop_encodings(shape),
+            )
+            return closer
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        free_cached_memory()
+        shape.looks_closer = False
+        call.notices.append("Memory ran out; small parts of this shape are not looked at closely.")
+        return answer
 
     def drop_encodings(self, keep: HeldShape | None) -> bool:
         """Drop the encodings of all shapes but one, and what is recorded; whether there was anything."""

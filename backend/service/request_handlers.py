@@ -188,7 +188,7 @@ class RequestHandlers:
             said = arguments_of(prompts, earlier)
             answer = segmenter.predict(encoded, **said)
             if zooms:
-                answer = shape.look_closer(segmenter, said, answer)
+                answer = self._holdings.look_closer(call, shape, segmenter, said, answer)
             return HeldPrediction(shape.id, answer)
 
         held = self._holdings.within_memory(call, shape, predict)

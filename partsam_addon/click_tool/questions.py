@@ -106,6 +106,7 @@ class Questions:
                 raise
             self._give_up(rough, error)
             return None
+        self._place.notices += result.notices
         if rough is None:
             return PartAnswer(self.asked, result)
         self._snapping.take(result)
