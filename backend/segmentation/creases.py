@@ -74,14 +74,13 @@ def crease_regions(
     weights: float64 [S], area shares
     """
     tree = crease_tree(graph, weights)
-    regions, gaps = salient_regions(tree, settings or CreaseSettings())
+    regions, clearness = salient_regions(tree, settings or CreaseSettings())
     largest_first = np.lexsort((np.arange(len(regions)), -tree.size[regions]))
-    regions, gaps = regions[largest_first], gaps[largest_first]
+    regions, clearness = regions[largest_first], clearness[largest_first]
     inner, around = _nested(tree, regions)
     present, of_sites = np.unique(inner, return_inverse=True)
-    nested = RegionTree(around, tree.areas[regions], 1 - np.exp(-gaps / _CLEAR))
-    pieces = _pieces(tree)
-    pairs = pair_features(nested, present, of_sites, pieces, weights)
+    nested = RegionTree(around, tree.areas[regions], clearness)
+    pairs = pair_features(nested, present, of_sites, _pieces(tree), weights)
     return CreaseRegions(of_sites.astype(np.int16), pairs.astype(np.float16))
 
 
@@ -143,10 +142,11 @@ def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
 
 
 def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArray, FloatArray]:
-    """Regions int64 [R] that creases bound clearly, the most salient first; how clearly, float64 [R] above 0.
+    """Regions int64 [R] that creases bound clearly, the most salient first; and how clearly, float64 [R].
 
-    That is how much stronger the border is that ends a region than the strongest that had to go within it. A
-    region that takes in crumbs goes on as the same one, and is shown as it was when its border was clearest.
+    The latter is near 1 where the border that ends a region is much stronger than the strongest that had to go
+    within it. A region that takes in crumbs goes on as the same one, and is shown as it was when its border was
+    clearest.
     """
     deaths = np.minimum(tree.deaths, _WHOLE)
     around = np.maximum(tree.parents, 0)
@@ -162,7 +162,7 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     of_life = np.full(len(deaths), -1, dtype=np.int64)
     of_life[last[widest]] = widest  # of equal ones the first
     clearest = of_life[of_life >= 0]  # of each region over its life
-    clearness = (deaths - births)[last[clearest]]
+    clearness = 1 - np.exp((births - deaths)[last[clearest]] / _CLEAR)
     areas = tree.areas[clearest]
     fits = (areas > settings.least_share) & (areas < settings.largest_share) & (clearness > 0)
     clearest, clearness, areas = clearest[fits], clearness[fits], areas[fits]
