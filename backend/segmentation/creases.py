@@ -144,9 +144,9 @@ def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
 def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArray, FloatArray]:
     """Regions int64 [R] that creases bound clearly, the most salient first; and how clearly, float64 [R].
 
-    The latter is near 1 where the border that ends a region is much stronger than the strongest that had to go
-    within it. A region that takes in crumbs goes on as the same one, and is shown as it was when its border was
-    clearest.
+    The latter is near 1 where the border that ends a region is much stronger than the strongest that had to
+    go within it. A region that takes in crumbs goes on as the same one, and is shown as it was when its
+    border was clearest.
     """
     deaths = np.minimum(tree.deaths, _WHOLE)
     around = np.maximum(tree.parents, 0)
