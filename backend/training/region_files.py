@@ -183,7 +183,7 @@ def decoded(files: Sequence[CodedRegions], order: Sequence[int]) -> StoredRegion
 def _found_or_made(path: str, workers: int | None) -> CodedRegions:
     if region_file(path).exists():
         return read_regions(path)
-    log.info("no %s: computing it", region_file(path))
+    log.warning("no %s: computing the regions of its shapes, once", region_file(path))
     return write_regions(path, workers=workers)
 
 
