@@ -131,7 +131,7 @@ def test_parts_are_those_of_the_cpu(mesh: Mesh, on_card: Segmenter) -> None:
     labels = []
     for segmenter in (on_card, Segmenter.load("small", device="cpu")):
         shape = segmenter.encode(mesh)
-        assert (shape.graph_ahead is None) == (segmenter.device == "cpu")
+        assert segmenter.device == "cpu" or shape.graph_ahead is not None
         parts = segmenter.segment_every_part(shape, prompts=64)
         labels.append(parts.face_labels())
     assert same_labels(*labels) > 0.98
