@@ -97,6 +97,7 @@ def test_tiles_do_not_change_the_masks(
             decoding,
             shape.coarse_locations(POINTS),
             MASKS,
+            center_regions=shape.encoding.center_regions,
             pairs_at_once=pairs,
         )
         for pairs in (1 << 20, 1000)
