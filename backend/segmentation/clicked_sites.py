@@ -6,10 +6,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
+from ..geometry.rows import lengths as row_lengths
 from .encoded_shape import EncodedShape
 
-_ON_POINT = 1e-6
-"""A click is a sampled point that is no farther away than this share of the shape's longest side."""
+_ON_POINT = 2e-6
+"""A click is a sampled point that is no farther away than this in the network's cube."""
 
 
 def clicked_sites(shape: EncodedShape, clicks: FloatArray) -> IntArray:
@@ -19,19 +20,19 @@ def clicked_sites(shape: EncodedShape, clicks: FloatArray) -> IntArray:
     points are these, also where several surfaces lie in one place.
     """
     places, which = np.unique(clicks.reshape(-1, 3), axis=0, return_inverse=True)
-    side = float(np.ptp(shape.world_points, axis=0).max())
-    found = np.array([_clicked_site(shape, place, _ON_POINT * side) for place in places], dtype=np.int64)
+    tolerance = _ON_POINT / shape.normalization.scale
+    found = np.array([_clicked_site(shape, place, tolerance) for place in places], dtype=np.int64)
     return found[which.reshape(clicks.shape[:-1])]
 
 
 def _clicked_site(shape: EncodedShape, click: FloatArray, tolerance: float) -> int:
-    to_points = np.linalg.norm(shape.world_points - click, axis=1)
+    to_points = row_lengths(shape.world_points - click)
     point = int(to_points.argmin())
     nearest, site = float(to_points[point]), int(shape.sites.of_point[point])
     mesh, faces = shape.mesh, shape.sites.faces
     if nearest <= tolerance or mesh is None or faces is None:
         return site
-    to_centroids = np.linalg.norm(shape.sites.locations - click, axis=1)
+    to_centroids = row_lengths(shape.sites.locations - click)
     near = np.flatnonzero(to_centroids <= nearest + shape.site_extents)
     distances = distances_to_triangles(click, mesh.vertices[mesh.triangles[faces[near]]])
     if len(near) and distances.min() < nearest - tolerance:
