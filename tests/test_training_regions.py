@@ -76,6 +76,19 @@ def test_shapes_of_too_many_faces_have_unknown_regions(files: list[str], monkeyp
     assert not regions.atoms[:24].any()
 
 
+def test_a_share_of_the_regions_is_of_meshes_with_noise(files: list[str]) -> None:
+    """Borders are less clear or clearer then; pieces of the mesh remain pieces."""
+    tables, atoms = [], []
+    for share in ("0", "1"):
+        assert main([files[1], "--noisy", share]) == 0
+        regions = load_store(files[1:2], with_regions=True).regions
+        assert regions is not None
+        tables.append(regions.tables(torch.tensor([0]), torch.tensor([True])))
+        atoms.append([set(row.tolist()) for row in regions.atoms[:24].reshape(2, 12)])
+    assert not torch.equal(*tables)
+    assert not atoms[1][0] & atoms[1][1]
+
+
 def test_files_of_other_shapes_and_damaged_ones_are_refused(files: list[str]) -> None:
     load_store(files, with_regions=True)  # writes them
     shapes = load_shapes(files)

@@ -4,8 +4,9 @@
     python -m backend.training.region_files train.pack fused.pack more.npz.xz --workers 16
 
 writes `train.pack.regions.npz` and so on. A run whose network has `region_prompt` reads them, and makes
-those that are missing. Regions are those of the meshes as stored. Those of shapes of too many faces, and
-of shapes that cannot be segmented, are unknown.
+those that are missing. Regions are those of the meshes as stored, or, for the share `--noisy` of the shapes,
+those of the mesh with noise, so that a network learns how far to trust them. Those of shapes of too many
+faces, and of shapes that cannot be segmented, are unknown.
 
 The file is an uncompressed `.npz`: `checksums` int64 [S], of each shape's vertices, by which a file that
 belongs to other shapes is recognised; `face_counts`, `atom_counts` int64 [S], 0 atoms where the regions are
@@ -16,13 +17,14 @@ unknown; `sizes` int64 [S], bytes of each shape in `data`: the atoms of its face
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import logging
 import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -55,6 +57,8 @@ _FORMAT = 1
 _AT_ONCE = 16
 """Shapes that a worker takes at a time."""
 _UNKNOWN = b""
+_NOISE = 0.006
+"""Largest standard deviation of the noise, in the stored cube: a tenth of an edge of a fused shape."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,12 @@ def load_store(
     return MeshStore.from_shapes(shapes, regions=regions, device=device)
 
 
-def write_regions(path: Path | str, *, workers: int | None = None) -> CodedRegions:
-    """Compute the regions of all shapes of a file, and write them beside it if the folder allows it."""
-    coded = code_regions(load_shapes([path]), workers=workers)
+def write_regions(path: Path | str, *, noisy: float = 0.0, workers: int | None = None) -> CodedRegions:
+    """Compute the regions of all shapes of a file, and write them beside it if the folder allows it.
+
+    noisy: share of the shapes whose vertices get noise first
+    """
+    coded = code_regions(load_shapes([path]), noisy=noisy, workers=workers)
     unknown = int((coded.atom_counts == 0).sum())
     log.info("regions of %d shapes of %s, %d unknown", len(coded), path, unknown)
     try:
@@ -144,12 +151,13 @@ def read_regions(path: Path | str) -> CodedRegions:
         raise DataError(f"{name} is damaged or no file of regions ({error}); remove it") from error
 
 
-def code_regions(shapes: ShapeSet, *, workers: int | None = None) -> CodedRegions:
+def code_regions(shapes: ShapeSet, *, noisy: float = 0.0, workers: int | None = None) -> CodedRegions:
     """Compute the regions of all shapes. workers: processes, None for all cores, 1 for this process alone."""
+    work = functools.partial(_coded_shapes, noisy=noisy)
     pieces = [range(first, min(first + _AT_ONCE, len(shapes))) for first in range(0, len(shapes), _AT_ONCE)]
     packed = (packed_shapes(shapes.subset(rows)) for rows in pieces)
     count = min(workers or os.cpu_count() or 1, len(pieces))
-    results = [coded for part in _coded_pieces(packed, count) for coded in part]
+    results = [coded for part in _coded_pieces(work, packed, count) for coded in part]
     return CodedRegions(
         checksums(shapes),
         shapes.face_counts,
@@ -187,22 +195,38 @@ def _found_or_made(path: str, workers: int | None) -> CodedRegions:
     return write_regions(path, workers=workers)
 
 
-def _coded_pieces(packed: Iterator[bytes], workers: int) -> Iterator[list[tuple[int, bytes]]]:
+def _coded_pieces(
+    work: Callable[[bytes], list[tuple[int, bytes]]], packed: Iterator[bytes], workers: int
+) -> Iterator[list[tuple[int, bytes]]]:
     if workers <= 1:
-        yield from map(_coded_shapes, packed)
+        yield from map(work, packed)
         return
     try:
         # Not forked: this process may hold a graphics card, and has threads.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_coded_shapes, packed)
+            yield from pool.map(work, packed)
     except BrokenProcessPool as error:
         raise DataError("a process that computes regions ended; give fewer --workers") from error
 
 
-def _coded_shapes(packed: bytes) -> list[tuple[int, bytes]]:
+def _coded_shapes(packed: bytes, *, noisy: float) -> list[tuple[int, bytes]]:
     """Number of atoms and compressed bytes of each of some shapes."""
     shapes = unpacked_shapes(packed)
-    return [_coded_shape(shapes.shape(row).mesh) for row in range(len(shapes))]
+    meshes = (shapes.shape(row).mesh for row in range(len(shapes)))
+    return [
+        _coded_shape(_with_noise(mesh, noisy, int(seed)))
+        for mesh, seed in zip(meshes, checksums(shapes), strict=True)
+    ]
+
+
+def _with_noise(mesh: Mesh, share: float, seed: int) -> Mesh:
+    """The mesh, with vertices moved if it is one of the share; the same for the same seed."""
+    random = np.random.default_rng(seed)
+    if random.random() >= share:
+        return mesh
+    moved = random.normal(0, _NOISE * random.random(), mesh.vertices.shape)
+    places = np.unique(mesh.vertices, axis=0, return_inverse=True)[1].ravel()  # what is one place stays one
+    return Mesh(mesh.vertices + moved[places], mesh.triangles)
 
 
 def _coded_shape(mesh: Mesh) -> tuple[int, bytes]:
@@ -249,11 +273,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("shards", nargs="+", help="files of training shapes")
     parser.add_argument("--workers", type=int, default=None, help="processes; default: all cores")
+    parser.add_argument("--noisy", type=float, default=0.0, help="share of the shapes; default: %(default)s")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         for path in dict.fromkeys(args.shards):
-            write_regions(path, workers=args.workers)
+            write_regions(path, noisy=args.noisy, workers=args.workers)
     except PartSAMError as error:
         log.error("%s", error)
         return 1
