@@ -34,7 +34,7 @@ from .segmentation import EncodedShape
 from .segmentation.close_up import Ball, CloseUp, sample_ball
 from .segmentation.creases import CreaseRegions, crease_regions
 from .segmentation.encoded_shape import PlacedRegions
-from .segmentation.sites import Sites, graph_of_sites
+from .segmentation.sites import Sites, graph_of_bends
 from .threads import started
 
 _GRAPH_AHEAD_FACES = 300_000
@@ -84,7 +84,7 @@ class ShapeEncoder:
         if mesh is not None and self._config.region_prompt:
             ahead = graph is not None
             graph = graph or cache(lambda: build_face_graph(mesh))
-            regions = _regions(graph, sites, ahead=ahead)
+            regions = _regions(mesh, graph, sites, ahead=ahead)
         others: list[_Given] = []
         if sites.of_face is not None:
             others.append((sites.locations, *sites.attributes(mesh, normals, colors)))
@@ -240,11 +240,13 @@ def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | No
     return started(lambda: build_face_graph(mesh))
 
 
-def _regions(graph: Callable[[], FaceGraph], sites: Sites, *, ahead: bool) -> Callable[[], CreaseRegions]:
+def _regions(
+    mesh: Mesh, graph: Callable[[], FaceGraph], sites: Sites, *, ahead: bool
+) -> Callable[[], CreaseRegions]:
     """How to get the crease regions over sites of a mesh, from now on being made if `ahead`, else when they
     are asked for."""
 
     def found() -> CreaseRegions:
-        return crease_regions(graph_of_sites(graph(), sites), sites.weights)
+        return crease_regions(graph_of_bends(graph(), sites, mesh), sites.weights)
 
     return started(found) if ahead else found

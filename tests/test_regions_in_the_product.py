@@ -19,7 +19,7 @@ from backend.segmentation.clicked_sites import clicked_sites, distances_to_trian
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
 from backend.segmentation.poses import TURNS
-from backend.segmentation.sites import graph_of_sites
+from backend.segmentation.sites import graph_of_bends
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import joined
 from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter
@@ -89,7 +89,7 @@ def test_points_and_sites_know_their_atoms(
 ) -> None:
     monkeypatch.setattr(sites, "MAX_SITES", most_sites)
     shape = segmenter.encode(mesh)
-    graph = graph_of_sites(build_face_graph(mesh), shape.sites)
+    graph = graph_of_bends(build_face_graph(mesh), shape.sites, mesh)
     found = crease_regions(graph, shape.sites.weights)
     assert (len(found.of_sites) < mesh.face_count) == (most_sites < mesh.face_count)
     assert_known(shape, found)

@@ -8,9 +8,10 @@ import pytest
 
 from backend.geometry import Mesh, face_areas, face_centroids, face_normals, sample_surface
 from backend.nearest import facing, nearest, nearest_faced
+from backend.refinement import build_face_graph
 from backend.segmentation import sites
-from backend.segmentation.sites import Sites
-from tests.built_meshes import joined, plate
+from backend.segmentation.sites import Sites, graph_of_bends, graph_of_sites
+from tests.built_meshes import joined, plate, with_flipped
 from tests.tiny_network import tiny_segmenter
 
 
@@ -63,3 +64,41 @@ def test_the_nearest_place_is_found_however_far_it_is() -> None:
         nearest_faced(places, normals, queries, asked, 1.0), distance.argmin(axis=1)
     )
     assert len(nearest_faced(places, normals, queries[:0], asked[:0], 1.0)) == 0
+
+
+def rounded_valley(rows: int = 120, columns: int = 24) -> Mesh:
+    """A valley along y of 60 degrees on either side, rounded over many faces, in a closed block."""
+    x = np.linspace(-1, 1, rows + 1)
+    y = np.linspace(0, 1, columns + 1)
+    height = np.sqrt(3 * x**2 + 0.03)
+    ground = np.stack(np.broadcast_arrays(x[:, None], y, height[:, None]), axis=-1).reshape(-1, 3)
+    corner = np.arange((rows + 1) * (columns + 1)).reshape(rows + 1, -1)
+    a, b, c, d = (
+        part.ravel() for part in (corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:])
+    )
+    top = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    below = Mesh(ground - np.array([0, 0, 3.0]), top[:, ::-1])
+    rim = np.concatenate([corner[:-1, 0], corner[-1, :-1], corner[:0:-1, -1], corner[0, :0:-1]])
+    after, down = np.roll(rim, -1), len(ground)
+    walls = [np.stack([rim, rim + down, after + down], axis=1), np.stack([rim, after + down, after], axis=1)]
+    block = joined(Mesh(ground, top), below)
+    return Mesh(block.vertices, np.concatenate([block.triangles, *walls]))
+
+
+def test_a_rounded_crease_bends_between_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = rounded_valley()
+    every = Sites.of_mesh(mesh, np.zeros(1, dtype=np.int64))
+    graph = build_face_graph(mesh)
+    assert graph_of_bends(graph, every, mesh) is graph
+    monkeypatch.setattr(sites, "MAX_SITES", 700)
+    some = Sites.of_mesh(mesh, np.zeros(1, dtype=np.int64))
+    across, between = graph_of_bends(graph, some, mesh), graph_of_sites(graph, some)
+    ends = some.locations[across.edges]
+    valley = (np.abs(ends[..., 0]) < 0.15).all(axis=1) & (ends[..., 2] > 0).all(axis=1)
+    crossing = valley & (np.prod(ends[..., 0], axis=1) < 0)
+    assert np.median(across.dihedral[crossing]) < 2 * np.median(between.dihedral[crossing]) < 0
+    flipped = with_flipped(mesh, np.random.default_rng(0).random(mesh.face_count) < 0.4)
+    for other in (flipped, Mesh(mesh.vertices, mesh.triangles[:, ::-1])):
+        again = graph_of_bends(build_face_graph(other), some, other)
+        order, its = (np.lexsort(np.sort(each.edges, axis=1).T) for each in (across, again))
+        np.testing.assert_allclose(again.dihedral[its], across.dihedral[order], atol=1e-6)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import Mesh, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray, used_vertices
@@ -35,6 +36,8 @@ class FaceGraph:
     is_link: bool [E], weak link between two shells that nearly touch
     shells: int32 [F], connected component of each face without links
     diagonal: of the bounding box of the used vertices, mesh units
+    outward: int8 [F], 1 where a face's corners run so that its normal points outwards, -1 where it points
+        inwards; None where that is not known
     """
 
     face_areas: FloatArray
@@ -44,6 +47,7 @@ class FaceGraph:
     is_link: np.ndarray
     shells: IntArray
     diagonal: float
+    outward: NDArray[np.int8] | None = None
 
     @property
     def face_count(self) -> int:
@@ -85,7 +89,8 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     for rows in blocks(len(lengths)):
         lengths[rows] = row_lengths(_directions(places, shared.ends[rows]))
     shells = connected_nodes(mesh.face_count, shared.pairs)
-    dihedral = _dihedrals(mesh, shared, shells, places, lengths)
+    signs = _outward(mesh, shared, shells)
+    dihedral = _dihedrals(mesh, shared, signs, places, lengths)
 
     diagonal = float(np.linalg.norm(extents(mesh.vertices)))
     links, link_lengths = link_near_shells(mesh, shells, diagonal=diagonal) if link_shells else no_links()
@@ -97,6 +102,7 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
         is_link=np.repeat([False, True], [len(lengths), len(links)]),
         shells=shells,
         diagonal=diagonal,
+        outward=signs.astype(np.int8),
     )
 
 
@@ -187,16 +193,20 @@ def _directions(places: FloatArray, ends: IntArray) -> FloatArray:
     return directions
 
 
-def _dihedrals(
-    mesh: Mesh, shared: _SharedEdges, shells: IntArray, places: FloatArray, lengths: FloatArray
-) -> FloatArray:
-    """Signed angles float64 [M]. shells: int [F], components over all pairs; places: float64 [G, 3], of the
-    welded vertices; lengths: float64 [M], of the edges."""
+def _outward(mesh: Mesh, shared: _SharedEdges, shells: IntArray) -> FloatArray:
+    """1 or -1 for each face, float64 [F]. shells: int [F], components over all pairs"""
     pairs, agrees, components = shared.pairs, shared.agrees, shells
     if not shared.manifold.all():
         pairs, agrees = pairs[shared.manifold], agrees[shared.manifold]
         components = connected_nodes(mesh.face_count, pairs)
-    signs = outward_signs(components, pairs, agrees, mesh)
+    return outward_signs(components, pairs, agrees, mesh)
+
+
+def _dihedrals(
+    mesh: Mesh, shared: _SharedEdges, signs: FloatArray, places: FloatArray, lengths: FloatArray
+) -> FloatArray:
+    """Signed angles float64 [M]. signs: float64 [F], `_outward`; places: float64 [G, 3], of the welded
+    vertices; lengths: float64 [M], of the edges."""
     normals = borrow_normals(_outward_normals(mesh, signs), shared.pairs, lengths)
     angles = np.empty(len(shared.pairs))
     for rows in blocks(len(angles)):
