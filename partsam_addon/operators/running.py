@@ -50,17 +50,21 @@ def finish_in_window(
 def _push_as(label: str, asked: dict[str, object]) -> None:
     """Push the undo step of what was just written as the step of the operator that began it.
 
-    The redo panel would otherwise show an operator from before, and take the result back.
+    The redo panel would otherwise show an operator from before, and take the result back. Where it shows that
+    one already, as after other values in the panel, that one goes on: Blender crashes where a panel that stays
+    open (F9) changes an operator that is no longer the last.
     """
     session = get_session()
-    values = {name: value for name, value in asked.items() if name != "operator"}
+    asked = asked | {"is_found": True}
+    operators = bpy.context.window_manager.operators
+    is_last = bool(operators) and properties_of(operators[-1]) == asked
     operator = getattr(bpy.ops.partsam, str(asked["operator"]).partition(".")[2])
-    if not operator.poll():
+    if is_last or not operator.poll():
         bpy.ops.ed.undo_push(message=label)
         return
     session.is_written = True
     try:
-        operator("EXEC_DEFAULT", True, **(values | {"is_found": True}))
+        operator("EXEC_DEFAULT", True, **{name: asked[name] for name in asked if name != "operator"})
     finally:
         session.is_written = False
 
@@ -82,9 +86,10 @@ def press_again(asked: dict[str, object]) -> None:
 
 def properties_of(operator: bpy.types.Operator) -> dict[str, object]:
     """The operator's name and the values of its properties."""
-    properties = operator.properties.bl_rna.properties
-    names = [prop.identifier for prop in properties if not prop.is_readonly]
-    return {"operator": type(operator).bl_idname} | {name: getattr(operator, name) for name in names}
+    values = operator.properties
+    names = [prop.identifier for prop in values.bl_rna.properties if not prop.is_readonly]
+    kind = getattr(type(operator), "bl_idname", "")  # Blender's own have none
+    return {"operator": kind} | {name: getattr(values, name) for name in names}
 
 
 def without_cut(asked: dict[str, object]) -> dict[str, object]:

@@ -95,6 +95,7 @@ def test_segment_button(play: Play) -> None:
     assert len(set(other["parts"][:3])) == 1  # until the network has answered all stays as it was
     assert other["cancelled"] == ["None", "Cancelled; nothing was changed"]
     assert other["found"][0] == "None"
+    assert other["cut_again"][0] > other["cut_again"][1]
     assert other["prompts"] != 96
     assert record["problem_after_slider"] == "None"
     assert record["finer_parts"] >= record["parts"]

@@ -118,7 +118,7 @@ def redo_panel(window: WindowDriver, obj: object) -> Steps:
 
 
 def network_settings_in_the_redo_panel(window: WindowDriver, obj: object) -> Steps:
-    """Other Prompts run the network in the background, and Esc ends that."""
+    """Other Prompts run the network in the background, and Esc ends that. The panel may stay open."""
     session = window.session()
     window.record["other_prompts"] = told = {"parts": [len(obj().data.partsam.parts)]}
     for end, farther in (("cancelled", 200), ("found", 40)):  # many Prompts: it must not end before Esc
@@ -130,12 +130,20 @@ def network_settings_in_the_redo_panel(window: WindowDriver, obj: object) -> Ste
         window.shot(f"redo_{end}")
         yield from window.wait_for(lambda: session.is_busy, 10, "other Prompts started the network")
         told["parts"].append(len(obj().data.partsam.parts))
-        yield from window.key("ESC", *window.view_point(0.2, 0.3))  # the redo panel
         if end == "cancelled":
+            yield from window.key("ESC", *window.view_point(0.2, 0.3))  # the redo panel
             yield from window.key("ESC", *window.view_point(0.2, 0.3))
         yield from window.wait_for(lambda: not session.is_busy, 200, "it ended")
         told[end] = [str(session.problem), *session.notices]
         yield 0.5
+    slider = x + GRANULARITY_IN_REDO[0], y + GRANULARITY_IN_REDO[1]
+    told["cut_again"] = []
+    for across in (70, -80):
+        yield from window.drag(slider, (slider[0] + across, slider[1]))
+        yield 1.0
+        told["cut_again"].append(len(obj().data.partsam.parts))
+    yield from window.key("ESC", *window.view_point(0.2, 0.3))
+    yield 0.5
     told["prompts"] = bpy.context.window_manager.operators[-1].properties.prompts
     told["parts"].append(len(obj().data.partsam.parts))
 
