@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import gelu
 
 from backend.network import (
@@ -25,7 +26,7 @@ from backend.network import (
     untrained_network,
 )
 from backend.network.recordings import round_weights
-from backend.network.region_prompts import prompted_regions
+from backend.network.region_prompts import at_places, at_places_by_product, prompted_regions
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
 from backend.region_features import MAX_REGIONS, REGION_FEATURES
 from backend.training.config import OptimizerConfig
@@ -169,6 +170,24 @@ def test_training_reaches_all_layers_of_regions() -> None:
     for parameter in case.network.decoder.regions.parameters():
         assert parameter.grad is not None
         assert parameter.grad.any()
+
+
+def test_reading_regions_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under fake tensors, which have no values, anything that would read one back raises; nor may tensors be
+    made of the host's numbers, which a captured step of training cannot copy."""
+    case = made(trained=True)
+    layers, (clicks, labels) = case.network.decoder.regions, some_clicks(case)
+    assert layers is not None
+    tokens, sizes = torch.rand(1, 3, 4, READS_REGIONS.decoder_width), torch.rand(1, 3)
+    monkeypatch.delattr(torch, "tensor")
+    monkeypatch.delattr(torch, "as_tensor")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        atoms = at_places(case.regions.of_points, clicks.flatten(1)).view_as(clicks)
+        prompted = prompted_regions(case.regions.pairs, case.regions.of_points, atoms, labels, sizes)
+        added = layers.at_patches(prompted)
+        at_points = at_places_by_product(layers.mask_logits(prompted, tokens), case.regions.of_points)
+    assert added.shape == (1, 3, 400, READS_REGIONS.decoder_width)
+    assert at_points.shape == (1, 3, 4, 400)
 
 
 def test_a_region_between_all_patch_centres_is_not_lost() -> None:
