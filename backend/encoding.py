@@ -34,7 +34,7 @@ from .segmentation import EncodedShape
 from .segmentation.close_up import Ball, CloseUp, sample_ball
 from .segmentation.creases import CreaseRegions, crease_regions
 from .segmentation.encoded_shape import PlacedRegions
-from .segmentation.sites import Sites, graph_of_bends
+from .segmentation.sites import Sites, graph_of_bends, sites_in_order
 from .threads import started
 
 _GRAPH_AHEAD_FACES = 300_000
@@ -247,6 +247,7 @@ def _regions(
     are asked for."""
 
     def found() -> CreaseRegions:
-        return crease_regions(graph_of_bends(graph(), sites, mesh), sites.weights)
+        bends = graph_of_bends(graph(), sites, mesh)
+        return crease_regions(bends, sites.weights, order=sites_in_order(sites, mesh))
 
     return started(found) if ahead else found

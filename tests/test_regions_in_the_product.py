@@ -27,9 +27,9 @@ from backend.segmentation.every_part import (
 )
 from backend.segmentation.poses import TURNS
 from backend.segmentation.region_clicks import RegionClicks, region_clicks
-from backend.segmentation.sites import graph_of_bends
+from backend.segmentation.sites import graph_of_bends, sites_in_order
 from backend.segmenter import EncodedShape, Segmenter
-from tests.built_meshes import joined
+from tests.built_meshes import joined, plate
 from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter
 
 READS_REGIONS = replace(TINY, size_prompt=True, region_prompt=8)
@@ -97,8 +97,7 @@ def test_points_and_sites_know_their_atoms(
 ) -> None:
     monkeypatch.setattr(sites, "MAX_SITES", most_sites)
     shape = segmenter.encode(mesh)
-    graph = graph_of_bends(build_face_graph(mesh), shape.sites, mesh)
-    found = crease_regions(graph, shape.sites.weights)
+    found = regions_of(shape)
     assert (len(found.of_sites) < mesh.face_count) == (most_sites < mesh.face_count)
     assert_known(shape, found)
     assert shape.face_graph is shape.face_graph
@@ -107,6 +106,13 @@ def test_points_and_sites_know_their_atoms(
     atoms = atoms_of(segmenter, shape, clicks)
     crossed = found.pairs[..., 3]
     assert crossed[atoms[0], atoms[2]] > 0.9 > 0.5 > crossed[atoms[0], atoms[1]]
+
+
+def regions_of(shape: EncodedShape) -> CreaseRegions:
+    mesh = shape.mesh
+    assert mesh is not None
+    graph = graph_of_bends(build_face_graph(mesh), shape.sites, mesh)
+    return crease_regions(graph, shape.sites.weights, order=sites_in_order(shape.sites, mesh))
 
 
 def assert_known(shape: EncodedShape, found: CreaseRegions) -> None:
@@ -133,7 +139,7 @@ def atoms_of(segmenter: Segmenter, shape: EncodedShape, clicks: np.ndarray) -> n
 
 def test_turned_shapes_have_the_same_regions(segmenter: Segmenter, shape: EncodedShape) -> None:
     turned = segmenter._encoder.turned(shape, TURNS[1])
-    found = crease_regions(shape.face_graph, shape.sites.weights)
+    found = regions_of(shape)
     assert_known(turned, found)
     clicks = torch.as_tensor(turned.points[:50, None])
     atoms = PromptDecoder(segmenter._on_device, turned).regions_of_nearest(clicks)
@@ -146,7 +152,26 @@ def test_regions_are_found_while_another_device_encodes(
 ) -> None:
     monkeypatch.setattr(encoding, "works_by_itself", lambda device: True)
     beside = segmenter.encode(mesh)
-    assert_known(beside, crease_regions(shape.face_graph, shape.sites.weights))
+    assert_known(beside, regions_of(shape))
+
+
+@pytest.mark.parametrize(("most_sites", "noise"), [(50_000, 0.0), (300, 0.01)])
+def test_regions_do_not_hang_on_the_order_of_faces(
+    segmenter: Segmenter, most_sites: int, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even on flat ground, where all borders are equal."""
+    monkeypatch.setattr(sites, "MAX_SITES", most_sites)
+    rng = np.random.default_rng(2)
+    mesh = joined(dumbbell(), plate(12, 9))
+    vertices = mesh.vertices + noise * rng.normal(size=mesh.vertices.shape)
+    order = rng.permutation(mesh.face_count)
+    numbers = (np.arange(mesh.face_count), order)
+    own, other = (segmenter.encode(Mesh(vertices, mesh.triangles[rows])) for rows in numbers)
+    assert own.regions is not None
+    assert other.regions is not None
+    atoms, others = (each.at_faces(each.regions.of_sites)[0] for each in (own, other))
+    assert (atoms[order] == others).all()
+    torch.testing.assert_close(own.regions.pairs, other.regions.pairs, rtol=0, atol=1e-3)
 
 
 def test_what_regions_add_to_a_mask_ends_at_the_crease(mesh: Mesh) -> None:
@@ -252,7 +277,7 @@ def test_clicks_about_regions_lie_in_them(segmenter: Segmenter, mesh: Mesh, shap
     asked = region_clicks(shape, 4)
     assert asked is not None
     assert len(asked.clicks) == len(asked.sizes) == 4
-    found = crease_regions(shape.face_graph, shape.sites.weights)
+    found = regions_of(shape)
     points = torch.as_tensor(shape.points)
     for click, size, members, inside in zip(*vars(asked).values(), found.inside, strict=False):
         at = int((points - click).square().sum(dim=1).argmin())

@@ -71,13 +71,19 @@ class CreaseRegions:
 
 
 def crease_regions(
-    graph: FaceGraph, weights: FloatArray, settings: CreaseSettings | None = None
+    graph: FaceGraph,
+    weights: FloatArray,
+    settings: CreaseSettings | None = None,
+    *,
+    order: IntArray | None = None,
 ) -> CreaseRegions:
     """The clearest regions over the sites of `graph`, at most MAX_REGIONS - 1, so at most MAX_REGIONS atoms.
 
     weights: float64 [S], area shares
+    order: int [S], the sites in an order that a mesh has by itself; of equal borders, as on flat ground, it
+        says which goes first. None: that of the sites
     """
-    tree = crease_tree(graph, weights)
+    tree = crease_tree(graph, weights, order)
     regions, clearness = salient_regions(tree, settings or CreaseSettings())
     largest_first = np.lexsort((np.arange(len(regions)), -tree.size[regions]))
     regions, clearness = regions[largest_first], clearness[largest_first]
@@ -118,8 +124,8 @@ class CreaseTree:
         return self.order[self.start[region] : self.start[region] + self.size[region]]
 
 
-def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
-    """Join regions of the sites of `graph` one by one. weights: float64 [S], area shares.
+def crease_tree(graph: FaceGraph, weights: FloatArray, order: IntArray | None = None) -> CreaseTree:
+    """Join regions of the sites of `graph` one by one; weights, order: as for `crease_regions`.
 
     In rounds: two regions that are each other's flattest neighbour are joined, all such pairs at once
     (reciprocal nearest neighbours; J. P. Benzecri, 1982).
@@ -131,9 +137,9 @@ def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
     areas[:sites] = weights
     deaths = np.full(total, np.inf)
     rounds: list[IntArray] = []
-    nodes: IntArray = np.arange(sites)
+    nodes: IntArray = np.arange(sites) if order is None else order.astype(np.int64)
     count = sites
-    pairs, lengths, strengths = _borders(graph, sites)
+    pairs, lengths, strengths = _borders(graph, nodes)
     ties = np.random.default_rng(0)
     while len(pairs):
         cost = _costs(lengths, strengths, *(areas[nodes[end]] for end in pairs.T))
@@ -148,8 +154,8 @@ def crease_tree(graph: FaceGraph, weights: FloatArray) -> CreaseTree:
         rounds.append(ends)
         nodes, pairs, lengths, strengths = _joined(nodes, pairs, lengths, strengths, joined, new)
     kept = slice(0, count)
-    order, start, size = _runs(sites, count, rounds, nodes)
-    return CreaseTree(order, start, size, parents[kept], areas[kept], births[kept], deaths[kept])
+    runs = _runs(sites, count, rounds, nodes)
+    return CreaseTree(*runs, parents[kept], areas[kept], births[kept], deaths[kept])
 
 
 def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArray, FloatArray]:
@@ -161,7 +167,8 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     """
     deaths = np.minimum(tree.deaths, _WHOLE)
     around = np.maximum(tree.parents, 0)
-    goes_on = (tree.parents >= 0) & (tree.areas >= settings.same_region * tree.areas[around])
+    share = _rounded(tree.areas / np.maximum(tree.areas[around], np.finfo(float).tiny))
+    goes_on = (tree.parents >= 0) & (share >= settings.same_region)
     last = np.arange(len(deaths))
     last[goes_on] = around[goes_on]
     while (last[last] != last).any():
@@ -177,7 +184,8 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     areas = tree.areas[clearest]
     fits = (areas > settings.least_share) & (areas < settings.largest_share) & (clearness > 0)
     clearest, clearness, areas = clearest[fits], clearness[fits], areas[fits]
-    order = np.argsort(-clearness * areas**_SALIENT_POWER, kind="stable")[: settings.most]
+    salience = _rounded(clearness * areas**_SALIENT_POWER)
+    order = np.lexsort((tree.size[clearest], tree.start[clearest], -salience))[: settings.most]
     return clearest[order], clearness[order]
 
 
@@ -204,10 +212,13 @@ def _pieces(tree: CreaseTree) -> IntArray:
     return pieces
 
 
-def _borders(graph: FaceGraph, sites: int) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Pairs of sites that touch int64 [E, 2], the length of their border and its summed strength [E]."""
+def _borders(graph: FaceGraph, nodes: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Pairs of sites that touch, by their places in `nodes`, int64 [E, 2]; the length of their border and its
+    summed strength [E]."""
+    place = np.empty_like(nodes)
+    place[nodes] = np.arange(len(nodes))
     real = np.flatnonzero(~graph.is_link & (graph.edges[:, 0] != graph.edges[:, 1]))
-    pairs, which = distinct_pairs(graph.edges[real], sites)
+    pairs, which = distinct_pairs(place[graph.edges[real]], len(nodes))
     length = graph.edge_length[real] / graph.diagonal + 1e-9
     angle = graph.dihedral[real]
     strength = np.minimum(np.where(angle < 0, -angle, _CONVEX * angle), _SHARPEST)
@@ -221,8 +232,12 @@ def _borders(graph: FaceGraph, sites: int) -> tuple[IntArray, FloatArray, FloatA
 def _costs(lengths: FloatArray, strengths: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
     """What joining pairs costs, float64 [E]. first, second: [E], areas of both regions"""
     smaller = np.maximum(np.minimum(first, second), 1e-9)
-    cost: FloatArray = (strengths / lengths + _FLAT) * smaller**_SIZE_POWER
-    return cost
+    return _rounded((strengths / lengths + _FLAT) * smaller**_SIZE_POWER)
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Sums come out a little different in another order of terms; equal ones are to be equal."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _mutual(pairs: IntArray, cost: FloatArray, count: int, ties: np.random.Generator) -> IntArray:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..block_search import nearest_of_ordered
 from ..device_surface import DeviceSurface
 from ..geometry import Mesh, face_areas, face_centroids, face_normals
+from ..geometry.canonical import canonical_order
 from ..geometry.mesh import FloatArray, IntArray
 from ..geometry.rows import extents
 from ..geometry.rows import lengths as row_lengths
@@ -114,6 +115,13 @@ class Sites:
         asked = self.locations[unknown], site_normals[unknown]
         found[unknown] = found[known[nearest_faced(self.locations[known], site_normals[known], *asked, side)]]
         return site_normals, found
+
+
+def sites_in_order(sites: Sites, mesh: Mesh) -> IntArray:
+    """Sites of a mesh in an order that does not hang on that of its faces, int32 [S]."""
+    if sites.faces is None or len(sites.faces) == mesh.face_count:
+        return mesh.order.faces
+    return canonical_order(mesh.vertices, mesh.triangles[sites.faces], sites.weights).faces
 
 
 def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
