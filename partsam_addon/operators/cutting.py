@@ -66,7 +66,8 @@ class CutProperties:
 
     count: IntProperty(
         name="Number of Parts",
-        description="Find about so many parts, whatever the granularity; 0: as the granularity says",
+        description="Find about so many parts, whatever the granularity; 0: as the granularity says. "
+        "There are at most as many as at granularity 1; more Prompts find more",
         default=0,
         min=0,
         soft_max=64,

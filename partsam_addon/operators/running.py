@@ -51,8 +51,8 @@ def _push_as(label: str, asked: dict[str, object]) -> None:
     """Push the undo step of what was just written as the step of the operator that began it.
 
     The redo panel would otherwise show an operator from before, and take the result back. Where it shows that
-    one already, as after other values in the panel, that one goes on: Blender crashes where a panel that stays
-    open (F9) changes an operator that is no longer the last.
+    one already, as after other values in the panel, that one goes on: Blender crashes where a panel that is
+    still open (F9) changes an operator that is no longer the last.
     """
     session = get_session()
     asked = asked | {"is_found": True}
