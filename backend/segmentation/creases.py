@@ -167,8 +167,10 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     """
     deaths = np.minimum(tree.deaths, _WHOLE)
     around = np.maximum(tree.parents, 0)
-    share = _rounded(tree.areas / np.maximum(tree.areas[around], np.finfo(float).tiny))
-    goes_on = (tree.parents >= 0) & (share >= settings.same_region)
+    joined = tree.parents >= 0
+    around_areas = np.where(joined, tree.areas[around], 1.0)
+    share = _rounded(tree.areas / np.where(around_areas > 0, around_areas, 1.0))
+    goes_on = joined & (share >= settings.same_region)
     last = np.arange(len(deaths))
     last[goes_on] = around[goes_on]
     while (last[last] != last).any():
