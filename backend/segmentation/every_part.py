@@ -40,7 +40,7 @@ Cancel = Callable[[], bool]
 
 _USUAL_CLICKS = 512
 
-_ABOUT_REGIONS = 3
+_ABOUT_REGIONS = 6
 """One of so many clicks is asked about a crease region."""
 
 _FEW_SITES = 10
