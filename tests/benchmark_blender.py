@@ -306,7 +306,7 @@ def view_stages(watch: Stopwatch, obj: bpy.types.Object) -> None:
 
     read()
     watch.run("overlay: triangles by part", read)
-    watch.run("overlay: outline of a part", lambda: surface.outline(kept["surface"], 3))
+    watch.run("overlay: outline of a part", lambda: surface.part_edges(kept["surface"], 3).border())
     watch.run("exploded view", lambda: addon("view.exploded").unit_offsets(obj.data))
     places = addon("ui.list_rows").places
     watch.run("draw the list of parts", lambda: places(obj.data.partsam.parts, "SIZE"))

@@ -30,7 +30,7 @@ from .drawing import (
 )
 from .exploded import group_offset, unit_offsets
 from .state import hidden_parts, is_drawn_by_overlay, isolated_part
-from .surface import Silhouette, Surface, outline, read_surface, silhouette
+from .surface import Silhouette, Surface, part_edges, read_surface
 
 if TYPE_CHECKING:
     from gpu.types import GPUBatch
@@ -50,7 +50,8 @@ class DrawnObject:
     """What is drawn of one object.
 
     mesh_uid: of its mesh; surface: None where there is none; batches: by part id
-    unit_offsets: see explode, read when first needed; outlines, silhouettes: by part id, the same
+    unit_offsets: see explode, read when first needed
+    outlines: by part id, the same; silhouettes: of those parts that have no outline
     """
 
     mesh_uid: int
@@ -65,21 +66,23 @@ class DrawnObject:
         """Whether points are drawn."""
         return self.surface is not None and self.surface.triangles.shape[1] == 1
 
-    def outline(self, part_id: int) -> GPUBatch | None:
-        """The edges around a part; None if there are none."""
-        if part_id not in self.outlines:
-            edges = np.zeros((0, 2, 3)) if self.surface is None else outline(self.surface, part_id)
-            self.outlines[part_id] = make_lines(edges) if len(edges) else None
-        return self.outlines[part_id]
+    def outline(self, part_id: int, matrix: Matrix) -> GPUBatch | None:
+        """The edges around a part, of a closed piece its outline as it is seen now; None if there are none.
 
-    def silhouette(self, part_id: int, matrix: Matrix) -> GPUBatch | None:
-        """The outline of a closed piece as it is seen now; `matrix` leads from its space to the world."""
-        if self.surface is None or self.is_cloud:
+        matrix: from its space to the world
+        """
+        if self.surface is None:
             return None
+        if part_id not in self.outlines:
+            edges = part_edges(self.surface, part_id)
+            border = edges.border()
+            self.outlines[part_id] = make_lines(border) if len(border) else None
+            if not len(border):
+                self.silhouettes[part_id] = edges.silhouette()
         if part_id not in self.silhouettes:
-            self.silhouettes[part_id] = silhouette(self.surface, part_id)
-        lines = self.silhouettes[part_id].seen_from(eye_of_view(matrix))
-        return make_lines(lines) if len(lines) else None
+            return self.outlines[part_id]
+        seen = self.silhouettes[part_id].seen_from(eye_of_view(matrix))
+        return make_lines(seen) if len(seen) else None
 
 
 PAINT_MODES = {"WEIGHT_PAINT", "VERTEX_PAINT", "TEXTURE_PAINT"}
@@ -216,7 +219,7 @@ def _outline_chosen(context: bpy.types.Context, obj: bpy.types.Object, drawn: Dr
         if alone not in (None, part_id):
             continue
         matrix = part_matrix(obj, drawn, part_id)
-        lines = drawn.outline(part_id) or drawn.silhouette(part_id, matrix)
+        lines = drawn.outline(part_id, matrix)
         if lines is not None:
             draw_outline(lines, matrix, (context.region.width, context.region.height))
 

@@ -26,6 +26,10 @@ EDIT_MODE_FACES = 60_000
 """Up to this many faces are read from an edit mesh, which goes face by face: 0.5 s for 50,000 quads."""
 
 
+SILHOUETTE_SIDES = 900_000
+"""Up to so many sides of triangles it is looked up with each drawing: 20 ms for as many."""
+
+
 @dataclass(frozen=True)
 class Surface:
     """positions: float32 [V, 3], object space; triangles: int32 [T, 3], of a point cloud points int32 [T, 1];
@@ -77,60 +81,70 @@ class Silhouette:
         return seen
 
 
-def outline(surface: Surface, part_id: int) -> FloatArray:
-    """Edges around a part, float32 [K, 2, 3]: those at which only one of its triangles lies.
+@dataclass(frozen=True)
+class PartEdges:
+    """The edges of a part's triangles. Vertices at the same place count as one: UV seams are no border.
 
-    Vertices at the same place count as one, so that UV seams are no border. Points have no edges.
+    corners: float32 [T, 3, 3]
+    sides: int [3 T], 3 x triangle + the corner where it starts, those of an edge in a row
+    starts, counts: int [E], of each edge where its row begins, and how long that is
     """
-    corners, sides, starts, counts = _edges(surface, part_id)
-    border: FloatArray = _ends(corners, sides[starts[counts == 1]])
-    return border
+
+    corners: FloatArray
+    sides: IntArray
+    starts: IntArray
+    counts: IntArray
+
+    def border(self) -> FloatArray:
+        """Edges around the part, float32 [K, 2, 3]: those at which only one of its triangles lies."""
+        return self._ends(self.sides[self.starts[self.counts == 1]])
+
+    def silhouette(self) -> Silhouette:
+        """What shows where a part lies that is a closed piece, without a border; nothing of huge ones."""
+        first = self.starts[self.counts == 2] if len(self.sides) <= SILHOUETTE_SIDES else self.starts[:0]
+        both = np.stack([self.sides[first], self.sides[first + 1]], axis=1)
+        one, two = self.corners[:, 1] - self.corners[:, 0], self.corners[:, 2] - self.corners[:, 0]
+        normals = np.cross(one, two)[both // 3]
+        # Neighbors pass their common edge in opposite directions, unless one is turned inside out.
+        turned = (self._begins(both[:, 0]) == self._begins(both[:, 1])).all(axis=1)
+        normals[turned, 1] *= -1
+        return Silhouette(self._ends(self.sides[first]), normals)
+
+    def _begins(self, sides: IntArray) -> FloatArray:
+        places: FloatArray = self.corners[sides // 3, sides % 3]
+        return places
+
+    def _ends(self, sides: IntArray) -> FloatArray:
+        return np.stack([self._begins(sides), self.corners[sides // 3, (sides + 1) % 3]], axis=1)
 
 
-def silhouette(surface: Surface, part_id: int) -> Silhouette:
-    """What shows where a part lies that is a closed piece, without an edge around it."""
-    corners, sides, starts, counts = _edges(surface, part_id)
-    first = starts[counts == 2]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    both = np.stack([sides[first], sides[first + 1]], axis=1)
-    # Neighbors pass their common edge in opposite directions, unless one is turned inside out.
-    turned = _starts_at(corners, both[:, 0]) == _starts_at(corners, both[:, 1])
-    of_both = normals[both // 3]
-    of_both[turned.all(axis=1), 1] *= -1
-    return Silhouette(_ends(corners, sides[first]), of_both)
-
-
-def _edges(surface: Surface, part_id: int) -> tuple[FloatArray, IntArray, IntArray, IntArray]:
-    """The edges of a part's triangles, by place.
-
-    Returns the triangles' corners float32 [T, 3, 3]; their sides int [3 T], 3 x triangle + corner where it
-    starts, those of an edge in a row; and of each edge where its row begins and how long that is [E].
-    """
+def part_edges(surface: Surface, part_id: int) -> PartEdges:
+    """The edges of a part. Points have none."""
     if surface.triangles.shape[1] < 3:
         none = np.zeros(0, dtype=np.int64)
-        return np.zeros((0, 3, 3), dtype=np.float32), none, none, none
+        return PartEdges(np.zeros((0, 3, 3), dtype=np.float32), none, none, none)
     triangles = surface.triangles[surface.part_ids == part_id]
-    used, local = np.unique(triangles, return_inverse=True)
-    positions = surface.positions[used]
-    _, places = np.unique(positions, axis=0, return_inverse=True)
-    corners = places.ravel()[local.reshape(-1, 3)].astype(np.int64)
-    ends = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
-    keys = ends[:, 0] * (len(used) + 1) + ends[:, 1]
+    is_used = np.zeros(len(surface.positions), dtype=bool)
+    is_used[triangles] = True
+    places = np.zeros(len(surface.positions), dtype=np.int64)
+    places[is_used] = _places(surface.positions[is_used])
+    begin = places[triangles]
+    end = np.roll(begin, -1, axis=1)
+    keys = (np.minimum(begin, end) * len(places) + np.maximum(begin, end)).ravel()
     sides = np.argsort(keys, kind="stable")
-    _, starts, counts = np.unique(keys[sides], return_index=True, return_counts=True)
-    return positions[local.reshape(-1, 3)], sides, starts, counts
+    keys = keys[sides]
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    counts = np.diff(starts, append=len(keys))
+    return PartEdges(surface.positions[triangles], sides, starts, counts)
 
 
-def _starts_at(corners: FloatArray, sides: IntArray) -> FloatArray:
-    """Where sides [K] of triangles begin, float32 [K, 3]."""
-    start: FloatArray = corners[sides // 3, sides % 3]
-    return start
-
-
-def _ends(corners: FloatArray, sides: IntArray) -> FloatArray:
-    """Both ends of sides [K] of triangles, float32 [K, 2, 3]."""
-    stops = corners[sides // 3, (sides + 1) % 3]
-    return np.stack([_starts_at(corners, sides), stops], axis=1)
+def _places(positions: FloatArray) -> IntArray:
+    """A number for each of positions [V, 3], int64 [V]; equal ones have the same."""
+    order = np.lexsort(positions.T)
+    ascending = positions[order]
+    places = np.zeros(len(positions), dtype=np.int64)
+    places[order[1:]] = np.cumsum((ascending[1:] != ascending[:-1]).any(axis=1))
+    return places
 
 
 def _read_edit_mesh(mesh: bpy.types.Mesh) -> Surface | None:

@@ -148,7 +148,7 @@ def test_surface_that_is_drawn_in_each_mode(striped, addon, mode):
     found = surface.read_surface(bpy.context, striped)
     assert len(found.triangles) == (72 if mode == "OBJECT" else 70)
     assert np.bincount(found.part_ids)[2:].tolist() == [24, 24]
-    edges = surface.outline(found, 2)
+    edges = surface.part_edges(found, 2).border()
     assert len(edges) == 2 * (6 + 2)
     assert np.abs(edges[:, :, 0]).max() == pytest.approx(1 / 3)
 
@@ -174,7 +174,7 @@ def test_outline_passes_over_doubled_vertices(addon):
     surface = addon("view.surface")
     corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float32)
     square = surface.Surface(corners, np.arange(6).reshape(2, 3), np.array([1, 1]))
-    assert len(surface.outline(square, 1)) == 4
+    assert len(surface.part_edges(square, 1).border()) == 4
 
 
 def test_a_closed_piece_is_outlined_as_it_is_seen(addon):
@@ -182,11 +182,11 @@ def test_a_closed_piece_is_outlined_as_it_is_seen(addon):
     obj = cube(size=2)
     addon("parts").write_labels(obj.data, np.zeros(6, dtype=np.int32))
     found = surface.read_surface(bpy.context, obj)
-    assert len(surface.outline(found, 1)) == 0
+    assert len(surface.part_edges(found, 1).border()) == 0
     triangles = found.triangles.copy()
     triangles[::3] = triangles[::3, ::-1]  # inside out
     for seen in (found, surface.Surface(found.positions, triangles, found.part_ids)):
-        around = surface.silhouette(seen, 1)
+        around = surface.part_edges(seen, 1).silhouette()
         edges = around.seen_from(np.array((0, 0, 5, 1)))
         assert len(edges) == 4 and (edges[..., 2] == 1).all()  # in perspective only the top faces the eye
         assert len(around.seen_from(np.array((0.3, 0.4, 1, 0)))) == 6
