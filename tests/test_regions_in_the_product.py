@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +14,11 @@ from backend import encoding
 from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.network import untrained_network
 from backend.refinement import build_face_graph
-from backend.segmentation import every_part, sites
+from backend.segmentation import sites
 from backend.segmentation.clicked_sites import clicked_sites, distances_to_triangles
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
-from backend.segmentation.every_part import (
-    EveryPartSettings,
-    Proposals,
-    propose,
-    worth_keeping_together,
-)
 from backend.segmentation.poses import TURNS
-from backend.segmentation.region_clicks import RegionClicks, region_clicks
 from backend.segmentation.sites import graph_of_bends, sites_in_order
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import joined, plate
@@ -271,51 +263,3 @@ def test_other_networks_do_no_work_for_regions(mesh: Mesh, monkeypatch: pytest.M
     monkeypatch.setattr(encoding, "crease_regions", None)
     shape = tiny_segmenter().encode(mesh)
     assert shape.regions is shape.encoding.region_pairs is shape.graph_ahead is None
-
-
-def test_clicks_about_regions_lie_in_them(segmenter: Segmenter, mesh: Mesh, shape: EncodedShape) -> None:
-    asked = region_clicks(shape, 4)
-    assert asked is not None
-    assert len(asked.clicks) == len(asked.sizes) == 4
-    found = regions_of(shape)
-    points = torch.as_tensor(shape.points)
-    for click, size, members, inside in zip(*vars(asked).values(), found.inside, strict=False):
-        at = int((points - click).square().sum(dim=1).argmin())
-        assert members[at]
-        assert (members.numpy() == inside[found.of_sites[shape.sites.of_point]]).all()
-        assert float(size) == pytest.approx(float(members.float().mean()), abs=0.03)
-    bulb = np.abs(asked.clicks.numpy()[:, 0]) > 0.3 * np.abs(shape.points[:, 0]).max()
-    assert bulb[np.argsort(-asked.sizes.numpy())[:2]].all()
-    decoder = PromptDecoder(segmenter._on_device, shape)
-    answered = propose(decoder, asked.clicks, 3, UNFILTERED, lambda stage, share: None, None, asked.sizes)
-    assert len(answered) == len(answered.clicks.unique()) <= 4
-
-
-def test_a_mask_that_agrees_with_its_region_needs_no_other_support() -> None:
-    left, right = torch.arange(40) < 20, torch.arange(40) >= 20
-    none = Proposals(*(torch.zeros(0, dtype=kind) for kind in (torch.long, torch.long, torch.float)),
-                     torch.zeros(0, 40, dtype=torch.bool))  # fmt: skip
-    asked = RegionClicks(torch.zeros(2, 3), torch.full((2,), 0.5), torch.stack([left, left]))
-    ones = torch.ones(2, dtype=torch.long)
-    about = Proposals(torch.arange(2), ones, torch.tensor([0.6, 0.9]), torch.stack([left, right]))
-    rows, ranks, support = worth_keeping_together(none, 100, about, asked, EveryPartSettings())
-    assert rows.tolist() == [0]
-    assert support.tolist() == [1]
-    assert ranks.tolist() == pytest.approx([0.9])
-
-
-def test_some_prompts_are_about_regions(
-    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def counted(decoder: PromptDecoder, clicks: torch.Tensor, *others: Any) -> Proposals:
-        asked.append(len(clicks))
-        return propose(decoder, clicks, *others)
-
-    monkeypatch.setattr(every_part, "propose", counted)
-    parts = segmenter.segment_every_part(shape, prompts=12, settings=UNFILTERED)
-    assert parts.mask_logits.shape == (len(parts.mask_scores), mesh.face_count)
-    reads_none = tiny_segmenter()
-    reads_none.segment_every_part(reads_none.encode(mesh), prompts=12, settings=UNFILTERED)
-    assert asked == [10, 2, 12]

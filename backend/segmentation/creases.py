@@ -60,14 +60,10 @@ class CreaseRegions:
 
     of_sites: int16 [S], the atom of each site, 0 to K - 1
     pairs: float16 [K, K, REGION_FEATURES], for the atom of a click and that of a place; see `pair_features`
-    inside: bool [R, K], which atoms each region holds, the most salient region first; areas: float64 [R],
-        their shares of the surface
     """
 
     of_sites: NDArray[np.int16]
     pairs: NDArray[np.float16]
-    inside: NDArray[np.bool_]
-    areas: FloatArray
 
 
 def crease_regions(
@@ -91,14 +87,7 @@ def crease_regions(
     present, of_sites = np.unique(inner, return_inverse=True)
     nested = RegionTree(around, tree.areas[regions], clearness)
     pairs = pair_features(nested, present, of_sites, _pieces(tree), weights)
-    inside = nested.holding(present)
-    salient_first = np.argsort(largest_first)
-    return CreaseRegions(
-        of_sites.astype(np.int16),
-        pairs.astype(np.float16),
-        inside[salient_first],
-        nested.areas[salient_first],
-    )
+    return CreaseRegions(of_sites.astype(np.int16), pairs.astype(np.float16))
 
 
 @dataclass(frozen=True)

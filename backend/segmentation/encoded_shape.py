@@ -36,28 +36,19 @@ class PlacedRegions:
 
     pairs: float16 [1, K, K, REGION_FEATURES], as in `network.Regions`
     of_points, of_sites: int64 [1, N] and [1, S], their atoms
-    inside: bool [R, K], which atoms each region holds; areas: float32 [R]; as in `CreaseRegions`
     """
 
     pairs: Tensor
     of_points: Tensor
     of_sites: Tensor
-    inside: Tensor
-    areas: Tensor
 
     @classmethod
     def of(cls, found: CreaseRegions, sites: Sites, device: str) -> PlacedRegions:
         """Regions over the sites of a shape."""
-        of_points, of_sites = (
-            torch.as_tensor(of_places, device=device).long()[None]
-            for of_places in (found.of_sites[sites.of_point], found.of_sites)
-        )
+        atoms = [found.of_sites[sites.of_point], found.of_sites]
         return cls(
-            pairs=torch.as_tensor(found.pairs, device=device)[None],
-            of_points=of_points,
-            of_sites=of_sites,
-            inside=torch.as_tensor(found.inside, device=device),
-            areas=torch.as_tensor(found.areas, device=device).float(),
+            torch.as_tensor(found.pairs, device=device)[None],
+            *(torch.as_tensor(of_places, device=device).long()[None] for of_places in atoms),
         )
 
 
@@ -198,16 +189,14 @@ class PromptDecoder:
         nearest = [squared_distances(own[None], places)[0].argmin(dim=1) for own in clicks.unbind(dim=1)]
         return self.shape.regions.of_points[:, torch.stack(nearest, dim=1)]
 
-    def decode_batch(self, clicks: Tensor, size: int, sizes: Tensor | None = None) -> Decoding:
-        """`decode` of single clicks inside, [M, 3], M <= size; sizes: float32 [M]. Recordings hold for one
-        number of them, so that fewer are filled up to `size` where computations are recorded."""
+    def decode_batch(self, clicks: Tensor, size: int) -> Decoding:
+        """`decode` of single clicks inside, [M, 3], M <= size. Recordings hold for one number of them, so
+        that fewer are filled up to `size` where computations are recorded."""
         count = len(clicks)
         if count == size or not self.on_device.recordings.records:
-            return self.decode(clicks[:, None], sizes=sizes)
+            return self.decode(clicks[:, None])
         filled = torch.cat([clicks, clicks[:1].expand(size - count, -1)])
-        if sizes is not None:
-            sizes = torch.cat([sizes, sizes[:1].expand(size - count)])
-        return self.decode(filled[:, None], sizes=sizes).take(slice(count))
+        return self.decode(filled[:, None]).take(slice(count))
 
     def logits(self, decoding: Decoding, locations: Locations, masks: slice) -> Tensor:
         """Masks (a slice of the tokens) at locations: float32 [M, C, N], computed tile by tile."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Segment every part: click everywhere, keep what holds, make parts of it.
 
-Where the network knows the crease regions, some of the clicks ask about them.
 Candidates are filtered on a few thousand points; only those kept are decoded at every face.
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +29,6 @@ from .part_tree import TreeSettings, build_part_tree
 from .partition import tree_partition
 from .parts import Parts
 from .published import published_parts
-from .region_clicks import RegionClicks, region_clicks
 from .selection import SelectionSettings, partition_chain
 from .sites import graph_of_points, graph_of_sites
 
@@ -39,9 +36,6 @@ Progress = Callable[[str, float], None]
 Cancel = Callable[[], bool]
 
 _USUAL_CLICKS = 512
-
-_ABOUT_REGIONS = 6
-"""One of so many clicks is asked about a crease region."""
 
 _FEW_SITES = 10
 """Where a mesh has so many times more faces than sites, what its encoding freed is given back first: the
@@ -95,9 +89,6 @@ class Proposals:
     def take(self, rows: Tensor) -> Proposals:
         return Proposals(self.clicks[rows], self.tokens[rows], self.scores[rows], self.masks[rows])
 
-    def __len__(self) -> int:
-        return len(self.clicks)
-
 
 def find_parts(
     decoder: PromptDecoder,
@@ -113,48 +104,15 @@ def find_parts(
     if mesh is not None and len(decoder.shape.sites.locations) < mesh.face_count // _FEW_SITES:
         give_back_freed_memory()
     with graphs_of(decoder) as graphs:
-        kept = _candidates(decoder, clicks, prompt_batch, settings, report, cancel)
-        report("parts", 0.0)
-        parts = assemble(decoder.shape, *graphs(), *kept, settings=settings)
-    report("parts", 1.0)
-    return parts
-
-
-def _candidates(
-    decoder: PromptDecoder,
-    clicks: Tensor,
-    prompt_batch: int,
-    settings: EveryPartSettings,
-    report: Progress,
-    cancel: Cancel | None,
-) -> tuple[NDArray[Any], ...]:
-    """Logits float16 [K, S] at the sites of the masks worth keeping, their scores, ranks and support [K].
-
-    The last clicks give way to those about crease regions, if there are any.
-    """
-    prompting = prompt_batch, settings, report, cancel
-    asked = _asked_regions(decoder, len(clicks))
-    if asked is not None:
-        clicks = clicks[: len(clicks) - len(asked)]
-    found = propose(decoder, clicks, *prompting)
-    if asked is None:
+        found = propose(decoder, clicks, prompt_batch, settings, report, cancel)
         rows, ranks, support = worth_keeping(found, len(clicks), settings)
         found = found.take(rows)
         logits = decode_at_sites(decoder, clicks, found, prompt_batch, report, cancel)
-        return logits, *(tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
-    about = propose(decoder, asked.clicks, *prompting, asked.sizes)
-    rows, ranks, support = worth_keeping_together(found, len(clicks), about, asked, settings)
-    of_region = rows >= len(found)
-    logits = np.empty((len(rows), len(decoder.shape.sites.locations)), dtype=np.float16)
-    for own, prompts, sizes, masks in (
-        (~of_region, clicks, None, found.take(rows[~of_region])),
-        (of_region, asked.clicks, asked.sizes, about.take(rows[of_region] - len(found))),
-    ):
-        logits[own.cpu().numpy()] = decode_at_sites(
-            decoder, prompts, masks, prompt_batch, report, cancel, sizes
-        )
-    scores = torch.cat([found.scores, about.scores])[rows]
-    return logits, *(tensor.cpu().numpy() for tensor in (scores, ranks, support))
+        report("parts", 0.0)
+        measures = (tensor.cpu().numpy() for tensor in (found.scores, ranks, support))
+        parts = assemble(decoder.shape, *graphs(), logits, *measures, settings=settings)
+    report("parts", 1.0)
+    return parts
 
 
 _Graphs = tuple[FaceGraph | None, FaceGraph]
@@ -191,32 +149,6 @@ def worth_keeping(
     kept = suppress_overlaps(
         found.masks[supported], ranks[supported], settings.nms_iou, limit=settings.max_masks
     )
-    rows = supported[kept]
-    return rows, ranks[rows], support[rows]
-
-
-def _asked_regions(decoder: PromptDecoder, clicks: int) -> RegionClicks | None:
-    """The regions that some of so many clicks ask about; None where the network is not told of any."""
-    if not decoder.network.config.size_prompt:
-        return None
-    return region_clicks(decoder.shape, clicks // _ABOUT_REGIONS)
-
-
-def worth_keeping_together(
-    found: Proposals, clicks: int, about: Proposals, asked: RegionClicks, settings: EveryPartSettings
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`worth_keeping` of masks of clicks and of masks of regions, whose rows come after those of clicks.
-
-    What supports a mask of a region is the region: their IoU.
-    """
-    support = support_scores(found.masks, found.clicks, clicks, iou=settings.support_iou)
-    masks, regions = about.masks, asked.members[about.clicks, : about.masks.shape[1]]
-    agreed = (masks & regions).sum(dim=1) / (masks | regions).sum(dim=1).clamp(min=1)
-    support = torch.cat([torch.where(support >= _least_support(settings, clicks), support, -1.0), agreed])
-    scores, masks = (torch.cat(pair) for pair in ((found.scores, about.scores), (found.masks, about.masks)))
-    supported = (support >= settings.min_support).nonzero()[:, 0]
-    ranks = scores + settings.support_weight * support
-    kept = suppress_overlaps(masks[supported], ranks[supported], settings.nms_iou, limit=settings.max_masks)
     rows = supported[kept]
     return rows, ranks[rows], support[rows]
 
@@ -260,24 +192,17 @@ def propose(
     settings: EveryPartSettings,
     report: Progress,
     cancel: Cancel | None,
-    sizes: Tensor | None = None,
 ) -> Proposals:
-    """All masks of all clicks that pass the score and stability filters.
-
-    sizes: float32 [P], shares of the surface that are meant: of each click the best scored mask only
-    """
+    """All masks of all clicks that pass the score and stability filters."""
     coarse = decoder.shape.coarse_locations(settings.coarse_points)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     step = min(prompt_batch, decoder.prompts_at_once(prompt_batch))
     for start in range(0, len(clicks), step):
         check(cancel)
         report("prompts", start / len(clicks))
-        own = None if sizes is None else sizes[start : start + step]
-        decoding = decoder.decode_batch(clicks[start : start + step], step, own)
+        decoding = decoder.decode_batch(clicks[start : start + step], step)
         scores = decoding.iou[0, :, 1:].float()
         good = scores > settings.min_score
-        if sizes is not None:
-            good &= scores == scores.amax(dim=1, keepdim=True)
         logits = decoder.estimated_logits(decoding, coarse, slice(1, 4), wanted=good)
         stable = stability_scores(logits, settings.stability_offset) > settings.min_stability
         found.append((stable & good, scores, logits > 0))
@@ -294,11 +219,10 @@ def decode_at_sites(
     prompt_batch: int,
     report: Progress,
     cancel: Cancel | None,
-    sizes: Tensor | None = None,
 ) -> NDArray[np.float16]:
     """Logits of the candidates at all sites, float16 [K, S].
 
-    Candidates of one click are decoded together. sizes: as in `propose`
+    Candidates of one click are decoded together.
     """
     sites = len(decoder.shape.sites.locations)
     logits = np.empty((len(found.clicks), sites), dtype=np.float16)
@@ -309,8 +233,7 @@ def decode_at_sites(
         report("faces", start / len(asked))
         own = ((click_of >= start) & (click_of < start + step)).nonzero()[:, 0]
         click, token = click_of[own] - start, found.tokens[own] - 1
-        batch = asked[start : start + step]
-        decoding = decoder.decode_batch(clicks[batch], step, None if sizes is None else sizes[batch])
+        decoding = decoder.decode_batch(clicks[asked[start : start + step]], step)
         wanted = torch.zeros(decoding.iou.shape[1], 3, dtype=torch.bool, device=click.device)
         wanted[click, token] = True
         values = decoder.estimated_logits(decoding, decoder.shape.site_locations, slice(1, 4), wanted=wanted)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
 from ..region_features import REGION_FEATURES
@@ -41,13 +40,6 @@ class RegionTree:
             paths[region] = paths[around]
             paths[region, depths[region]] = region
         return depths, paths
-
-    def holding(self, regions: IntArray) -> NDArray[np.bool_]:
-        """Which regions hold, or are, each of `regions` int64 [K], -1 for none: bool [R, K]."""
-        _, paths = self.paths()
-        held = np.zeros((len(self.around) + 1, len(regions)), dtype=bool)
-        held[paths[regions].T, np.arange(len(regions))] = True
-        return held[:-1]
 
 
 def pair_features(
