@@ -114,8 +114,8 @@ def write_vertex_groups(
     painted = own.painted
     for part_id in own.names.keys() - weights.keys() - painted:
         obj.vertex_groups.remove(obj.vertex_groups[own.names[part_id]])
-    leaving = own.names.keys() - painted
-    aside = _set_aside(obj, {part_id: own.names[part_id] for part_id in leaving}, names)
+    updated = own.names.keys() - painted
+    aside = _set_aside(obj, {part_id: own.names[part_id] for part_id in updated}, names)
     old = read_records(obj.data, KIND)
     records = {part_id: old[part_id] for part_id in painted}
     count, foreign = len(obj.data.vertices), []
@@ -154,7 +154,7 @@ def follow_renamed(obj: bpy.types.Object, places: dict[int, int], bones: dict[in
     for part_id, record in records.items():
         if part_id in places:
             record["name"] = obj.vertex_groups[places[part_id]].name
-        elif bones.get(part_id) in obj.vertex_groups:
+        elif part_id in bones and bones[part_id] in obj.vertex_groups:
             record["name"] = bones[part_id]
     write_records(obj.data, KIND, records)
 

@@ -254,6 +254,13 @@ def test_second_press_keeps_what_was_done_by_hand(figure):
     assert len(figure.vertex_groups) == 7 and len(figure.modifiers) == 1
 
 
+def test_a_group_that_went_with_its_bone_is_no_fault(figure):
+    bpy.ops.partsam.apply_armature(name_sides=False)
+    figure.vertex_groups.remove(figure.vertex_groups["Neck"])
+    assert bpy.ops.partsam.apply_armature(name_sides=False, smallest=0.06) == {"FINISHED"}
+    assert "Neck" not in bones_of(figure) and "Neck" not in figure.vertex_groups
+
+
 def test_bones_and_their_groups_go_with_parts_that_exchange_names(figure, parts):
     bpy.ops.partsam.apply_armature(name_sides=False)
     before = {name: weights(figure, name) for name in ("Arm", "Leg")}
