@@ -52,6 +52,7 @@ def test_files_hold_the_regions_of_the_meshes_as_stored(files: list[str]) -> Non
     assert len(store.pairs) == (store.counts[[0, 1, 4, 5]] ** 2).sum()
     tables = store.tables(torch.arange(6), torch.tensor([True] * 5 + [False]))
     assert tables.shape == (6, store.most, store.most, 8)
+    assert store.most == 64  # rounded up, so that kernels that are compiled for it serve the next shards, too
     for row in range(6):
         mesh = shapes.shape(row).mesh
         areas = face_areas(mesh)
@@ -74,6 +75,12 @@ def test_shapes_of_too_many_faces_have_unknown_regions(files: list[str], monkeyp
     assert regions.counts[0] == 0
     assert regions.counts[1] > 0
     assert not regions.atoms[:24].any()
+    region_file(files[1]).unlink()
+    monkeypatch.setattr(region_files, "MOST_FACES", 1)
+    store = load_store(files[1:2], with_regions=True)
+    batch = BatchSampler(store, BatchConfig(shapes=4, points=100))()
+    assert batch.regions is not None
+    assert not batch.regions.pairs.any()
 
 
 def test_a_share_of_the_regions_is_of_meshes_with_noise(files: list[str]) -> None:

@@ -175,7 +175,7 @@ def checksums(shapes: ShapeSet) -> NDArray[np.int64]:
 def decoded(files: Sequence[CodedRegions], order: Sequence[int]) -> StoredRegions:
     """All shapes of the files `order`, which may name one more than once."""
     squares = np.concatenate([coded.atom_counts**2 for coded in files])
-    pairs = np.zeros((int(squares.sum()), REGION_FEATURES), dtype=np.float16)
+    pairs = np.zeros((max(1, int(squares.sum())), REGION_FEATURES), dtype=np.float16)
     starts = np.split(starts_of(squares)[:-1], np.cumsum([len(coded) for coded in files])[:-1])
     atoms = [_decode_into(pairs, coded, first) for coded, first in zip(files, starts, strict=True)]
     counts = [files[number].atom_counts for number in order]
@@ -184,7 +184,7 @@ def decoded(files: Sequence[CodedRegions], order: Sequence[int]) -> StoredRegion
         counts=torch.from_numpy(np.concatenate(counts)),
         starts=torch.from_numpy(np.concatenate([starts[number] for number in order])),
         pairs=torch.from_numpy(pairs),
-        most=max(1, *(int(column.max(initial=0)) for column in counts)),
+        most=StoredRegions.columns_for(max(int(column.max(initial=0)) for column in counts)),
     )
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+_COLUMN_STEP = 64
+"""Numbers of atoms are rounded up to multiples of this; it divides MAX_REGIONS."""
+
 
 @dataclass(frozen=True)
 class StoredRegions:
@@ -17,7 +20,7 @@ class StoredRegions:
     counts: int64 [S], atoms of each shape, 0 where its regions are unknown
     starts: int64 [S], first row of each shape's table in `pairs`; shapes may share one
     pairs: float16 [P, REGION_FEATURES]: tables of counts * counts rows, the clicked atom first
-    most: largest of `counts`, at least 1
+    most: columns of a table that a batch gets: `columns_for` the largest of `counts`
     """
 
     atoms: Tensor
@@ -55,6 +58,12 @@ class StoredRegions:
         row = self.starts[shape_ids][:, None, None] + atom[:, None] * counts + atom
         found = self.pairs[torch.where(inside, row, 0)].float()
         return torch.where(inside.unsqueeze(3), found, 0)
+
+    @staticmethod
+    def columns_for(atoms: int) -> int:
+        """Enough for so many, of which there may be none. Kernels are compiled for a number of columns: it is
+        rounded up, so that the next shards of a run hardly ever need others."""
+        return max(1, -(-atoms // _COLUMN_STEP)) * _COLUMN_STEP
 
     @staticmethod
     def _tensors() -> tuple[str, ...]:
