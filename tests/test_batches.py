@@ -233,6 +233,16 @@ def test_a_disk_that_is_or_gets_full(tmp_path: Path) -> None:
     assert files == str(["labels", "manifest.jsonl", *(f"table-{number:05}.jsonl" for number in range(3))])
 
 
+def test_rows_are_written_also_where_the_reserve_cannot_be_removed(tmp_path: Path) -> None:
+    tables = RecordTables(tmp_path, kind="jsonl")
+    with tables.open():
+        tables.add(Record("a").row())
+        reserve = tmp_path / ".reserve"
+        reserve.unlink()
+        reserve.mkdir()
+    assert len(done_ids(tmp_path)) == 1
+
+
 def test_a_killed_writer_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from backend.batches.tables import only_writer\n"

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class RecordTables:
             self._take_reserve()
             yield
         finally:
-            self._reserve.unlink(missing_ok=True)
+            with suppress(OSError):  # rows matter more
+                self._reserve.unlink(missing_ok=True)
             self.flush()
 
     def _take_reserve(self) -> None:
