@@ -183,6 +183,7 @@ SMALL = NetworkConfig(
     normal_distance=0.15,
     size_prompt=True,
     score_context=True,
+    region_prompt=64,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}
