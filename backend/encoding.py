@@ -31,10 +31,11 @@ from .network import (
 )
 from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
+from .segmentation.bends import graph_of_bends
 from .segmentation.close_up import Ball, CloseUp, sample_ball
 from .segmentation.creases import CreaseRegions, crease_regions
 from .segmentation.encoded_shape import PlacedRegions
-from .segmentation.sites import Sites, graph_of_bends, sites_in_order
+from .segmentation.sites import Sites, sites_in_order
 from .threads import started
 
 _GRAPH_AHEAD_FACES = 300_000

@@ -19,7 +19,8 @@ from backend.segmentation.clicked_sites import clicked_sites, distances_to_trian
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
 from backend.segmentation.poses import TURNS
-from backend.segmentation.sites import graph_of_bends, sites_in_order
+from backend.segmentation.bends import graph_of_bends
+from backend.segmentation.sites import sites_in_order
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import joined, plate
 from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter

@@ -10,7 +10,8 @@ from backend.geometry import Mesh, face_areas, face_centroids, face_normals, sam
 from backend.nearest import facing, nearest, nearest_faced
 from backend.refinement import build_face_graph
 from backend.segmentation import sites
-from backend.segmentation.sites import Sites, graph_of_bends, graph_of_sites
+from backend.segmentation.bends import graph_of_bends
+from backend.segmentation.sites import Sites, graph_of_sites
 from tests.built_meshes import joined, plate, with_flipped
 from tests.tiny_network import tiny_segmenter
 
@@ -102,3 +103,24 @@ def test_a_rounded_crease_bends_between_sites(monkeypatch: pytest.MonkeyPatch) -
         again = graph_of_bends(build_face_graph(other), some, other)
         order, its = (np.lexsort(np.sort(each.edges, axis=1).T) for each in (across, again))
         np.testing.assert_allclose(again.dihedral[its], across.dihedral[order], atol=1e-6)
+
+
+def test_a_noisy_surface_is_smoothed_before_its_bends_are_read() -> None:
+    """A crease stands out again: noise bends edges by as much."""
+    clean = rounded_valley(rows=60, columns=36)
+    noise = 0.004 * np.random.default_rng(3).normal(size=clean.vertices.shape)
+    mesh = Mesh(clean.vertices + noise, clean.triangles)
+    graph = build_face_graph(mesh)
+    every = Sites.of_mesh(mesh, np.zeros(1, dtype=np.int64))
+    smoothed = graph_of_bends(graph, every, mesh)
+    ends = every.locations[graph.edges]
+    ground = (ends[..., 2] > -1).all(axis=1) & (np.abs(ends[..., 0]) < 0.9).all(axis=1)
+    ground &= ((ends[..., 1] > 0.1) & (ends[..., 1] < 0.9)).all(axis=1)
+    along_x = np.abs(ends[:, 0, 0] - ends[:, 1, 0]) > 1e-3
+    valley = ground & along_x & (np.abs(ends[..., 0]) < 0.1).all(axis=1)
+    slope = ground & (np.abs(ends[..., 0]) > 0.4).all(axis=1)
+    contrast = [
+        -each.dihedral[valley].mean() / np.quantile(np.abs(each.dihedral[slope]), 0.9)
+        for each in (graph, smoothed)
+    ]
+    assert contrast[0] < 1 < 2 < contrast[1]

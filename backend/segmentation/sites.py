@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -142,33 +142,6 @@ def graph_of_sites(graph: FaceGraph, sites: Sites) -> FaceGraph:
         shells=shells,
         diagonal=graph.diagonal,
     )
-
-
-def graph_of_bends(graph: FaceGraph, sites: Sites, mesh: Mesh) -> FaceGraph:
-    """`graph_of_sites`, with the angles between whole sites where faces are merged.
-
-    Across a crease that is rounded by many small faces, or between noisy ones, the angle of two neighbours
-    says little; that of two sites says as much as on a mesh of larger faces.
-    """
-    merged = graph_of_sites(graph, sites)
-    if merged is graph or sites.of_face is None or graph.outward is None:
-        return merged
-    normals = _sums(mesh.area_vectors * graph.outward[:, None], sites.of_face)
-    sizes = row_lengths(normals)
-    normals = normals / np.maximum(sizes, np.finfo(float).tiny)[:, None]
-    middles = _sums(face_centroids(mesh) * graph.face_areas[:, None], sites.of_face)
-    middles = middles / np.maximum(merged.face_areas, np.finfo(float).tiny)[:, None]
-    first, second = merged.edges.T
-    bent = row_lengths(normals[first] - normals[second])
-    angle = 2 * np.arcsin(np.minimum(bent / 2, 1))
-    apart = ((normals[second] - normals[first]) * (middles[second] - middles[first])).sum(axis=1)
-    known = (sizes[first] > 0) & (sizes[second] > 0) & ~merged.is_link
-    return replace(merged, dihedral=np.where(known, np.where(apart < 0, -angle, angle), merged.dihedral))
-
-
-def _sums(rows: FloatArray, of_face: IntArray) -> FloatArray:
-    """Sums over the faces of each site, float64 [S, D], of rows [F, D]."""
-    return np.stack([np.bincount(of_face, column) for column in rows.T], axis=1)
 
 
 def graph_of_points(sites: Sites, normals: FloatArray) -> FaceGraph:
