@@ -15,11 +15,11 @@ from backend.geometry import Mesh, face_centroids, sample_surface
 from backend.network import untrained_network
 from backend.refinement import build_face_graph
 from backend.segmentation import sites
+from backend.segmentation.bends import graph_of_bends
 from backend.segmentation.clicked_sites import clicked_sites, distances_to_triangles
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
 from backend.segmentation.poses import TURNS
-from backend.segmentation.bends import graph_of_bends
 from backend.segmentation.sites import sites_in_order
 from backend.segmenter import EncodedShape, Segmenter
 from tests.built_meshes import joined, plate
