@@ -227,7 +227,7 @@ def test_a_number_of_parts_gives_the_nearest_there_is(nested: tuple[Parts, Mesh]
     assert same_partition(parts.face_labels(parts=6), details)
     assert same_partition(parts.refined_labels(parts=600), details)
     assert not parts.face_labels(parts=1).any()
-    assert len(parts.confidence(parts=5)) in (4, 6)
+    assert len(parts.confidence(parts=5)) in (4, 5, 6)
     for wrong in (0, -3):
         with pytest.raises(PromptError, match="at least 1"):
             parts.face_labels(parts=wrong)

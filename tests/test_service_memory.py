@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from backend import Mesh, Segmenter
+from backend import Mesh, Segmenter, encoding
 from backend.errors import Cancelled, ProtocolError
 from backend.geometry import sample_surface
 from backend.segmentation import encoded_shape
@@ -58,10 +58,11 @@ def wait_for_graphs() -> None:
             thread.join(60)
 
 
-def test_the_face_graph_is_made_once_right_after_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_face_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     handlers, built = RequestHandlers(), []
     build = encoded_shape.build_face_graph
-    monkeypatch.setattr(encoded_shape, "build_face_graph", lambda mesh: built.append(mesh) or build(mesh))
+    for module in (encoded_shape, encoding):
+        monkeypatch.setattr(module, "build_face_graph", lambda mesh: built.append(mesh) or build(mesh))
     for _ in range(2):
         answered(handlers, "encode", encode_fields(BALL), **BALL)
         wait_for_graphs()
