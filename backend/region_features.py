@@ -14,11 +14,19 @@ the first place being a click:
 6. log(share of the largest region with the place and without the click) / 8; of the place's atom where none
 7. 1 where both lie in one connected piece of the mesh, else 0
 
+Where a part of the surface is looked at closely, shares are of that part: `network.regions_in_view`.
+
 All are finite and at most 2 in absolute value. A pair of which nothing is known is all zeros.
 """
 
 REGION_FEATURES = 8
 """Columns of a pair."""
+
+LOG_SCALE = 8.0
+"""Logarithms of area shares are given as so many."""
+
+FIRST_SHARE, LATER_SHARES = 1, slice(5, 7)
+"""The columns that are such logarithms."""
 
 MAX_REGIONS = 256
 """Atoms of a shape at most."""

@@ -17,9 +17,11 @@ from backend.errors import DataError
 from backend.geometry import face_areas
 from backend.labelled_meshes.packing import load_shapes, pack_store
 from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
+from backend.network import regions_in_view
 from backend.refinement.face_graph import build_face_graph
 from backend.segmentation.creases import crease_regions
 from backend.training import region_files
+from backend.training.augmentation import LabelledPoints, crop
 from backend.training.batch import BatchConfig, BatchSampler
 from backend.training.config import read_config
 from backend.training.interaction import METRICS
@@ -138,6 +140,42 @@ def test_only_whole_shapes_have_known_regions(files: list[str]) -> None:
     assert inside[known][:, :, 0, 0].all()  # each point's atom is one of its shape's
 
 
+def test_crops_have_regions_if_the_network_reads_them_there(files: list[str]) -> None:
+    """Those of the whole shape, which take more of what is in view."""
+    store = load_store(files[1:2], with_regions=True)
+    assert store.regions is not None
+    config = BatchConfig(shapes=6, points=300, composed=0, fused=0, cropped=1, regions_unknown=0)
+    batch = BatchSampler(store, config, crop_regions=True)()
+    assert batch.regions is not None
+    of_shape = store.regions.tables(torch.arange(2), torch.ones(2, dtype=torch.bool))
+    shares = []
+    for atoms, table in zip(batch.regions.of_points, batch.regions.pairs, strict=True):
+        (whole,) = (own for own in of_shape if own[..., 0].sum() == table[..., 0].sum())
+        assert (table[atoms, atoms, 0] == 1).all()
+        same, logs = [0, 2, 3, 4, 7], [1, 5, 6]
+        assert torch.equal(table[..., same], whole[..., same])
+        added = (table - whole)[..., logs][table[..., logs] < 0]  # nothing takes more than everything
+        assert torch.equal(
+            table[..., logs][whole[..., logs] == 0], torch.zeros(int((whole[..., logs] == 0).sum()))
+        )
+        shares += torch.exp(-8 * added).tolist()
+    assert all(config.closest <= share + 0.005 and share <= 0.505 for share in shares)
+    assert len(np.unique(np.round(shares, 4))) > 1
+
+
+def test_shares_in_view_are_those_of_the_points() -> None:
+    points = torch.rand(3, 1000, 3)
+    ids = torch.arange(1000).expand(3, -1)
+    whole = LabelledPoints(points, points, points, ids, ids[:, None], regions=ids)
+    balls, shares = crop(whole, 1000, least_share=0.1)
+    assert [len(own.unique()) for own in balls.part_ids] == (shares * 1000).round().long().tolist()
+    assert balls.regions is not None
+    assert torch.equal(balls.regions, balls.part_ids)
+    pairs = torch.full((3, 2, 2, 8), -0.1)
+    seen = regions_in_view(pairs, shares)
+    assert torch.allclose(seen[:, 0, 0, 1], (shares.log() / -8 - 0.1).clamp(max=0))
+
+
 def test_points_have_the_atoms_of_their_faces(files: list[str]) -> None:
     store = load_store(files[1:2], with_regions=True)
     assert store.regions is not None
@@ -159,7 +197,8 @@ def test_points_have_the_atoms_of_their_faces(files: list[str]) -> None:
 
 def test_drawing_regions_never_waits_for_the_device(files: list[str], monkeypatch) -> None:
     """Under fake tensors, which have no values, anything that would read one back raises."""
-    sampler = BatchSampler(load_store(files, with_regions=True), BatchConfig(shapes=8, points=100))
+    config = BatchConfig(shapes=8, points=100, cropped=0.25)
+    sampler = BatchSampler(load_store(files, with_regions=True), config, crop_regions=True)
     monkeypatch.delattr(torch, "tensor")
     monkeypatch.delattr(torch, "as_tensor")
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -169,7 +208,8 @@ def test_drawing_regions_never_waits_for_the_device(files: list[str], monkeypatc
 
 
 def test_training_reaches_the_weights_that_read_regions(tmp_path: Path) -> None:
-    config = read_config(write_tiny_config(tmp_path), {"network_sizes.region_prompt": 8})
+    sizes = {"network_sizes.region_prompt": 8, "network_sizes.region_close_ups": True}
+    config = read_config(write_tiny_config(tmp_path), {**sizes, "batch.cropped": 0.5})
     trainer = Trainer(config, tmp_path / "run", device="cpu")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items() if "region" in name}
     assert before

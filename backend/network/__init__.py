@@ -8,7 +8,7 @@ from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
 from .neighbors import interpolation_weights, patch_geometry, patch_space, placed
 from .patches import PatchGeometry
 from .recordings import DeviceNetwork
-from .region_prompts import Regions
+from .region_prompts import Regions, regions_in_view
 from .sparse_logits import sparse_mask_logits
 
 __all__ = [

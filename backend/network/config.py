@@ -40,6 +40,7 @@ class NetworkConfig:
     patch_layers, patch_width, patch_heads: of a transformer among the patches, before any prompt (0: none)
     region_prompt: hidden width of the layers that read how each place hangs together with the clicks by the
         regions that creases bound (0: none)
+    region_close_ups: so it does in close-ups and in training's crops, too
 
     half_precision: on a graphics card. float16 is the more precise one: on two shapes 98 to 100 % of the
         faces had the part that float32 gives them, with bfloat16 75 to 99.8 %. Its numbers end at 65,504;
@@ -78,6 +79,7 @@ class NetworkConfig:
     patch_width: int = 256
     patch_heads: int = 8
     region_prompt: int = 0
+    region_close_ups: bool = False
     half_precision: str = "float16"
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..region_features import REGION_FEATURES
+from ..region_features import FIRST_SHARE, LATER_SHARES, LOG_SCALE, REGION_FEATURES
 from .config import NetworkConfig
 from .linear import Linear
 from .patches import gather_rows
@@ -55,6 +55,20 @@ class PromptedRegions:
     features: Tensor
     known: Tensor
     of_centers: Tensor
+
+
+@torch.no_grad()
+def regions_in_view(pairs: Tensor, shares: Tensor) -> Tensor:
+    """The same pairs of atoms where only a part of each surface is looked at: a region takes more of it.
+
+    pairs: float [B, K, K, REGION_FEATURES], as in `Regions`; shares: float32 [B], of the surface that is in
+    view. Regions that reach beyond count as all of it.
+    """
+    logs = (shares.log() / LOG_SCALE)[:, None, None]
+    found = pairs.clone()
+    for columns, in_view in ((FIRST_SHARE, logs), (LATER_SHARES, logs.unsqueeze(3))):
+        found[..., columns] = (pairs[..., columns] - in_view).clamp(max=0).to(pairs.dtype)
+    return found
 
 
 @torch.no_grad()

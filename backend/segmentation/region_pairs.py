@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry.mesh import FloatArray, IntArray
-from ..region_features import REGION_FEATURES
+from ..region_features import LOG_SCALE, REGION_FEATURES
 
-_LOG_SCALE = 8.0
-"""Logarithms of area shares are given as so many."""
-_LEAST_SHARE = np.exp(-2 * _LOG_SCALE)
+_LEAST_SHARE = np.exp(-2 * LOG_SCALE)
 """Area shares count as no less than this."""
 
 
@@ -84,7 +82,7 @@ def _common_depths(paths: IntArray, depths: IntArray, count: int) -> IntArray:
 
 
 def _logs(areas: FloatArray) -> FloatArray:
-    logs: FloatArray = np.log(np.clip(areas, _LEAST_SHARE, 1)) / _LOG_SCALE
+    logs: FloatArray = np.log(np.clip(areas, _LEAST_SHARE, 1)) / LOG_SCALE
     return logs
 
 

@@ -206,19 +206,21 @@ def drop_regions(batch: LabelledPoints, config: AugmentationConfig) -> LabelledP
     return batch.take(resample_kept(distance >= threshold, count))
 
 
-def crop(batch: LabelledPoints, count: int, *, least_share: float) -> LabelledPoints:
+def crop(batch: LabelledPoints, count: int, *, least_share: float) -> tuple[LabelledPoints, Tensor]:
     """`count` random points of a ball around a random point: what is seen when a place is looked at closely.
 
     The ball holds between `least_share` and half of the points (drawn log-uniformly). Parts are cut where
-    it ends.
+    it ends. Returned with the shares in the balls, float32 [B].
     """
     sets, many = batch.part_ids.shape
     device = batch.points.device
     middle = torch.randint(0, many, (sets, 1, 1), device=device).expand(-1, 1, 3)
     distance = (batch.points - batch.points.gather(1, middle)).square().sum(dim=2)
     share = torch.exp(torch.empty(sets, 1, device=device).uniform_(math.log(least_share), math.log(0.5)))
-    threshold = distance.sort(dim=1).values.gather(1, (share * many).long())
-    return batch.take(resample_kept(distance < threshold, count))
+    inside = (share * many).long()
+    threshold = distance.sort(dim=1).values.gather(1, inside)
+    kept = batch.take(resample_kept(distance < threshold, count))
+    return kept, inside[:, 0].clamp(min=1) / many
 
 
 def compose(

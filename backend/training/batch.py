@@ -16,8 +16,9 @@ The rules, in order:
    count. Never a target: unlabelled faces, parts of too few points, parts that are nearly everything.
    A shape with fewer parts than targets repeats them (the clicks will differ).
 5. Poses of one model (paths that differ behind `@`) are drawn together as often as one shape.
-6. Crease regions are those of whole shapes, as they are stored: where a shape is composed, seen from outside
-   only or looked at closely they are unknown, and for a share of the others.
+6. Crease regions are those of whole shapes, as they are stored, or of what is looked at closely if the
+   network reads them there. Where a shape is composed or seen from outside only they are unknown, and for a
+   share of the others.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import DataError
-from ..network import Regions
+from ..network import Regions, regions_in_view
 from .augmentation import AugmentationConfig, LabelledPoints, augment, compose, crop, joined, keep_visible
 from .mesh_store import MeshStore
 
@@ -112,13 +113,22 @@ class Batch:
 class BatchSampler:
     """Draws batches from a store. Immutable after construction; randomness is torch's default generator."""
 
-    def __init__(self, store: MeshStore, config: BatchConfig, *, is_partial: bool = False) -> None:
-        """is_partial: the store is one part of the data; named repositories may be missing in it."""
+    def __init__(
+        self,
+        store: MeshStore,
+        config: BatchConfig,
+        *,
+        is_partial: bool = False,
+        crop_regions: bool = False,
+    ) -> None:
+        """is_partial: the store is one part of the data; named repositories may be missing in it;
+        crop_regions: cropped shapes come with crease regions, too, if the store has any"""
         if is_partial:
             here = tuple(pair for pair in config.repository_shares if pair[0] in store.repositories)
             config = dataclasses.replace(config, repository_shares=here)
         self.store = store
         self.config = config
+        self._crop_regions = crop_regions
         self._cumulative_weight = torch.cumsum(shape_weights(store, config), dim=0)
         self._cumulative_labeling = torch.cumsum(labeling_weights(store, config), dim=1)
 
@@ -154,32 +164,55 @@ class BatchSampler:
         composed, fused, both = _slots(config)
         cropped = min(round(config.shapes * config.cropped), config.shapes - composed - fused - both)
         plain = config.shapes - composed - fused - both - cropped
-        groups, tables = [], None
-        if plain:
-            whole, tables = self._draw_whole(plain)
-            groups.append(whole)
+        groups, tables = [], []
+        for sets, draw in ((plain, self._draw_whole), (cropped, self._draw_cropped)):
+            if sets:
+                drawn, known = draw(sets)
+                groups.append(drawn)
+                tables += [] if known is None else [known]
         if composed:
             groups.append(self._draw_composed(composed, config.points))
         if fused:
             groups.append(keep_visible(self._draw_single(fused, many), config.points))
         if both:
             groups.append(keep_visible(self._draw_composed(both, many), config.points))
-        if cropped:
-            many = max(many, round(0.5 * config.points / config.closest))  # half of the points may repeat
-            balls = crop(self._draw_single(cropped, many), config.points, least_share=config.closest)
-            groups.append(balls)
-        if tables is not None:
-            tables = pad(tables, (0,) * 7 + (config.shapes - plain,))
-        return joined(groups), tables
+        return joined(groups), self._tables_of_all(tables)
+
+    def _tables_of_all(self, first: list[Tensor]) -> Tensor | None:
+        """Tables of the first shapes of a batch, with zeros for the others."""
+        if not first:
+            return None
+        tables = torch.cat(first)
+        return pad(tables, (0,) * 7 + (self.config.shapes - len(tables),))
 
     def _draw_whole(self, sets: int) -> tuple[LabelledPoints, Tensor | None]:
-        """Whole shapes as they are stored: the only ones whose regions are known."""
-        ids, regions = self.draw_shapes(sets), self.store.regions
+        """Whole shapes as they are stored, and the tables of their regions."""
+        ids = self.draw_shapes(sets)
+        known = self._told(ids)
+        return self._surface(ids, self.config.points, known), self._tables(ids, known)
+
+    def _draw_cropped(self, sets: int) -> tuple[LabelledPoints, Tensor | None]:
+        """What is seen when places are looked at closely, and the tables of the regions there."""
+        config, ids = self.config, self.draw_shapes(sets)
+        many = round(0.5 * config.points / config.closest)  # half of the points may repeat
+        many = max(many, config.points * config.oversampling)
+        known = self._told(ids) if self._crop_regions else None
+        surface = self._surface(ids, many, known)
+        balls, shares = crop(surface, config.points, least_share=config.closest)
+        tables = self._tables(ids, known)
+        return balls, None if tables is None else regions_in_view(tables, shares)
+
+    def _told(self, ids: Tensor) -> Tensor | None:
+        """Of which shapes the network is told the regions, bool [B]; None: the store has none."""
+        regions = self.store.regions
         if regions is None:
-            return self._surface(ids, self.config.points), None
-        told = torch.rand(sets, device=self.store.device) >= self.config.regions_unknown
-        known = told & (regions.counts[ids] > 0)
-        return self._surface(ids, self.config.points, known), regions.tables(ids, known)
+            return None
+        told = torch.rand(len(ids), device=self.store.device) >= self.config.regions_unknown
+        return told & (regions.counts[ids] > 0)
+
+    def _tables(self, ids: Tensor, known: Tensor | None) -> Tensor | None:
+        regions = self.store.regions
+        return None if regions is None or known is None else regions.tables(ids, known)
 
     def _draw_single(self, sets: int, count: int) -> LabelledPoints:
         return self._surface(self.draw_shapes(sets), count)

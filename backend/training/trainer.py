@@ -114,7 +114,12 @@ class Trainer:
         else:
             store = self._stream.store(self._turn)
         log.info("%d shapes, %.1f GB on %s", len(store), store.nbytes / 1e9, self.device)
-        return BatchSampler(store, self.config.batch, is_partial=self._stream is not None)
+        return BatchSampler(
+            store,
+            self.config.batch,
+            is_partial=self._stream is not None,
+            crop_regions=self.network.config.region_close_ups,
+        )
 
     def _exchange(self) -> None:
         """Go on to the shards whose turn it is."""
@@ -279,7 +284,7 @@ def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
     How many patches there are is no weight: another number may be trained on with.
     """
     patch_layers = ("patch_layers", "patch_width", "patch_heads")
-    names = ("size_prompt", "score_context", "region_prompt", "patches", *patch_layers)
+    names = ("size_prompt", "score_context", "region_prompt", "region_close_ups", "patches", *patch_layers)
     same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
         return None
