@@ -31,6 +31,7 @@ __all__ = [
     "patch_geometry",
     "patch_space",
     "placed",
+    "regions_in_view",
     "save_network",
     "sparse_mask_logits",
     "untrained_network",
