@@ -16,6 +16,7 @@ from backend.network import (
     DeviceNetwork,
     Encoding,
     Locations,
+    NetworkConfig,
     PartSAM,
     PatchGeometry,
     Regions,
@@ -66,14 +67,20 @@ class Case:
         return self.network.decode(encoding, at, labels, None, sizes, atoms)
 
 
-def made(*, trained: bool) -> Case:
-    network = untrained_network(READS_REGIONS, seed=3)
+def made(*, trained: bool, config: NetworkConfig = READS_REGIONS) -> Case:
+    network = untrained_network(config, seed=3)
     generator = torch.Generator().manual_seed(5)
     if trained:
         assert network.decoder.regions is not None
-        for layer in (network.decoder.regions.patch_out, network.decoder.regions.token_out):
+        layers = [network.decoder.regions.patch_out, network.decoder.regions.token_out]
+        if network.patch_context is not None:
+            layers.append(network.patch_context.out)
+            if network.patch_context.regions is not None:
+                layers.append(network.patch_context.regions.out)
+        for layer in layers:
             layer.weight.normal_(generator=generator)
-            layer.bias.normal_(generator=generator)
+            if layer.bias is not None:
+                layer.bias.normal_(generator=generator)
     points = torch.rand(1, 400, 3, generator=generator) * 2 - 1
     geometry = patch_geometry(points[0].numpy(), READS_REGIONS)
     atoms = torch.randint(LONELY, (1, 400), generator=generator)

@@ -38,6 +38,8 @@ class NetworkConfig:
     score_context: the predicted IoU of each mask of a click also reads how it lies to the other masks, and
         to the size that was asked for
     patch_layers, patch_width, patch_heads: of a transformer among the patches, before any prompt (0: none)
+    patch_regions: hidden width of the layers that read how each two patches hang together by the regions that
+        creases bound, for the attention between them (0: none)
     region_prompt: hidden width of the layers that read how each place hangs together with the clicks by the
         regions that creases bound (0: none)
     region_close_ups: so it does in close-ups and in training's crops, too
@@ -78,6 +80,7 @@ class NetworkConfig:
     patch_layers: int = 0
     patch_width: int = 256
     patch_heads: int = 8
+    patch_regions: int = 0
     region_prompt: int = 0
     region_close_ups: bool = False
     half_precision: str = "float16"
@@ -100,6 +103,8 @@ class NetworkConfig:
         for name, heads in heads_of.items():
             if getattr(self, name) % heads:
                 raise ValueError(f"{name} must be divisible by {heads}")
+        if self.patch_regions and not (self.patch_layers and self.region_prompt):
+            raise ValueError("patch_regions needs patch_layers and region_prompt")
         if self.half_precision not in ("float16", "bfloat16"):
             raise ValueError(f"half_precision is float16 or bfloat16, not {self.half_precision!r}")
         if self.patches > self.points:

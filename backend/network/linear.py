@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -42,15 +43,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`scaled_dot_product_attention` of many tokens, q, k [B, H, T, D], v [B, H, T, V] -> [B, H, T, V]."""
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`scaled_dot_product_attention` of many tokens, q, k [B, H, T, D], v [B, H, T, V] -> [B, H, T, V].
+
+    bias: [B, H, T, T], added to the scores of each query (rows) for all keys
+    """
     if not _goes_to_onednn(q):
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
     result = torch.empty(v.shape)
-    for own, queries, keys, values in zip(*(x.flatten(0, 1) for x in (result, q, k, v)), strict=True):
+    biases = repeat(None) if bias is None else bias.flatten(0, 1)
+    heads = (x.flatten(0, 1) for x in (result, q, k, v))
+    for own, queries, keys, values, added in zip(*heads, biases, strict=False):
         keys, values = keys * q.shape[-1] ** -0.5, values.T.contiguous()
-        for rows, asked in zip(own.split(_QUERIES_AT_ONCE), queries.split(_QUERIES_AT_ONCE), strict=True):
-            rows.copy_(linear(linear(asked, keys).softmax(dim=-1), values))
+        for start in range(0, len(own), _QUERIES_AT_ONCE):
+            rows = slice(start, start + _QUERIES_AT_ONCE)
+            scores = linear(queries[rows], keys)
+            if added is not None:
+                scores += added[rows]
+            own[rows] = linear(scores.softmax(dim=-1), values)
     return result
 
 

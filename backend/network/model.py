@@ -160,9 +160,12 @@ class PartSAM(nn.Module):
         mask_neighbors = gather_rows(mask_points, geometry.mask_neighbor_index)
         positions = self.point_prompts.positions(centers)
         patches = self.patch_mapper(embeddings)
+        pairs, atoms = None, None
+        if regions is not None and self.config.region_prompt:
+            pairs, atoms = regions.pairs, at_places(regions.of_points, geometry.center_index)
         if self.patch_context is not None:
-            patches = patches + self.patch_context(embeddings, center_attributes, positions)
-        encoding = Encoding(
+            patches = patches + self.patch_context(embeddings, center_attributes, positions, pairs, atoms)
+        return Encoding(
             texels=texels,
             centers=centers,
             patches=patches.unsqueeze(1),
@@ -170,10 +173,9 @@ class PartSAM(nn.Module):
             mask_offsets=(mask_neighbors - centers.unsqueeze(2)).unsqueeze(1),
             mask_neighbor_index=geometry.mask_neighbor_index,
             located=located,
+            region_pairs=pairs,
+            center_regions=atoms,
         )
-        if regions is None or not self.config.region_prompt:
-            return encoding
-        return encoding.with_regions(regions, geometry)
 
     def patch_embeddings(self, texels: Tensor, points: Tensor, geometry: PatchGeometry) -> Tensor:
         """[B, L, field_channels]."""

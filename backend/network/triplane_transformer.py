@@ -42,7 +42,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = LayerNorm(width, eps=1e-6)
         self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
-    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *rest: Tensor | None) -> Tensor:
         x = x + self.attention(self.norm1(x), *rest)
         return x + self.mlp(self.norm2(x))
 

@@ -283,7 +283,7 @@ def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
 
     How many patches there are is no weight: another number may be trained on with.
     """
-    patch_layers = ("patch_layers", "patch_width", "patch_heads")
+    patch_layers = ("patch_layers", "patch_width", "patch_heads", "patch_regions")
     names = ("size_prompt", "score_context", "region_prompt", "region_close_ups", "patches", *patch_layers)
     same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
