@@ -22,7 +22,6 @@ from .network import (
     Locations,
     NetworkConfig,
     PatchGeometry,
-    Regions,
     attributes_at,
     interpolation_weights,
     patch_geometry,
@@ -81,16 +80,19 @@ class ShapeEncoder:
 
         graph = _graph_ahead(mesh, self.on_device.device)
         sites = _sites(points, mesh, point_faces, surface)
-        regions = None
+        regions: Callable[[], PlacedRegions] | None = None
         if mesh is not None and self._config.region_prompt:
             ahead = graph is not None
             graph = graph or cache(lambda: build_face_graph(mesh))
-            regions = _regions(mesh, graph, sites, ahead=ahead)
+            found = _regions(mesh, graph, sites, ahead=ahead)
+            regions = cache(lambda: PlacedRegions.of(found(), sites, self.on_device.device))
         others: list[_Given] = []
         if sites.of_face is not None:
             others.append((sites.locations, *sites.attributes(mesh, normals, colors)))
         normalization = Normalization.of_points(points)
-        made = self._encoded(normalization, (points, normals, colors), others, locates_own=True)
+        made = self._encoded(
+            normalization, (points, normals, colors), others, locates_own=True, regions=regions
+        )
         shape = EncodedShape(
             points=made.cube,
             normals=normals,
@@ -105,16 +107,12 @@ class ShapeEncoder:
             site_locations=made.located[-1],
             graph_ahead=graph,
         )
-        if regions is None:
-            return shape
-        return self._with_regions(shape, PlacedRegions.of(regions(), sites, self.on_device.device))
+        return shape if regions is None else self._with_regions(shape, regions())
 
-    @torch.inference_mode()
     def _with_regions(self, shape: EncodedShape, regions: PlacedRegions) -> EncodedShape:
-        known = Regions(regions.of_points, regions.pairs)
+        """Places know their regions, too."""
         return replace(
             shape,
-            encoding=self.on_device.with_regions(shape.encoding, known, shape.geometry),
             point_locations=replace(shape.point_locations, regions=regions.of_points),
             site_locations=replace(shape.site_locations, regions=regions.of_sites),
             regions=regions,
@@ -136,7 +134,9 @@ class ShapeEncoder:
             site_normals, site_colors = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
             others.append((shape.sites.locations @ turn.T, site_normals @ turn.T, site_colors))
         normalization = Normalization.of_points(points)
-        made = self._encoded(normalization, (points, normals, shape.colors), others, locates_own=True)
+        own, known = (points, normals, shape.colors), shape.regions
+        regions = None if known is None else lambda: known
+        made = self._encoded(normalization, own, others, locates_own=True, regions=regions)
         turned = replace(
             shape,
             points=made.cube,
@@ -147,7 +147,7 @@ class ShapeEncoder:
             point_locations=made.located[0],
             site_locations=made.located[-1],
         )
-        return turned if shape.regions is None else self._with_regions(turned, shape.regions)
+        return turned if known is None else self._with_regions(turned, known)
 
     def close_up(self, shape: EncodedShape, ball: Ball, *, seed: int) -> CloseUp:
         """What lies in a ball of a shape with a mesh."""
@@ -182,9 +182,17 @@ class ShapeEncoder:
 
     @torch.inference_mode()
     def _encoded(
-        self, normalization: Normalization, own: _Given, others: Sequence[_Given], *, locates_own: bool
+        self,
+        normalization: Normalization,
+        own: _Given,
+        others: Sequence[_Given],
+        *,
+        locates_own: bool,
+        regions: Callable[[], PlacedRegions] | None = None,
     ) -> _EncodedPoints:
         """What the network makes of points; these, if wanted, and others are located together.
+
+        regions: how to get those of the points, where they are known and read.
 
         The device gets all of them before it is asked for anything that takes long: it would have to finish
         that first.
@@ -203,7 +211,8 @@ class ShapeEncoder:
         centers = space[geometry.center_index[0]]
         geometry = geometry.to(device)
         points = (cube[:, :count], normals[:, :count], colors[:, :count])
-        encoding = self.on_device.encode(*points, geometry)
+        known = None if regions is None else lambda: regions().for_network
+        encoding = self.on_device.encode(*points, geometry, known)
         start = 0 if locates_own else count
         index, weight = interpolation_weights(centers, space[start:], device=device)
         places = cube[:, start:]

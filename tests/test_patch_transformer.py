@@ -17,11 +17,10 @@ from backend.network.region_prompts import at_places
 from backend.training.config import OptimizerConfig, read_config
 from backend.training.step import _parameter_groups
 from backend.training.trainer import Trainer, grown_network
-from tests.test_region_prompts import READS_REGIONS, Case, answers, made
+from tests.test_region_prompts import READS_PAIRS, Case, answers, made
 from tests.tiny_training import write_tiny_config
 
-PATCHES = replace(READS_REGIONS, patch_layers=2, patch_width=16, patch_heads=2)
-READS_PAIRS = replace(PATCHES, patch_regions=8)
+PATCHES = replace(READS_PAIRS, patch_regions=0)
 
 
 def encoded(case: Case, regions: Regions | None) -> Tensor:

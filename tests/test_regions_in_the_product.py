@@ -140,6 +140,28 @@ def test_turned_shapes_have_the_same_regions(segmenter: Segmenter, shape: Encode
     assert (atoms[0, :, 0].numpy() == found.of_sites[shape.sites.of_point[:50]]).all()
 
 
+def test_patches_are_told_how_they_hang_together(mesh: Mesh) -> None:
+    config = replace(READS_REGIONS, patch_layers=1, patch_width=16, patch_heads=2, patch_regions=8)
+    network = untrained_network(config, seed=3)
+    assert network.patch_context is not None
+    assert network.patch_context.regions is not None
+    for layer in (network.patch_context.out, network.patch_context.regions.out):
+        layer.weight.data.normal_(0, 3, generator=torch.Generator().manual_seed(4))
+    segmenter = Segmenter(network)
+    shape = segmenter.encode(mesh)
+    for seen in (shape, segmenter._encoder.turned(shape, TURNS[1])):
+        assert_known(seen, regions_of(shape))
+        given = [
+            torch.as_tensor(x, dtype=torch.float32)[None] for x in (seen.points, seen.normals, seen.colors)
+        ]
+        assert seen.regions is not None
+        with torch.inference_mode():
+            told = network.encode(*given, seen.geometry, seen.regions.for_network).patches
+            untold = network.encode(*given, seen.geometry).patches
+        torch.testing.assert_close(seen.encoding.patches, told)
+        assert (told - untold).norm() > 0.01 * untold.norm()
+
+
 def test_regions_are_found_while_another_device_encodes(
     segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
 ) -> None:

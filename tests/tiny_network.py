@@ -108,11 +108,14 @@ class OracleNetwork(nn.Module):
         self.wrong = wrong
         self.decoded = 0
 
-    def encode(
+    def encoder(self, points: Tensor, normals: Tensor, colors: Tensor) -> Tensor:
+        return points
+
+    def encode_patches(
         self,
+        texels: Tensor,
         points: Tensor,
-        normals: Tensor,
-        colors: Tensor,
+        attributes: Tensor,
         geometry: PatchGeometry,
         regions: Regions | None = None,
     ) -> Encoding:

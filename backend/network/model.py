@@ -7,7 +7,7 @@ The module holds weights and nothing else. What it computes for a shape is a val
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,6 @@ class Encoding:
     located: Tensor | None
     region_pairs: Tensor | None = None
     center_regions: Tensor | None = None
-
-    def with_regions(self, regions: Regions, geometry: PatchGeometry) -> Encoding:
-        """The same for a network that reads regions; geometry: what it was encoded with"""
-        centers = at_places(regions.of_points, geometry.center_index)
-        return replace(self, region_pairs=regions.pairs, center_regions=centers)
 
 
 @dataclass(frozen=True)

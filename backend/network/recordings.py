@@ -12,7 +12,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..devices import Record, computes_in_half, graph_recorder, mixed_precision
 from ..region_features import MAX_REGIONS
-from .model import Decoding, Encoding, PartSAM
+from .model import Decoding, Encoding, PartSAM, attributes_at
 from .patches import PatchGeometry
 from .region_prompts import Regions
 
@@ -126,19 +126,33 @@ class DeviceNetwork:
         self.device, self.plain = device, plain
         self.recordings = Recordings(None if plain else graph_recorder(device))
 
-    def encode(self, points: Tensor, normals: Tensor, colors: Tensor, geometry: PatchGeometry) -> Encoding:
-        """As `PartSAM.encode`, without regions."""
+    def encode(
+        self,
+        points: Tensor,
+        normals: Tensor,
+        colors: Tensor,
+        geometry: PatchGeometry,
+        regions: Callable[[], Regions] | None = None,
+    ) -> Encoding:
+        """As `PartSAM.encode`; regions: how to get them, which is asked while the device makes the field."""
 
-        def compute(points: Tensor, normals: Tensor, colors: Tensor, *geometry: Tensor) -> Tensors:
+        def field(*surface: Tensor) -> Tensors:
             with self._recordable_precision():
-                return _values(self.network.encode(points, normals, colors, PatchGeometry(*geometry)))
+                return (self.network.encoder(*surface),)
 
-        inputs = (points, normals, colors, *_values(geometry))
-        return Encoding(*self.recordings.run("encoding", compute, *inputs))  # type: ignore[arg-type]
+        def patches(texels: Tensor, points: Tensor, attributes: Tensor, *rest: Tensor) -> Tensors:
+            known = None if rest[-1] is None else Regions(*rest[-2:])
+            with self._recordable_precision():
+                given = (texels, points, attributes, PatchGeometry(*rest[:-2]), known)
+                return _values(self.network.encode_patches(*given))
 
-    def with_regions(self, encoding: Encoding, regions: Regions, geometry: PatchGeometry) -> Encoding:
-        """As `Encoding.with_regions`: they are wanted by clicks only and may be found while it is encoded."""
-        return encoding.with_regions(replace(regions, pairs=self._recordable_pairs(regions.pairs)), geometry)
+        (texels,) = self.recordings.run("field", field, points, normals, colors)
+        known: Tensors = (None, None)
+        if regions is not None:
+            found = regions()
+            known = (found.of_points, self._recordable_pairs(found.pairs))
+        inputs = (texels, points, attributes_at(points, normals, colors), *_values(geometry), *known)
+        return Encoding(*self.recordings.run("encoding", patches, *inputs))  # type: ignore[arg-type]
 
     def decode(
         self,

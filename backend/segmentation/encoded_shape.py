@@ -17,7 +17,16 @@ from ..devices import arithmetic_is_scarce, chunk_elements, unasked_elements
 from ..errors import PromptError
 from ..geometry import Mesh, Normalization
 from ..geometry.mesh import FloatArray, IntArray
-from ..network import Decoding, DeviceNetwork, Encoding, Locations, PartSAM, PatchGeometry, sparse_mask_logits
+from ..network import (
+    Decoding,
+    DeviceNetwork,
+    Encoding,
+    Locations,
+    PartSAM,
+    PatchGeometry,
+    Regions,
+    sparse_mask_logits,
+)
 from ..network.interpolation import squared_distances
 from ..network.sparse_logits import CLEARLY_OUTSIDE, centers_around
 from ..refinement.face_graph import FaceGraph, build_face_graph
@@ -41,6 +50,11 @@ class PlacedRegions:
     pairs: Tensor
     of_points: Tensor
     of_sites: Tensor
+
+    @property
+    def for_network(self) -> Regions:
+        """As an encoding reads them."""
+        return Regions(self.of_points, self.pairs)
 
     @classmethod
     def of(cls, found: CreaseRegions, sites: Sites, device: str) -> PlacedRegions:
