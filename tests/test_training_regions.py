@@ -14,12 +14,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from backend import Mesh
 from backend.errors import DataError
-from backend.geometry import face_areas
 from backend.labelled_meshes.packing import load_shapes, pack_store
 from backend.labelled_meshes.shards import LabelledShape, ShapeSet, write_shard
 from backend.network import regions_in_view
 from backend.refinement.face_graph import build_face_graph
-from backend.segmentation.creases import crease_regions
+from backend.segmentation.bends import graph_of_bends
+from backend.segmentation.creases import CreaseRegions, crease_regions
+from backend.segmentation.sites import Sites
 from backend.training import region_files
 from backend.training.augmentation import LabelledPoints, crop
 from backend.training.batch import BatchConfig, BatchSampler
@@ -57,8 +58,7 @@ def test_files_hold_the_regions_of_the_meshes_as_stored(files: list[str]) -> Non
     assert store.most == 64  # rounded up, so that kernels that are compiled for it serve the next shards, too
     for row in range(6):
         mesh = shapes.shape(row).mesh
-        areas = face_areas(mesh)
-        wanted = crease_regions(build_face_graph(mesh), areas / areas.sum())  # links or not
+        wanted = _regions_in_the_product(mesh)
         count = len(wanted.pairs)
         faces = slice(shapes.face_starts[row], shapes.face_starts[row + 1])
         np.testing.assert_array_equal(store.atoms[faces], wanted.of_sites)
@@ -85,17 +85,28 @@ def test_shapes_of_too_many_faces_have_unknown_regions(files: list[str], monkeyp
     assert not batch.regions.pairs.any()
 
 
-def test_a_share_of_the_regions_is_of_meshes_with_noise(files: list[str]) -> None:
+def test_a_share_of_the_shapes_has_noise_and_its_regions(files: list[str]) -> None:
     """Borders are less clear or clearer then; pieces of the mesh remain pieces."""
-    tables, atoms = [], []
+    tables, atoms, corners = [], [], []
     for share in ("0", "1"):
         assert main([files[1], "--noisy", share]) == 0
-        regions = load_store(files[1:2], with_regions=True).regions
+        store = load_store(files[1:2], with_regions=True)
+        regions = store.regions
         assert regions is not None
+        corners.append(store.corners)
         tables.append(regions.tables(torch.tensor([0]), torch.tensor([True])))
         atoms.append([set(row.tolist()) for row in regions.atoms[:24].reshape(2, 12)])
     assert not torch.equal(*tables)
     assert not atoms[1][0] & atoms[1][1]
+    assert 0 < (corners[1] - corners[0]).abs().max() < 2000  # of 65,536 steps
+    assert torch.equal(load_store(files[1:2], with_regions=False).corners, corners[0])
+    noisy = load_shapes(files[1:2])
+    noisy = region_files.with_noise(noisy, np.ones(2))
+    wanted = _regions_in_the_product(noisy.shape(0).mesh)
+    np.testing.assert_array_equal(
+        tables[1][0, : len(wanted.pairs), : len(wanted.pairs)], wanted.pairs.astype(np.float32)
+    )
+    assert len(np.unique(noisy.shape(0).mesh.vertices, axis=0)) == 16  # no corner came apart
 
 
 def test_files_of_other_shapes_and_damaged_ones_are_refused(files: list[str]) -> None:
@@ -220,6 +231,11 @@ def test_training_reaches_the_weights_that_read_regions(tmp_path: Path) -> None:
     assert all(torch.isfinite(value).all() for value in after.values())
     unmoved = [name for name, value in before.items() if torch.equal(value, after[name])]
     assert not unmoved
+
+
+def _regions_in_the_product(mesh: Mesh) -> CreaseRegions:
+    sites = Sites.of_mesh(mesh, np.arange(mesh.face_count))
+    return crease_regions(graph_of_bends(build_face_graph(mesh), sites, mesh), sites.weights)
 
 
 def _written(path: Path, shape: LabelledShape) -> Path:

@@ -4,30 +4,29 @@
     python -m backend.training.region_files train.pack fused.pack more.npz.xz --workers 16
 
 writes `train.pack.regions.npz` and so on. A run whose network has `region_prompt` reads them, and makes
-those that are missing. Regions are those of the meshes as stored, or, for the share `--noisy` of the shapes,
-those of the mesh with noise, so that a network learns how far to trust them. Those of shapes of too many
-faces, and of shapes that cannot be segmented, are unknown.
+those that are missing. Regions are those of the meshes as stored. With `--noisy` a share of the shapes gets
+noise, as scans have it: a run that reads the file trains on those meshes with the noise, and the regions are
+theirs. Regions of shapes of too many faces, and of shapes that cannot be segmented, are unknown.
 
 The file is an uncompressed `.npz`: `checksums` int64 [S], of each shape's vertices, by which a file that
 belongs to other shapes is recognised; `face_counts`, `atom_counts` int64 [S], 0 atoms where the regions are
-unknown; `sizes` int64 [S], bytes of each shape in `data`: the atoms of its faces and the table of
-`StoredRegions`, column after column, compressed by zlib.
+unknown; `noisy`, the share of the shapes with noise; `sizes` int64 [S], bytes of each shape in `data`: the
+atoms of its faces and the table of `StoredRegions`, column after column, compressed by zlib.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import logging
 import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,12 +35,21 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import DataError, PartSAMError
-from ..geometry.mesh import Mesh
+from ..geometry.mesh import FloatArray, Mesh
 from ..labelled_meshes.packing import load_shapes, loading_order
-from ..labelled_meshes.shards import ShapeSet, map_threads, packed_shapes, starts_of, unpacked_shapes
+from ..labelled_meshes.shards import (
+    POSITION_SCALE,
+    ShapeSet,
+    map_threads,
+    packed_shapes,
+    starts_of,
+    unpacked_shapes,
+)
 from ..refinement.face_graph import build_face_graph
 from ..region_features import REGION_FEATURES
+from ..segmentation.bends import graph_of_bends
 from ..segmentation.creases import crease_regions
+from ..segmentation.sites import Sites
 from ..whole_files import appearing_whole
 from .mesh_store import MeshStore
 from .stored_regions import StoredRegions
@@ -52,13 +60,15 @@ SUFFIX = ".regions.npz"
 MOST_FACES = 50_000
 """Shapes of more faces have unknown regions."""
 
-_FORMAT = 1
-"""To be raised when `crease_regions` comes to give other numbers, too."""
+_FORMAT = 2
+"""To be raised when regions come to be other numbers, too."""
 _AT_ONCE = 16
 """Shapes that a worker takes at a time."""
 _UNKNOWN = b""
 _NOISE = 0.006
 """Largest standard deviation of the noise, in the stored cube: a tenth of an edge of a fused shape."""
+_ROOM = 4.0
+"""A shape with noise is scaled so that so many standard deviations have room around it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +76,14 @@ class CodedRegions:
     """The regions of the shapes of one file, as they are written.
 
     checksums, face_counts, atom_counts: int64 [S]; blocks: each shape's compressed bytes, none where unknown
+    noisy: share of the shapes that get noise
     """
 
     checksums: NDArray[np.int64]
     face_counts: NDArray[np.int64]
     atom_counts: NDArray[np.int64]
     blocks: tuple[bytes, ...]
+    noisy: float = 0.0
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -84,8 +96,9 @@ def region_file(path: Path | str) -> Path:
 
 def load_regions(
     paths: Sequence[Path | str], shapes: ShapeSet, *, workers: int | None = None
-) -> StoredRegions:
-    """The regions of what `load_shapes(paths)` returned; missing files are made first. On the CPU.
+) -> tuple[ShapeSet, StoredRegions]:
+    """What `load_shapes(paths)` returned, with noise where the files say so, and the regions, on the CPU;
+    missing files are made first.
 
     A file that is named twice has its tables once. Raises DataError for a damaged file and where shapes and
     paths do not belong together.
@@ -95,7 +108,9 @@ def load_regions(
     expected = np.concatenate([coded[path].checksums for path in order])
     if not np.array_equal(expected, checksums(shapes)):
         raise DataError("the shapes are others than the files of regions are about; remove those files")
-    return decoded(list(coded.values()), [list(coded).index(path) for path in order])
+    noisy = np.concatenate([np.full(len(coded[path]), coded[path].noisy) for path in order])
+    regions = decoded(list(coded.values()), [list(coded).index(path) for path in order])
+    return with_noise(shapes, noisy), regions
 
 
 def load_store(
@@ -107,14 +122,16 @@ def load_store(
 ) -> MeshStore:
     """The shapes of shards and packed sets, on `device`, with their regions if they are wanted."""
     shapes = load_shapes(paths, workers=workers)
-    regions = load_regions(paths, shapes, workers=workers) if with_regions else None
+    if not with_regions:
+        return MeshStore.from_shapes(shapes, device=device)
+    shapes, regions = load_regions(paths, shapes, workers=workers)
     return MeshStore.from_shapes(shapes, regions=regions, device=device)
 
 
 def write_regions(path: Path | str, *, noisy: float = 0.0, workers: int | None = None) -> CodedRegions:
     """Compute the regions of all shapes of a file, and write them beside it if the folder allows it.
 
-    noisy: share of the shapes whose vertices get noise first
+    noisy: share of the shapes that get noise
     """
     coded = code_regions(load_shapes([path]), noisy=noisy, workers=workers)
     unknown = int((coded.atom_counts == 0).sum())
@@ -127,6 +144,7 @@ def write_regions(path: Path | str, *, noisy: float = 0.0, workers: int | None =
                 checksums=coded.checksums,
                 face_counts=coded.face_counts,
                 atom_counts=coded.atom_counts,
+                noisy=np.array(coded.noisy),
                 sizes=np.array([len(block) for block in coded.blocks], dtype=np.int64),
                 data=np.frombuffer(b"".join(coded.blocks), dtype=np.uint8),
             )
@@ -146,24 +164,46 @@ def read_regions(path: Path | str) -> CodedRegions:
             if ends[-1] != len(data):
                 raise ValueError("sizes do not add up")
             blocks = tuple(data[start:end] for start, end in itertools.pairwise(ends))
-            return CodedRegions(arrays["checksums"], arrays["face_counts"], arrays["atom_counts"], blocks)
+            return CodedRegions(
+                arrays["checksums"],
+                arrays["face_counts"],
+                arrays["atom_counts"],
+                blocks,
+                float(arrays["noisy"]),
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{name} is damaged or no file of regions ({error}); remove it") from error
 
 
 def code_regions(shapes: ShapeSet, *, noisy: float = 0.0, workers: int | None = None) -> CodedRegions:
     """Compute the regions of all shapes. workers: processes, None for all cores, 1 for this process alone."""
-    work = functools.partial(_coded_shapes, noisy=noisy)
+    found = with_noise(shapes, np.full(len(shapes), noisy))
     pieces = [range(first, min(first + _AT_ONCE, len(shapes))) for first in range(0, len(shapes), _AT_ONCE)]
-    packed = (packed_shapes(shapes.subset(rows)) for rows in pieces)
+    packed = (packed_shapes(found.subset(rows)) for rows in pieces)
     count = min(workers or os.cpu_count() or 1, len(pieces))
-    results = [coded for part in _coded_pieces(work, packed, count) for coded in part]
+    results = [coded for part in _coded_pieces(packed, count) for coded in part]
     return CodedRegions(
         checksums(shapes),
         shapes.face_counts,
         np.array([atoms for atoms, _ in results], dtype=np.int64),
         tuple(block for _, block in results),
+        noisy,
     )
+
+
+def with_noise(shapes: ShapeSet, noisy: FloatArray) -> ShapeSet:
+    """The shapes, some of them with noise: the same ones and the same noise whenever it is asked for.
+
+    noisy: float64 [S], how likely each is one of them
+    """
+    vertices = shapes.vertices
+    rows = zip(checksums(shapes), noisy, itertools.pairwise(shapes.vertex_starts), strict=True)
+    for seed, likely, (start, end) in rows:
+        random = np.random.default_rng(int(seed))
+        if random.random() < likely:
+            vertices = vertices.copy() if vertices is shapes.vertices else vertices
+            vertices[start:end] = _moved(vertices[start:end], random)
+    return replace(shapes, vertices=vertices)
 
 
 def checksums(shapes: ShapeSet) -> NDArray[np.int64]:
@@ -195,38 +235,33 @@ def _found_or_made(path: str, workers: int | None) -> CodedRegions:
     return write_regions(path, workers=workers)
 
 
-def _coded_pieces(
-    work: Callable[[bytes], list[tuple[int, bytes]]], packed: Iterator[bytes], workers: int
-) -> Iterator[list[tuple[int, bytes]]]:
+def _coded_pieces(packed: Iterator[bytes], workers: int) -> Iterator[list[tuple[int, bytes]]]:
     if workers <= 1:
-        yield from map(work, packed)
+        yield from map(_coded_shapes, packed)
         return
     try:
         # Not forked: this process may hold a graphics card, and has threads.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, packed)
+            yield from pool.map(_coded_shapes, packed)
     except BrokenProcessPool as error:
         raise DataError("a process that computes regions ended; give fewer --workers") from error
 
 
-def _coded_shapes(packed: bytes, *, noisy: float) -> list[tuple[int, bytes]]:
+def _coded_shapes(packed: bytes) -> list[tuple[int, bytes]]:
     """Number of atoms and compressed bytes of each of some shapes."""
     shapes = unpacked_shapes(packed)
-    meshes = (shapes.shape(row).mesh for row in range(len(shapes)))
-    return [
-        _coded_shape(_with_noise(mesh, noisy, int(seed)))
-        for mesh, seed in zip(meshes, checksums(shapes), strict=True)
-    ]
+    return [_coded_shape(shapes.shape(row).mesh) for row in range(len(shapes))]
 
 
-def _with_noise(mesh: Mesh, share: float, seed: int) -> Mesh:
-    """The mesh, with vertices moved if it is one of the share; the same for the same seed."""
-    random = np.random.default_rng(seed)
-    if random.random() >= share:
-        return mesh
-    moved = random.normal(0, _NOISE * random.random(), mesh.vertices.shape)
-    places = np.unique(mesh.vertices, axis=0, return_inverse=True)[1].ravel()  # what is one place stays one
-    return Mesh(mesh.vertices + moved[places], mesh.triangles)
+def _moved(vertices: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:
+    """Stored vertices [V, 3] with noise; what is in one place stays in one."""
+    size = _NOISE * random.random()
+    keys = vertices.astype(np.int64) @ (1 << np.array([32, 16, 0]))
+    places = np.unique(keys, return_inverse=True)[1].ravel()
+    moved = (vertices / POSITION_SCALE - 1) * (1 - _ROOM * size)
+    moved += random.normal(0, size, vertices.shape)[places]
+    found: NDArray[np.uint16] = np.clip(np.rint((moved + 1) * POSITION_SCALE), 0, 65535).astype(np.uint16)
+    return found
 
 
 def _coded_shape(mesh: Mesh) -> tuple[int, bytes]:
@@ -237,7 +272,8 @@ def _coded_shape(mesh: Mesh) -> tuple[int, bytes]:
         total = graph.face_areas.sum()
         if not total > 0:
             return 0, _UNKNOWN
-        regions = crease_regions(graph, graph.face_areas / total)
+        sites = Sites.of_mesh(mesh, np.arange(mesh.face_count))  # every face is one
+        regions = crease_regions(graph_of_bends(graph, sites, mesh), sites.weights)
     except PartSAMError:
         return 0, _UNKNOWN
     planes = np.ascontiguousarray(regions.pairs.transpose(2, 0, 1), dtype=np.float16)
