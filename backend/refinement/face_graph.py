@@ -88,8 +88,8 @@ def build_face_graph(mesh: Mesh, *, weld_tolerance: float = 1e-6, link_shells: b
     lengths = np.empty(len(shared.ends))
     for rows in blocks(len(lengths)):
         lengths[rows] = row_lengths(_directions(places, shared.ends[rows]))
-    shells = connected_nodes(mesh.face_count, shared.pairs)
-    signs = _outward(mesh, shared, shells)
+    sheets, shells = _components(mesh.face_count, shared)
+    signs = _outward(mesh, shared, sheets)
     dihedral = _dihedrals(mesh, shared, signs, places, lengths)
 
     diagonal = float(np.linalg.norm(extents(mesh.vertices)))
@@ -193,13 +193,22 @@ def _directions(places: FloatArray, ends: IntArray) -> FloatArray:
     return directions
 
 
-def _outward(mesh: Mesh, shared: _SharedEdges, shells: IntArray) -> FloatArray:
-    """1 or -1 for each face, float64 [F]. shells: int [F], components over all pairs"""
-    pairs, agrees, components = shared.pairs, shared.agrees, shells
+def _components(count: int, shared: _SharedEdges) -> tuple[IntArray, IntArray]:
+    """The component of each of `count` faces, int32 [F] each, over manifold edges and over all."""
+    if shared.manifold.all():
+        shells = connected_nodes(count, shared.pairs)
+        return shells, shells
+    sheets = connected_nodes(count, shared.pairs[shared.manifold])
+    between = sheets.take(shared.pairs[~shared.manifold])
+    return sheets, connected_nodes(int(sheets.max()) + 1, between).take(sheets)
+
+
+def _outward(mesh: Mesh, shared: _SharedEdges, sheets: IntArray) -> FloatArray:
+    """1 or -1 for each face, float64 [F]. sheets: int [F], components over manifold edges"""
+    pairs, agrees = shared.pairs, shared.agrees
     if not shared.manifold.all():
         pairs, agrees = pairs[shared.manifold], agrees[shared.manifold]
-        components = connected_nodes(mesh.face_count, pairs)
-    return outward_signs(components, pairs, agrees, mesh)
+    return outward_signs(sheets, pairs, agrees, mesh)
 
 
 def _dihedrals(

@@ -14,6 +14,9 @@ _NEIGHBOURS = 16
 _LINKS_PER_SAMPLE = 2
 _FACES_PER_SHELL = 4
 
+_MOST = 4
+"""One shell has most of the samples where all others have fewer than one in so many."""
+
 
 def link_near_shells(
     mesh: Mesh, shells: IntArray, *, diagonal: float, max_gap: float = 0.02
@@ -31,13 +34,14 @@ def link_near_shells(
     spacing = float(np.sqrt(face_areas(mesh).sum() / _SAMPLES))
     neighbours = min(_NEIGHBOURS, len(points))
     reach = max_gap * diagonal + spacing
-    distance, index = nearest_several(points, points, neighbours, within=reach)
+    asked = _near_others(points, shells[faces], reach)
+    distance, index = nearest_several(points, points[asked], neighbours, within=reach)
     found = np.isfinite(distance)
     index = np.where(found, index, 0)
-    foreign = found & (shells[faces[index]] != shells[faces][:, None])
+    foreign = found & (shells[faces[index]] != shells[faces[asked]][:, None])
     foreign &= np.cumsum(foreign, axis=1) <= _LINKS_PER_SAMPLE
     sample, column = np.nonzero(foreign)
-    pairs = np.sort(np.stack([faces[sample], faces[index[sample, column]]], axis=1), axis=1)
+    pairs = np.sort(np.stack([faces[asked[sample]], faces[index[sample, column]]], axis=1), axis=1)
     pairs = np.unique(pairs, axis=0)
     return pairs, np.full(len(pairs), spacing)
 
@@ -47,12 +51,38 @@ def no_links() -> tuple[IntArray, FloatArray]:
     return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
 
 
+def _near_others(points: FloatArray, shells: IntArray, reach: float) -> IntArray:
+    """Those of points [N, 3] that may be within reach of one of another shell, int64 [M].
+
+    shells: int [N], of each point. Only where one shell has most of the points some are left out.
+    """
+    largest = shells == np.bincount(shells).argmax()
+    others = np.flatnonzero(~largest)
+    if len(others) * _MOST > len(points):
+        return np.arange(len(points))
+    own = np.flatnonzero(largest)
+    distance = nearest_several(points[others], points[own], 1, within=reach)[0][:, 0]
+    return np.sort(np.concatenate([others, own[np.isfinite(distance)]]))
+
+
 def _probes(mesh: Mesh, shells: IntArray) -> tuple[FloatArray, IntArray]:
     """Points and their faces: area-uniform samples, and the centroids of each shell's largest faces."""
     sample = sample_surface(mesh, _SAMPLES, seed=0)
-    order = np.lexsort([-face_areas(mesh), shells])
+    areas = face_areas(mesh)
+    faces = _without_small(areas, shells)
+    order = faces[np.lexsort([-areas[faces], shells[faces]])]
     starts = np.flatnonzero(np.diff(shells[order], prepend=-1))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     largest = order[rank < _FACES_PER_SHELL]
     points = np.concatenate([sample.points, face_centroids(mesh)[largest]])
     return points, np.concatenate([sample.faces, largest]).astype(np.int64)
+
+
+def _without_small(areas: FloatArray, shells: IntArray) -> IntArray:
+    """The faces, int64 [N], without those of the shell of most faces that are not among its largest."""
+    counts = np.bincount(shells)
+    most = shells == counts.argmax()
+    if counts.max() <= _FACES_PER_SHELL:
+        return np.arange(len(shells))
+    large = np.partition(areas[most], -_FACES_PER_SHELL)[-_FACES_PER_SHELL]
+    return np.flatnonzero(~most | (areas >= large))

@@ -37,7 +37,7 @@ def weld_vertices(vertices: FloatArray, *, tolerance: float) -> tuple[IntArray, 
     else:
         scaled = np.ascontiguousarray(((vertices - low) / (4 * tolerance * diagonal)).T)
         side = int(1 / (4 * tolerance)) + 3
-        group_of = _join([_cell_keys(scaled, shift / 4, side) for shift in range(4)])
+        group_of = _join(scaled, side)
     positions = np.zeros((int(group_of.max()) + 1, 3))
     positions[group_of[::-1]] = vertices[::-1]  # the first vertex of a group gives its position
     return group_of, positions
@@ -52,21 +52,36 @@ def _cell_keys(scaled: FloatArray, shift: float, side: int) -> IntArray:
     return key
 
 
-def _join(keys: list[IntArray]) -> IntArray:
-    """Components of "equal in any of the keys"."""
-    count = len(keys[0])
-    pairs = []
-    for key in keys:
-        ordered = np.sort(key)  # takes a third of what finding the order does, and mostly nothing is equal
-        if not (ordered[1:] == ordered[:-1]).any():
-            continue
-        order = np.argsort(key)
-        same = key[order[1:]] == key[order[:-1]]
-        pairs.append(np.stack([order[:-1][same], order[1:][same]]))
-    if not pairs:
+def _join(scaled: FloatArray, side: int) -> IntArray:
+    """Components of "in one cell of any of the grids", int64 [V]. scaled: float64 [3, V], in cells"""
+    count = scaled.shape[1]
+    pairs, first_of_place = _alike(_cell_keys(scaled, 0, side), scaled)
+    found = [] if pairs is None else [pairs]
+    places = scaled if first_of_place is None else scaled.take(first_of_place, axis=1)
+    for shift in range(1, 4):
+        pairs, _ = _alike(_cell_keys(places, shift / 4, side))
+        if pairs is not None:
+            found.append(pairs if first_of_place is None else first_of_place[pairs])
+    if not found:
         return np.arange(count)
-    rows, columns = np.concatenate(pairs, axis=1)
-    return connected_nodes(count, np.stack([rows, columns], axis=1)).astype(np.int64)
+    return connected_nodes(count, np.concatenate(found)).astype(np.int64)
+
+
+def _alike(key: IntArray, scaled: FloatArray | None = None) -> tuple[IntArray | None, IntArray | None]:
+    """Pairs int64 [E, 2] that join all with equal `key` int64 [V]; and vertices int64 [P] among which is one
+    at each of the places `scaled` [3, V], if given: those at equal places share every cell. None: no pairs,
+    all vertices."""
+    ordered = np.sort(key)  # takes a third of what finding the order does, and mostly nothing is equal
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None, None
+    order = np.argsort(key)
+    same = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    pairs = np.stack([order[same], order[same + 1]], axis=1)
+    if scaled is None:
+        return pairs, None
+    first, second = (scaled.take(end, axis=1) for end in pairs.T)
+    again = same[(first == second).all(axis=0)] + 1
+    return pairs, np.delete(order, again)
 
 
 def _group_equal_rows(vertices: FloatArray) -> IntArray:

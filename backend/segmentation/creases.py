@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement.face_graph import FaceGraph
 from ..region_features import MAX_REGIONS
-from .part_tree import distinct_pairs
 from .region_pairs import RegionTree, pair_features
 
 _SHARPEST = 1.2
@@ -128,20 +127,20 @@ def crease_tree(graph: FaceGraph, weights: FloatArray, order: IntArray | None = 
     rounds: list[IntArray] = []
     nodes: IntArray = np.arange(sites) if order is None else order.astype(np.int64)
     count = sites
-    pairs, lengths, strengths = _borders(graph, nodes)
+    borders = _borders(graph, nodes)
     ties = np.random.default_rng(0)
-    while len(pairs):
-        cost = _costs(lengths, strengths, *(areas[nodes[end]] for end in pairs.T))
-        joined = _mutual(pairs, cost, len(nodes), ties)
-        ends = nodes[pairs[joined]]
+    while len(borders.first):
+        cost = _costs(borders, areas[nodes])
+        joined = _mutual(borders, cost, len(nodes), ties)
+        first, second = nodes[borders.first[joined]], nodes[borders.second[joined]]
         new = count + np.arange(len(joined))
         count += len(joined)
-        births[new] = np.maximum(cost[joined], births[ends].max(axis=1))
-        areas[new] = areas[ends].sum(axis=1)
-        parents[ends] = new[:, None]
-        deaths[ends] = births[new][:, None]
-        rounds.append(ends)
-        nodes, pairs, lengths, strengths = _joined(nodes, pairs, lengths, strengths, joined, new)
+        births[new] = np.maximum(cost[joined], np.maximum(births[first], births[second]))
+        areas[new] = areas[first] + areas[second]
+        parents[first] = parents[second] = new
+        deaths[first] = deaths[second] = births[new]
+        rounds.append(np.stack([first, second], axis=1))
+        nodes, borders = _joined(nodes, borders, joined, new)
     kept = slice(0, count)
     runs = _runs(sites, count, rounds, nodes)
     return CreaseTree(*runs, parents[kept], areas[kept], births[kept], deaths[kept])
@@ -155,29 +154,41 @@ def salient_regions(tree: CreaseTree, settings: CreaseSettings) -> tuple[IntArra
     border was clearest.
     """
     deaths = np.minimum(tree.deaths, _WHOLE)
-    around = np.maximum(tree.parents, 0)
-    joined = tree.parents >= 0
-    around_areas = np.where(joined, tree.areas[around], 1.0)
-    share = _rounded(tree.areas / np.where(around_areas > 0, around_areas, 1.0))
-    goes_on = joined & (share >= settings.same_region)
-    last = np.arange(len(deaths))
-    last[goes_on] = around[goes_on]
-    while (last[last] != last).any():
-        last = last[last]
-    births, gaps = np.full(len(deaths), np.inf), np.full(len(deaths), -np.inf)
-    np.minimum.at(births, last, tree.births)
-    np.maximum.at(gaps, last, deaths - tree.births)
-    widest = np.flatnonzero(gaps[last] == deaths - tree.births)[::-1]
+    last, former = _last_of_lives(tree, settings.same_region)
+    births, gap = tree.births.copy(), deaths - tree.births
+    widest = gap.copy()
+    np.minimum.at(births, last[former], tree.births[former])
+    np.maximum.at(widest, last[former], gap[former])
+    found = np.flatnonzero(widest[last] == gap)[::-1]
     of_life = np.full(len(deaths), -1, dtype=np.int64)
-    of_life[last[widest]] = widest  # of equal ones the first
+    of_life[last[found]] = found  # of equal ones the first
     clearest = of_life[of_life >= 0]  # of each region over its life
-    clearness = 1 - np.exp((births - deaths)[last[clearest]] / _CLEAR)
     areas = tree.areas[clearest]
-    fits = (areas > settings.least_share) & (areas < settings.largest_share) & (clearness > 0)
-    clearest, clearness, areas = clearest[fits], clearness[fits], areas[fits]
+    fits = (areas > settings.least_share) & (areas < settings.largest_share)
+    clearest, areas = clearest[fits], areas[fits]
+    clearness = 1 - np.exp((births - deaths)[last[clearest]] / _CLEAR)
+    clear = clearness > 0
+    clearest, clearness, areas = clearest[clear], clearness[clear], areas[clear]
     salience = _rounded(clearness * areas**_SALIENT_POWER)
     order = np.lexsort((tree.size[clearest], tree.start[clearest], -salience))[: settings.most]
     return clearest[order], clearness[order]
+
+
+def _last_of_lives(tree: CreaseTree, same_region: float) -> tuple[IntArray, IntArray]:
+    """As what each region ends, having taken in crumbs, int64 [N]; and those that are not that yet."""
+    joined = np.flatnonzero(tree.parents >= 0)
+    around = tree.parents[joined]
+    around_areas = tree.areas[around]
+    share = _rounded(tree.areas[joined] / np.where(around_areas > 0, around_areas, 1.0))
+    goes_on = share >= same_region
+    former = joined[goes_on]
+    last = np.arange(len(tree.parents))
+    last[former] = around[goes_on]
+    while True:
+        further = last[last[former]]
+        if (further == last[former]).all():
+            return last, former
+        last[former] = further
 
 
 def _nested(tree: CreaseTree, regions: IntArray) -> tuple[IntArray, IntArray]:
@@ -203,27 +214,67 @@ def _pieces(tree: CreaseTree) -> IntArray:
     return pieces
 
 
-def _borders(graph: FaceGraph, nodes: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Pairs of sites that touch, by their places in `nodes`, int64 [E, 2]; the length of their border and its
-    summed strength [E]."""
+@dataclass(frozen=True)
+class _Borders:
+    """Pairs of nodes that touch, each once, in ascending order.
+
+    first, second: int64 [E], by their places among all nodes, the lower one first
+    lengths, strengths: float64 [E], length of the border, and sum of strength x length over it
+    """
+
+    first: IntArray
+    second: IntArray
+    lengths: FloatArray
+    strengths: FloatArray
+
+
+def _borders(graph: FaceGraph, nodes: IntArray) -> _Borders:
+    """Between the sites of a graph; places are those in `nodes`."""
     place = np.empty_like(nodes)
     place[nodes] = np.arange(len(nodes))
     real = np.flatnonzero(~graph.is_link & (graph.edges[:, 0] != graph.edges[:, 1]))
-    pairs, which = distinct_pairs(place[graph.edges[real]], len(nodes))
+    first, second = (place[graph.edges[real, end]] for end in range(2))
     length = graph.edge_length[real] / graph.diagonal + 1e-9
     angle = graph.dihedral[real]
     strength = np.minimum(np.where(angle < 0, -angle, _CONVEX * angle), _SHARPEST)
-    return (
-        pairs,
-        np.bincount(which, length, minlength=len(pairs)).astype(np.float64),
-        np.bincount(which, length * strength, minlength=len(pairs)).astype(np.float64),
-    )
+    return _distinct(first, second, len(nodes), length, length * strength)
 
 
-def _costs(lengths: FloatArray, strengths: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
-    """What joining pairs costs, float64 [E]. first, second: [E], areas of both regions"""
-    smaller = np.maximum(np.minimum(first, second), 1e-9)
-    return _rounded((strengths / lengths + _FLAT) * smaller**_SIZE_POWER)
+def _distinct(
+    first: IntArray, second: IntArray, count: int, lengths: FloatArray, strengths: FloatArray
+) -> _Borders:
+    """Borders of pairs of places below `count` in any order, those of equal pairs added up."""
+    key, order = _in_order(np.minimum(first, second) * count + np.maximum(first, second), count**2)
+    starts = np.ones(len(key), dtype=bool)
+    np.not_equal(key[1:], key[:-1], out=starts[1:])
+    key = key[starts]
+    lengths, strengths = lengths[order], strengths[order]
+    if len(key) < len(order):
+        which = np.cumsum(starts) - 1
+        sums = (np.bincount(which, values) for values in (lengths, strengths))
+        lengths, strengths = (each.astype(np.float64, copy=False) for each in sums)
+    lower = key // max(count, 1)
+    return _Borders(lower, key - lower * count, lengths, strengths)
+
+
+def _in_order(keys: IntArray, limit: int) -> tuple[IntArray, IntArray]:
+    """Keys int64 [E] from 0 to below `limit` in ascending order, equal ones as they were; and their order.
+
+    Where key and number fit into 63 bits, sorting both as one takes a third of what finding an order does.
+    """
+    bits = len(keys).bit_length()
+    if limit.bit_length() + bits > 63:
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+    keys = (keys << bits) | np.arange(len(keys))
+    keys.sort()
+    return keys >> bits, keys & ((1 << bits) - 1)
+
+
+def _costs(borders: _Borders, areas: FloatArray) -> FloatArray:
+    """What joining costs at each border, float64 [E]. areas: float64 [N], of the nodes"""
+    smaller = np.maximum(np.minimum(areas[borders.first], areas[borders.second]), 1e-9)
+    return _rounded((borders.strengths / borders.lengths + _FLAT) * smaller**_SIZE_POWER)
 
 
 def _rounded(values: FloatArray) -> FloatArray:
@@ -231,44 +282,41 @@ def _rounded(values: FloatArray) -> FloatArray:
     return values.astype(np.float32).astype(np.float64)
 
 
-def _mutual(pairs: IntArray, cost: FloatArray, count: int, ties: np.random.Generator) -> IntArray:
-    """Which pairs are the cheapest of both of their ends, int64 [J]; of about equal ones any."""
+def _mutual(borders: _Borders, cost: FloatArray, count: int, ties: np.random.Generator) -> IntArray:
+    """Which borders are the cheapest of both of their ends, int64 [J]; of about equal ones any."""
     level = np.floor(np.log(cost) / _ALIKE)
     cheapest = np.full(count, np.inf)
-    for end in pairs.T:
+    for end in (borders.first, borders.second):
         np.minimum.at(cheapest, end, level)
-    mutual = np.flatnonzero((cheapest[pairs[:, 0]] == level) & (cheapest[pairs[:, 1]] == level))
+    mutual = np.flatnonzero((cheapest[borders.first] == level) & (cheapest[borders.second] == level))
     mutual = ties.permutation(mutual)
     turn = np.arange(len(mutual))
-    first = np.full(count, len(mutual), dtype=np.int64)
-    for end in pairs[mutual].T:
-        np.minimum.at(first, end, turn)
-    return np.sort(mutual[(first[pairs[mutual]] == turn[:, None]).all(axis=1)])
+    earliest = np.full(count, len(mutual), dtype=np.int64)
+    first, second = borders.first[mutual], borders.second[mutual]
+    for end in (first, second):
+        np.minimum.at(earliest, end, turn)
+    return np.sort(mutual[(earliest[first] == turn) & (earliest[second] == turn)])
 
 
-def _joined(
-    nodes: IntArray,
-    pairs: IntArray,
-    lengths: FloatArray,
-    strengths: FloatArray,
-    joined: IntArray,
-    new: IntArray,
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Nodes, pairs, lengths and strengths once the pairs `joined` are the nodes `new`."""
-    first, second = pairs[joined].T
+def _joined(nodes: IntArray, borders: _Borders, joined: IntArray, new: IntArray) -> tuple[IntArray, _Borders]:
+    """Nodes and borders once the pairs `joined` are the nodes `new`."""
+    first, second = borders.first[joined], borders.second[joined]
     nodes = nodes.copy()
     nodes[first] = new
-    stands_for = np.arange(len(nodes))
-    stands_for[second] = first
-    left = np.flatnonzero(stands_for == np.arange(len(nodes)))
-    number = np.empty(len(nodes), dtype=np.int64)
-    number[left] = np.arange(len(left))
-    ends = number[stands_for[pairs]]
-    between = np.flatnonzero(ends[:, 0] != ends[:, 1])
-    merged, which = distinct_pairs(ends[between], len(left))
-    sums = (np.bincount(which, values[between], minlength=len(merged)) for values in (lengths, strengths))
-    lengths, strengths = (each.astype(np.float64) for each in sums)
-    return nodes[left], merged, lengths, strengths
+    left = np.ones(len(nodes), dtype=bool)
+    left[second] = False
+    number = np.cumsum(left) - 1
+    number[second] = number[first]
+    nodes = nodes[left]
+    between = np.ones(len(borders.first), dtype=bool)
+    between[joined] = False
+    return nodes, _distinct(
+        number[borders.first[between]],
+        number[borders.second[between]],
+        len(nodes),
+        borders.lengths[between],
+        borders.strengths[between],
+    )
 
 
 def _runs(
