@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from ..geometry import Mesh, face_centroids
 from ..geometry.mesh import FloatArray, IntArray
@@ -49,13 +50,15 @@ def graph_of_bends(graph: FaceGraph, sites: Sites, mesh: Mesh) -> FaceGraph:
     merged = graph_of_sites(graph, sites)
     if graph.outward is None or sites.of_face is None:
         return merged
-    if merged is graph and roughness(graph) <= _ROUGH:
+    rough = roughness(graph) if merged is graph else np.inf
+    if rough <= _ROUGH:
         return graph
     facets = _facets(graph, sites.of_face, mesh)
-    bends = merged if merged is graph else _bent(merged, facets)
-    rough = roughness(bends)
-    if rough <= _ROUGH:
-        return bends
+    if merged is not graph:
+        bends = _bent(merged, facets)
+        rough = roughness(bends)
+        if rough <= _ROUGH:
+            return bends
     like = float(np.clip(_LIKE_BY_ROUGHNESS * rough, _LEAST_LIKE, _MOST_LIKE))
     return _bent(merged, _smoothed(merged, facets, like))
 
@@ -107,29 +110,57 @@ def _smoothed(graph: FaceGraph, facets: _Facets, like: float) -> _Facets:
     like: how far apart two unit normals are that count .6 for each other
     """
     edges = graph.edges[np.flatnonzero(~graph.is_link)]
-    first, second = edges.T
-    areas, normals = graph.face_areas, facets.normals
+    first, second = (np.ascontiguousarray(end, dtype=np.intp) for end in edges.T)
+    areas, normals = graph.face_areas[:, None], facets.normals
+    gathered = _Gathered.over(first, second, len(areas))
     for _ in range(_ROUNDS):
-        apart = normals[first] - normals[second]
-        alike = np.exp(-(apart * apart).sum(axis=1) / (2 * like**2))
-        spread = normals * areas[:, None]
-        sums = [
-            own
-            + np.bincount(first, alike * own[second], minlength=len(areas))
-            + np.bincount(second, alike * own[first], minlength=len(areas))
-            for own in spread.T
-        ]
-        total = np.stack(sums, axis=1)
+        apart = _squares(normals.take(first, axis=0) - normals.take(second, axis=0))
+        total = gathered.sums(normals * areas, np.exp(apart / (-2 * like**2)))
         normals = total / np.maximum(row_lengths(total), np.finfo(float).tiny)[:, None]
     return replace(facets, normals=normals)
 
 
+@dataclass(frozen=True)
+class _Gathered:
+    """Sums over the neighbours of each of S nodes, along E edges, as a matrix that only needs its weights.
+
+    matrix: float64 [2 S, S], row s: the edges that start at node s, row S + s: those that end there;
+    edges: int64 [2 E], whose weight each of its entries is
+    """
+
+    matrix: csr_array
+    edges: IntArray
+
+    @classmethod
+    def over(cls, first: IntArray, second: IntArray, count: int) -> _Gathered:
+        """Along edges from the nodes `first` to `second`, int64 [E] each, below `count`."""
+        rows = np.concatenate([first, second + count])
+        order = np.argsort(rows, kind="stable")
+        columns = np.concatenate([second, first])[order]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=2 * count))])
+        matrix = csr_array((np.zeros(len(rows)), columns, starts), shape=(2 * count, count))
+        return cls(matrix, np.where(order < len(first), order, order - len(first)))
+
+    def sums(self, values: FloatArray, weights: FloatArray) -> FloatArray:
+        """values [S, D] and the weighted sums of those of the neighbours, float64 [S, D]; weights: [E]"""
+        self.matrix.data[:] = weights[self.edges]
+        around: FloatArray = self.matrix @ values
+        return values + around[: len(values)] + around[len(values) :]
+
+
+def _squares(rows: FloatArray) -> FloatArray:
+    """Squared lengths of rows [N, 3], float64 [N]."""
+    x, y, z = rows.T
+    return x * x + y * y + z * z
+
+
 def _bent(graph: FaceGraph, facets: _Facets) -> FaceGraph:
     """The graph with the angles between the normals of its nodes, where both are known."""
-    normals, middles, known = facets.normals, facets.middles, facets.known
-    first, second = graph.edges.T
-    bent = row_lengths(normals[first] - normals[second])
-    angle = 2 * np.arcsin(np.minimum(bent / 2, 1))
-    apart = ((normals[second] - normals[first]) * (middles[second] - middles[first])).sum(axis=1)
+    first, second = (np.ascontiguousarray(end, dtype=np.intp) for end in graph.edges.T)
+    apart = facets.normals.take(second, axis=0) - facets.normals.take(first, axis=0)
+    along = facets.middles.take(second, axis=0) - facets.middles.take(first, axis=0)
+    angle = 2 * np.arcsin(np.minimum(row_lengths(apart) / 2, 1))
+    x, y, z = (apart * along).T
+    known = facets.known
     told = known[first] & known[second] & ~graph.is_link
-    return replace(graph, dihedral=np.where(told, np.where(apart < 0, -angle, angle), graph.dihedral))
+    return replace(graph, dihedral=np.where(told, np.where(x + y + z < 0, -angle, angle), graph.dihedral))
