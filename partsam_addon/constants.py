@@ -31,3 +31,6 @@ PART_ATTRIBUTE = "partsam_part"
 
 GROUP_PROPERTY = "partsam_group"
 """Custom property of all objects that one separation made: the same for all of them, unlike any other."""
+
+LISTENER = "PARTSAM_OT_watch_input"
+"""The modal operator that only listens, as `WindowManager` names it."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import bpy
 
 from ...backend.errors import MeshError
+from ..constants import LISTENER
 from ..wording import say
 
 
@@ -36,6 +37,12 @@ def object_mode(context: bpy.types.Context, *objects: bpy.types.Object) -> Itera
     finally:
         for mode, uids in reversed(left):
             _return_to(context, mode, uids, active_uid)
+
+
+def is_modal() -> bool:
+    """Whether an operator takes the input of a window: a transform keeps pointers into the edit mesh."""
+    windows = bpy.context.window_manager.windows
+    return any(operator.bl_idname != LISTENER for window in windows for operator in window.modal_operators)
 
 
 def have_undo_store_the_file() -> None:

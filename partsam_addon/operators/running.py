@@ -140,7 +140,31 @@ class PARTSAM_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-classes: tuple[type, ...] = (PARTSAM_OT_cancel,)
+class PARTSAM_OT_watch_input(bpy.types.Operator):
+    """Notice what the user has open while PartSAM works, so that the result waits for it"""
+
+    bl_idname = "partsam.watch_input"
+    bl_label = "Watch Input"
+    bl_options = {"INTERNAL"}
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        self._number = get_session().input.number
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, _context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        listener = get_session().input
+        if not listener.is_running or listener.number != self._number:
+            return {"CANCELLED", "PASS_THROUGH"}
+        listener.hear(event)
+        return {"PASS_THROUGH"}
+
+    def cancel(self, _context: bpy.types.Context) -> None:
+        """Blender ends it: the window is closed, a file is loaded, Blender quits."""
+        get_session().input.end()
+
+
+classes: tuple[type, ...] = (PARTSAM_OT_cancel, PARTSAM_OT_watch_input)
 
 
 KEYMAP = "3D View"

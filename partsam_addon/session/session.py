@@ -21,6 +21,7 @@ from .choices import Choices, read_choices, working_folder
 from .finished import Finished
 from .flow import Flow, FlowRun, run_now
 from .held import HeldTrees
+from .input_watch import OPEN_INPUT, InputWatch
 from .live import LiveLabels
 from .modal import foreign_modal
 from .progress import WorkProgress
@@ -55,7 +56,8 @@ class Session:
     live: follows the sliders; again: follows the redo panel
     setup: of the backend's environment
     clicks: of the click tool, while it runs; picking: of the picking of parts
-    waits_for: name of the foreign operator that keeps a finished piece of work from being written
+    input: whether the user is in the middle of something while work is in progress
+    waits_for: what keeps a finished piece of work from being written: a foreign operator, or OPEN_INPUT
     progress: of the work in progress
     finished: what the last segmentation from the window has found
     is_written: while the operator that began a piece of work only pushes the undo step of its result
@@ -74,6 +76,7 @@ class Session:
         self.picking: Tool | None = None
         self.finished: Finished | None = None
         self.is_written = False
+        self.input = InputWatch()
         self.waits_for = ""
         self.progress = WorkProgress()
         self._started = 0.0
@@ -175,6 +178,8 @@ class Session:
         self._started = time.monotonic()
         self.run = FlowRun(title, flow, done=lambda value: self._finish(done, value), failed=self._fail)
         self.run.start()
+        if self.run is not None:
+            self.input.begin()
         self.wake()
 
     def cancel(self) -> None:
@@ -248,9 +253,11 @@ class Session:
             self.redraw(viewport=False)  # the click tool answers the mouse, which panels do not show
         if self.run is not None:
             # What a flow does after its last answer is writing into the scene.
-            self.waits_for = foreign_modal() if self.run.may_write else ""
+            self.waits_for = self._obstacle() if self.run.may_write else ""
             if not self.waits_for:
                 self.run.poll()
+        if self.run is None:
+            self.input.end()
         self._show_progress()
         self.live.poll()
         self._count_outdated()
@@ -268,6 +275,13 @@ class Session:
         if obj.session_uid not in self._outdated:
             self._outdated.add(obj.session_uid)
             self.wake()
+
+    def _obstacle(self) -> str:
+        """What must end before anything is written; empty for nothing.
+
+        The redo panel that has started the work itself may stay open.
+        """
+        return foreign_modal() or (OPEN_INPUT if self.input.is_taken and not self.again.is_running else "")
 
     def _count_outdated(self) -> None:
         if not self._outdated or foreign_modal():
@@ -306,6 +320,7 @@ class Session:
         self.abandon("PartSAM was disabled; the running work was dropped")
         self.setup.close()
         self._watchers.clear()
+        self.input.end()
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
         self.close_backend()

@@ -13,6 +13,7 @@ from bpy.app.handlers import persistent
 from mathutils import Matrix, Vector
 
 from ..mesh_exchange.arrays import FloatArray, IntArray
+from ..mesh_exchange.modes import is_modal
 from ..parts import UNASSIGNED, UNASSIGNED_COLOR, active_part, color_table, has_parts
 from .drawing import (
     Color,
@@ -149,19 +150,14 @@ class PartsOverlay:
                 _outline_chosen(context, obj, drawn)
 
     def _drawn(self, context: bpy.types.Context, obj: bpy.types.Object) -> DrawnObject | None:
-        """What was uploaded of `obj`, or is now; None while its edit mesh is being changed."""
+        """What was uploaded of `obj`, or is now; None while its edit mesh is being changed, so that its data
+        could move as its faces are read.
+        """
         drawn = self._objects.get(obj.session_uid)
-        if drawn is None and not (obj.data.is_editmode and _is_modal(context)):
+        if drawn is None and not (obj.data.is_editmode and is_modal()):
             drawn = _upload(context, obj)
             self._objects[obj.session_uid] = drawn
         return drawn
-
-
-def _is_modal(context: bpy.types.Context) -> bool:
-    """Whether a modal operator runs in any window: a transform keeps pointers into the edit mesh, whose data
-    move as its faces are read.
-    """
-    return any(len(window.modal_operators) for window in context.window_manager.windows)
 
 
 def _shown_objects(context: bpy.types.Context) -> list[bpy.types.Object]:

@@ -251,9 +251,18 @@ def test_first_run(play: Play) -> None:
     assert record["checked"]["device"] in ("cpu", "cuda", "mps")
 
 
-def test_a_result_waits_for_a_grab_that_is_under_way(play: Play) -> None:
+def test_a_result_waits_for_what_the_user_is_in_the_middle_of(play: Play) -> None:
     record = play("foreign_modal")
     assert "TRANSFORM_OT_translate" in record["modal"]
     assert record["while_grabbing"] == ["EDIT", 0, "Move"]
     assert record["problem"] == "None"
     assert record["afterwards"] == ["EDIT", True]
+    waited_for, parts, moved = record["redo_panel"]["open"]
+    assert waited_for
+    assert parts == 0
+    assert moved == record["redo_panel"]["place"]
+    assert moved[0] or moved[1]
+    assert record["redo_panel"]["parts"] > 1
+    assert record["redo_panel"]["last"] == ["TRANSFORM_OT_translate", "PARTSAM_OT_segment"]
+    assert record["typing"]["waits_for"]
+    assert any(name.startswith("HAT") for name in record["typing"]["names"])
