@@ -149,7 +149,7 @@ class ClickAnswers:
         points = self._tensor(places)
         masks = _offered(points)
         decoder = PromptDecoder(self.on_device, shape)
-        regions = _clicked_regions(shape, places)
+        regions = _clicked_regions(shape, shape.normalization.invert(places))
         at_points, at_faces, scores = [], [], []
         for decoding in _decodings(decoder, points, self._tensor(labels).long(), previous, sizes, regions):
             # All of it is asked for before anything is waited for.
@@ -190,13 +190,14 @@ class ClickAnswers:
         seen = (signs == 1) | zoom.ball.reaches(clicks)  # what is excluded elsewhere says nothing of the ball
         crop = zoom.encoded
         cube = self._tensor(crop.normalization.apply(clicks[seen]).clip(-1, 1))[None]
+        regions = None if crop.regions is None else _clicked_regions(shape, clicks[seen][None])
         prior = None
         if previous is not None:
             prior = torch.as_tensor(zoom.own_logits(previous.point_logits[[previous.best]]))
         sizes = None if size is None else torch.tensor([min(size / zoom.ball.share, 1.0)])
         masks = _offered(cube)
         decoder = PromptDecoder(self.on_device, crop)
-        decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes)
+        decoding = decoder.decode(cube, self._tensor(signs[seen])[None].long(), prior, sizes, regions)
         scores = decoding.iou[0, 0, masks].float().cpu().numpy()
         # Several clicks have one mask, also where only one of them is seen: the best of its three readings.
         best = int(scores.argmax())
@@ -232,11 +233,11 @@ def _decodings(
 
 
 def _clicked_regions(shape: EncodedShape, places: FloatArray) -> Tensor | None:
-    """Atoms int64 [1, M, P] of the faces at places [M, P, 3] in the network's cube; None where no regions are
+    """Atoms int64 [1, M, P] of the faces at places [M, P, 3] in the caller's units; None where no regions are
     known."""
     if shape.regions is None:
         return None
-    sites = clicked_sites(shape, shape.normalization.invert(places))
+    sites = clicked_sites(shape, places)
     atoms = shape.regions.of_sites
     return atoms[:, torch.as_tensor(sites, device=atoms.device)]
 

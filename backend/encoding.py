@@ -31,7 +31,7 @@ from .network import (
 from .refinement.face_graph import FaceGraph, build_face_graph
 from .segmentation import EncodedShape
 from .segmentation.bends import graph_of_bends
-from .segmentation.close_up import Ball, CloseUp, sample_ball
+from .segmentation.close_up import Ball, CloseUp, regions_in_ball, sample_ball
 from .segmentation.creases import CreaseRegions, crease_regions
 from .segmentation.encoded_shape import PlacedRegions
 from .segmentation.sites import Sites, sites_in_order
@@ -107,13 +107,13 @@ class ShapeEncoder:
             site_locations=made.located[-1],
             graph_ahead=graph,
         )
-        return shape if regions is None else self._with_regions(shape, regions())
+        return shape if regions is None else self._with_regions(shape, regions(), regions().of_points)
 
-    def _with_regions(self, shape: EncodedShape, regions: PlacedRegions) -> EncodedShape:
-        """Places know their regions, too."""
+    def _with_regions(self, shape: EncodedShape, regions: PlacedRegions, of_located: Tensor) -> EncodedShape:
+        """Places know their regions, too. of_located: int64 [1, N], those at the point locations"""
         return replace(
             shape,
-            point_locations=replace(shape.point_locations, regions=regions.of_points),
+            point_locations=replace(shape.point_locations, regions=of_located),
             site_locations=replace(shape.site_locations, regions=regions.of_sites),
             regions=regions,
         )
@@ -147,7 +147,7 @@ class ShapeEncoder:
             point_locations=made.located[0],
             site_locations=made.located[-1],
         )
-        return turned if known is None else self._with_regions(turned, known)
+        return turned if known is None else self._with_regions(turned, known, known.of_points)
 
     def close_up(self, shape: EncodedShape, ball: Ball, *, seed: int) -> CloseUp:
         """What lies in a ball of a shape with a mesh."""
@@ -162,7 +162,10 @@ class ShapeEncoder:
             (sites, site_normals[at_sites], site_colors[at_sites]),
         ]
         own = (drawn.points, drawn.normals, drawn.colors)
-        made = self._encoded(normalization, own, others, locates_own=False)
+        whole = shape.regions if self._config.region_close_ups else None
+        known = None if whole is None else regions_in_ball(shape, whole, ball, drawn.faces, at_sites)
+        regions = None if known is None else lambda: known
+        made = self._encoded(normalization, own, others, locates_own=False, regions=regions)
         encoded = EncodedShape(
             points=made.cube,
             normals=drawn.normals,
@@ -176,6 +179,8 @@ class ShapeEncoder:
             sites=Sites.of_points(sites),
             site_locations=made.located[1],
         )
+        if whole is not None and known is not None:
+            encoded = self._with_regions(encoded, known, whole.of_points[:, in_ball])
         side = float(np.ptp(shape.world_points, axis=0).max())
         near = nearest_faced(shape.world_points, shape.normals, drawn.points, drawn.normals, side)
         return CloseUp(ball, encoded, in_ball, at_sites, near)

@@ -12,11 +12,12 @@ import trimesh
 
 from backend import encoding
 from backend.geometry import Mesh, face_centroids, sample_surface
-from backend.network import untrained_network
+from backend.network import regions_in_view, untrained_network
 from backend.refinement import build_face_graph
 from backend.segmentation import sites
 from backend.segmentation.bends import graph_of_bends
 from backend.segmentation.clicked_sites import clicked_sites, distances_to_triangles
+from backend.segmentation.close_up import CloseUp
 from backend.segmentation.creases import CreaseRegions, crease_regions
 from backend.segmentation.encoded_shape import PromptDecoder
 from backend.segmentation.poses import TURNS
@@ -28,6 +29,7 @@ from tests.tiny_network import TINY, UNFILTERED, tiny_segmenter
 READS_REGIONS = replace(TINY, size_prompt=True, region_prompt=8)
 STEPS = 12
 CLICK = np.ones(1, dtype=np.int64)
+BOTH = np.array([1, 0])
 
 
 def dumbbell(columns: int = 24) -> Mesh:
@@ -46,10 +48,10 @@ def dumbbell(columns: int = 24) -> Mesh:
     return Mesh(np.concatenate(rings), faces)
 
 
-def reading(*, patches: float, masks: float) -> Segmenter:
+def reading(*, patches: float, masks: float, closely: bool = False) -> Segmenter:
     """Untrained, with random weights so large where those of regions are zero before training: in what is
     added to the patches, and in what is added to masks."""
-    network = untrained_network(READS_REGIONS, seed=3)
+    network = untrained_network(replace(READS_REGIONS, region_close_ups=closely), seed=3)
     assert network.decoder.regions is not None
     generator = torch.Generator().manual_seed(4)
     for layer, scale in (
@@ -266,20 +268,60 @@ def test_every_part_is_found_with_regions(segmenter: Segmenter, shape: EncodedSh
     assert np.isfinite(parts.mask_logits).all()
 
 
-def test_close_ups_and_clouds_know_no_regions(segmenter: Segmenter, mesh: Mesh, shape: EncodedShape) -> None:
-    click = face_centroids(mesh)[[40]]
-    ball = segmenter.where_to_look(shape, click, CLICK, size=0.01)
-    assert ball is not None
-    zoom = segmenter.close_up(shape, ball)
-    assert zoom.encoded.regions is None
-    closer = segmenter.predict(shape, click, CLICK, size=0.01, zoom=zoom)
-    assert np.isfinite(closer.scores).all()
+def test_clouds_know_no_regions(segmenter: Segmenter, mesh: Mesh) -> None:
     drawn = sample_surface(mesh, 300, seed=0)
     cloud = segmenter.encode_points(drawn.points, drawn.normals)
     assert cloud.regions is None
     assert np.isfinite(segmenter.predict(cloud, drawn.points[:2], np.array([1, 0])).point_logits).all()
     own = segmenter.encode_points(drawn.points, drawn.normals, point_faces=drawn.faces, mesh=mesh)
     assert own.regions is not None
+
+
+def close_up(segmenter: Segmenter, shape: EncodedShape, click: np.ndarray) -> CloseUp:
+    ball = segmenter.where_to_look(shape, click, CLICK, size=0.01)
+    assert ball is not None
+    return segmenter.close_up(shape, ball)
+
+
+def test_close_ups_know_no_regions_unless_the_network_reads_them_there(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape
+) -> None:
+    click = face_centroids(mesh)[[40]]
+    zoom = close_up(segmenter, shape, click)
+    assert zoom.encoded.regions is None
+    closer = segmenter.predict(shape, click, CLICK, size=0.01, zoom=zoom)
+    assert np.isfinite(closer.scores).all()
+
+
+def test_close_ups_know_the_regions_of_the_shape_by_what_is_in_view(mesh: Mesh) -> None:
+    network = reading(patches=0.5, masks=0.5, closely=True)
+    shape = network.encode(mesh)
+    clicks = face_centroids(mesh)[[40, 41]]
+    zoom = close_up(network, shape, clicks[:1])
+    crop, whole = zoom.encoded, shape.regions
+    assert crop.regions is not None
+    assert whole is not None
+    of_face = shape.at_faces(whole.of_sites)[0]
+    assert (crop.regions.of_points[0] == of_face[crop.point_faces.tolist()]).all()  # type: ignore[union-attr]
+    assert torch.equal(crop.point_locations.regions, whole.of_points[:, zoom.points])  # type: ignore[arg-type]
+    assert torch.equal(crop.site_locations.regions, whole.of_sites[:, zoom.sites])  # type: ignore[arg-type]
+    assert torch.equal(crop.regions.pairs, regions_in_view(whole.pairs, torch.tensor([zoom.ball.share])))
+    atoms = PromptDecoder(network._on_device, crop).regions_of_nearest(
+        crop.point_locations.points[0, :, None]
+    )
+    assert torch.equal(atoms[0, :, 0], crop.point_locations.regions[0])  # type: ignore[index]
+    # Turning what reads regions off, and nothing else, changes what the close-up answers.
+    blind = replace(
+        zoom, encoded=replace(crop, regions=None, encoding=replace(crop.encoding, region_pairs=None))
+    )
+    answers = [
+        network.look_closer(shape, each, network.predict(shape, clicks, BOTH), clicks, BOTH)
+        for each in (zoom, blind)
+    ]
+    seen, unseen = (answer.face_logits for answer in answers)
+    assert seen is not None
+    assert np.isfinite(seen).all()
+    assert np.abs(seen - unseen).max() > 0.01
 
 
 def test_other_networks_do_no_work_for_regions(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..geometry import Mesh, sample_surface
 from ..geometry.mesh import NEUTRAL_GREY, FloatArray, IntArray
 from ..geometry.sampling import PointSample
 from ..nearest import nearest_faced
+from ..network import regions_in_view
 from ..network.sparse_logits import CLEARLY_OUTSIDE
-from .encoded_shape import EncodedShape
+from .encoded_shape import EncodedShape, PlacedRegions
 
 FINE_SIZE = 0.02
 """Parts that are said to take a smaller share of the surface are worth a close-up."""
@@ -174,6 +176,23 @@ def sample_ball(shape: EncodedShape, ball: Ball, count: int, *, seed: int = 0) -
     faces = near[drawn.faces[rows]].astype(np.int32)
     known = drawn.colors[rows] if mesh.face_colors is not None else _colors_nearby(shape, points, normals)
     return PointSample(points, normals, known, faces, drawn.barycentric[rows])
+
+
+def regions_in_ball(
+    shape: EncodedShape, regions: PlacedRegions, ball: Ball, faces: IntArray, at_sites: IntArray
+) -> PlacedRegions:
+    """The crease regions of a shape where only a ball of it is looked at.
+
+    faces: int [n], of the shape's mesh, that the ball's points lie on; at_sites: int64 [m], the sites in it
+    """
+    of_face = shape.sites.of_face
+    assert of_face is not None
+    atoms = regions.of_sites
+    of_points, of_sites = (
+        atoms[:, torch.as_tensor(rows, device=atoms.device).long()] for rows in (of_face[faces], at_sites)
+    )
+    share = torch.full((1,), ball.share, device=atoms.device)
+    return PlacedRegions(regions_in_view(regions.pairs, share), of_points, of_sites)
 
 
 def _if_it_helps(ball: Ball, shape: EncodedShape) -> Ball | None:

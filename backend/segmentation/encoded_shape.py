@@ -197,11 +197,12 @@ class PromptDecoder:
 
     def regions_of_nearest(self, clicks: Tensor) -> Tensor | None:
         """Atoms int64 [1, M, P] of the points nearest to clicks [M, P, 3]; None where they are not known."""
-        if self.shape.regions is None:
+        located = self.shape.point_locations
+        if located.regions is None:
             return None
-        places = self.shape.point_locations.points
+        places = located.points
         nearest = [squared_distances(own[None], places)[0].argmin(dim=1) for own in clicks.unbind(dim=1)]
-        return self.shape.regions.of_points[:, torch.stack(nearest, dim=1)]
+        return located.regions[:, torch.stack(nearest, dim=1)]
 
     def decode_batch(self, clicks: Tensor, size: int) -> Decoding:
         """`decode` of single clicks inside, [M, 3], M <= size. Recordings hold for one number of them, so
