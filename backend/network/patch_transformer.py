@@ -53,7 +53,7 @@ class NearbyAttention(nn.Module):
         batch, count, width = x.shape
         qkv = self.qkv(x).view(batch, count, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, L, width / heads]
-        if bias is not None and torch.is_grad_enabled():
+        if bias is not None and (torch.is_grad_enabled() or not x.is_cpu):
             mixed = self._in_plain_steps(q, k, v, places, bias)
         else:
             asked, given = self._distances(places, q.shape[-1])
@@ -63,9 +63,9 @@ class NearbyAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
 
     def _in_plain_steps(self, q: Tensor, k: Tensor, v: Tensor, places: Tensor, bias: Tensor) -> Tensor:
-        """The same for training: compiled, this is two products and one pass, forth and back, whereas not
-        every library has a gradient for biases. Distances are not part of the products here, so that scores
-        may be rounded to half precision."""
+        """The same for training and for graphics cards: compiled, this is two products and one pass, forth and
+        back, whereas not every library takes biases, or has a gradient for them. Distances are not part of
+        the products here, so that scores may be rounded to half precision."""
         places = places.float()
         square = (places.unsqueeze(2) - places.unsqueeze(1)).square().sum(dim=-1).unsqueeze(1)
         # Attention divides products by the root of their channels, among them those of the distances.
