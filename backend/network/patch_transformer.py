@@ -63,9 +63,9 @@ class NearbyAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
 
     def _in_plain_steps(self, q: Tensor, k: Tensor, v: Tensor, places: Tensor, bias: Tensor) -> Tensor:
-        """The same for training and for graphics cards: compiled, this is two products and one pass, forth and
-        back, whereas not every library takes biases, or has a gradient for them. Distances are not part of
-        the products here, so that scores may be rounded to half precision."""
+        """The same for training and for graphics cards: compiled, this is two products and one pass, forth
+        and back, whereas not every library takes biases, or has a gradient for them. Distances are not part
+        of the products here, so that scores may be rounded to half precision."""
         places = places.float()
         square = (places.unsqueeze(2) - places.unsqueeze(1)).square().sum(dim=-1).unsqueeze(1)
         # Attention divides products by the root of their channels, among them those of the distances.
