@@ -79,9 +79,11 @@ def _alike(key: IntArray, scaled: FloatArray | None = None) -> tuple[IntArray | 
     pairs = np.stack([order[same], order[same + 1]], axis=1)
     if scaled is None:
         return pairs, None
-    first, second = (scaled.take(end, axis=1) for end in pairs.T)
-    again = same[(first == second).all(axis=0)] + 1
-    return pairs, np.delete(order, again)
+    again = np.ones(len(same), dtype=bool)
+    first, second = np.ascontiguousarray(pairs.T)
+    for axis in scaled:
+        again &= axis.take(first) == axis.take(second)
+    return pairs, np.delete(order, same[again] + 1)
 
 
 def _group_equal_rows(vertices: FloatArray) -> IntArray:
