@@ -41,9 +41,9 @@ def link_near_shells(
     foreign = found & (shells[faces[index]] != shells[faces[asked]][:, None])
     foreign &= np.cumsum(foreign, axis=1) <= _LINKS_PER_SAMPLE
     sample, column = np.nonzero(foreign)
-    pairs = np.sort(np.stack([faces[asked[sample]], faces[index[sample, column]]], axis=1), axis=1)
-    pairs = np.unique(pairs, axis=0)
-    return pairs, np.full(len(pairs), spacing)
+    own, other = faces[asked[sample]], faces[index[sample, column]]
+    keys = np.unique(np.minimum(own, other) * mesh.face_count + np.maximum(own, other))
+    return np.stack(np.divmod(keys, mesh.face_count), axis=1), np.full(len(keys), spacing)
 
 
 def no_links() -> tuple[IntArray, FloatArray]:
