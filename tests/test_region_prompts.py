@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -27,15 +29,17 @@ from backend.network import (
     untrained_network,
 )
 from backend.network.recordings import round_weights
+from backend.network.region_agreement import RegionScores, region_agreement
 from backend.network.region_prompts import at_places, at_places_by_product, prompted_regions
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
 from backend.region_features import MAX_REGIONS, REGION_FEATURES
+from backend.segmentation.region_pairs import RegionTree, pair_features
 from backend.training.config import OptimizerConfig
 from backend.training.step import _parameter_groups
 from tests.test_recordings import rerun
 from tests.tiny_network import TINY
 
-READS_REGIONS = replace(TINY, size_prompt=True, region_prompt=8)
+READS_REGIONS = replace(TINY, size_prompt=True, score_regions=True, region_prompt=8)
 READS_PAIRS = replace(READS_REGIONS, patch_layers=2, patch_width=16, patch_heads=2, patch_regions=8)
 ATOMS, CLICKS = 7, 3
 LONELY = 6
@@ -73,7 +77,11 @@ def made(*, trained: bool, config: NetworkConfig = READS_REGIONS) -> Case:
     generator = torch.Generator().manual_seed(5)
     if trained:
         assert network.decoder.regions is not None
-        layers = [network.decoder.regions.patch_out, network.decoder.regions.token_out]
+        layers = [
+            network.decoder.regions.patch_out,
+            network.decoder.regions.token_out,
+            score_layers(network).out,
+        ]
         if network.patch_context is not None:
             layers.append(network.patch_context.out)
             if network.patch_context.regions is not None:
@@ -92,6 +100,12 @@ def made(*, trained: bool, config: NetworkConfig = READS_REGIONS) -> Case:
     pairs[..., [1, 5, 6]] *= -1
     pairs[..., 0] = 1
     return Case(network, points, geometry, Regions(atoms, pairs))
+
+
+def score_layers(network: PartSAM) -> RegionScores:
+    assert network.decoder.mask_scores is not None
+    assert network.decoder.mask_scores.regions is not None
+    return network.decoder.mask_scores.regions
 
 
 def some_clicks(case: Case) -> tuple[Tensor, Tensor]:
@@ -164,6 +178,49 @@ def test_masks_change_by_the_formula_and_by_atoms() -> None:
     torch.testing.assert_close(few, (smooth + at_places)[:, 1:, :, 100:150])
 
 
+TREE = RegionTree(
+    around=np.array([-1, 0, 1, 0]),
+    areas=np.array([0.6, 0.4, 0.15, 0.2]),
+    clearness=np.array([0.3, 0.9, 0.5, 0.7]),
+)
+"""Regions of the atoms below: {1, 2, 3, 4}, in it {1, 2, 3} and {4}, and in the former {2, 3}."""
+SMALLEST_REGIONS = np.array([-1, 1, 2, 2, 3])
+AREAS = np.array([0.4, 0.25, 0.05, 0.1, 0.2])
+ATOMS_OF_CENTERS = torch.tensor([[0, 0, 1, 1, 1, 2, 4, 4]])
+"""None in atom 3."""
+
+
+def test_agreement_of_masks_with_regions_as_counted_by_hand() -> None:
+    """The click is in atom 2; the size that is asked for that of {2, 3}. In the mask are a third of atom 1
+    and all of atoms 2 and 4."""
+    pieces = np.array([0, 1, 1, 1, 1])
+    pairs = torch.as_tensor(pair_features(TREE, SMALLEST_REGIONS, np.arange(5), pieces, AREAS)).float()[None]
+    click = torch.full((1, 1, 1), 2)
+    prompted = prompted_regions(
+        pairs, ATOMS_OF_CENTERS, click, torch.ones_like(click), torch.tensor([[0.15]])
+    )
+    torch.testing.assert_close(prompted.areas[0], torch.as_tensor(AREAS).float())
+    mask = torch.tensor([0.0, 0, 1, 0, 0, 1, 1, 1])
+    found = region_agreement(torch.stack([mask, torch.zeros(8)])[None, None], prompted)[0, 0, 0]
+    # Region: share seen, share in the mask, clearness, size.
+    known = {
+        "small": (0.05, 0.05, 0.5, 0.15),
+        "clear": (0.3, 0.05 + 0.25 / 3, 0.9, 0.4),
+        "large": (0.5, 0.25 + 0.25 / 3, 0.3, 0.6),
+    }
+    area = 0.25 + 0.25 / 3
+    expected: list[float] = []
+    for name in ("large", "clear", "clear", "small"):
+        seen, both, clear, size = known[name]
+        iou = both / (area + seen - both)
+        expected += [iou, clear, iou * clear, both / area, both / seen, math.log(size) / 8]
+    expected.append(area / 0.5)  # the piece is all but atom 0
+    torch.testing.assert_close(found[:25], torch.tensor(expected))
+    held, rest = (torch.tensor(x) for x in ([0, 0.25 / 3, 0.05, 0, 0.2], [0.4, 0.5 / 3, 0, 0, 0]))
+    means = [share @ prompted.features[0, 0] / share.sum() for share in (held, rest)]
+    torch.testing.assert_close(found[25:], torch.cat(means))
+
+
 def test_training_reaches_all_layers_of_regions() -> None:
     """By the dense matrices that training uses, which give the same masks."""
     case = made(trained=True)
@@ -173,9 +230,10 @@ def test_training_reaches_all_layers_of_regions() -> None:
     matrix = torch.zeros(1, 400, TINY.patches).scatter_(2, locations.index, locations.weight.float())
     logits = case.network.mask_logits(decoding, replace(locations, matrix=matrix))
     torch.testing.assert_close(logits, case.network.mask_logits(decoding, locations))
-    logits.square().mean().backward()
+    (logits.square().mean() + decoding.iou.square().mean()).backward()
     assert case.network.decoder.regions is not None
-    for parameter in case.network.decoder.regions.parameters():
+    layers = (case.network.decoder.regions, score_layers(case.network))
+    for parameter in (parameter for layer in layers for parameter in layer.parameters()):
         assert parameter.grad is not None
         assert parameter.grad.any()
 
@@ -194,6 +252,8 @@ def test_reading_regions_never_waits_for_the_device(monkeypatch: pytest.MonkeyPa
         prompted = prompted_regions(case.regions.pairs, case.regions.of_points, atoms, labels, sizes)
         added = layers.at_patches(prompted)
         at_points = at_places_by_product(layers.mask_logits(prompted, tokens), case.regions.of_points)
+        scores = score_layers(case.network)(at_points.sigmoid(), prompted)
+    assert scores.shape == (1, 3, 4, READS_REGIONS.decoder_width)
     assert added.shape == (1, 3, 400, READS_REGIONS.decoder_width)
     assert at_points.shape == (1, 3, 4, 400)
 
@@ -249,7 +309,8 @@ def test_half_precision_stays_finite_and_near(half: torch.dtype) -> None:
 def test_muon_leaves_layers_of_regions_to_adamw() -> None:
     network = PartSAM(replace(READS_REGIONS, region_prompt=32))
     assert network.decoder.regions is not None
-    own = {id(parameter) for parameter in network.decoder.regions.parameters()}
+    layers = (network.decoder.regions, score_layers(network))
+    own = {id(parameter) for layer in layers for parameter in layer.parameters()}
     orthogonal, groups = _parameter_groups(network, OptimizerConfig(matrices="muon"))
     assert orthogonal
     assert not own & {id(parameter) for parameter in orthogonal}

@@ -219,8 +219,10 @@ def test_drawing_regions_never_waits_for_the_device(files: list[str], monkeypatc
 
 
 def test_training_reaches_the_weights_that_read_regions(tmp_path: Path) -> None:
-    sizes = {"network_sizes.region_prompt": 8, "network_sizes.region_close_ups": True}
-    config = read_config(write_tiny_config(tmp_path), {**sizes, "batch.cropped": 0.5})
+    switches = ("region_close_ups", "score_regions")
+    sizes = {"region_prompt": 8, **dict.fromkeys(switches, True)}
+    overrides = {f"network_sizes.{name}": value for name, value in sizes.items()} | {"batch.cropped": 0.5}
+    config = read_config(write_tiny_config(tmp_path), overrides)
     trainer = Trainer(config, tmp_path / "run", device="cpu")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items() if "region" in name}
     assert before

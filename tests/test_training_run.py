@@ -243,7 +243,8 @@ def test_a_network_that_grows_by_a_prompt_answers_as_before(config_file, tmp_pat
     wanted = read_config(config_file).network_config()
     assert wanted.size_prompt
     assert wanted.score_context
-    plain = dataclasses.replace(wanted, size_prompt=False, score_context=False)
+    wanted = dataclasses.replace(wanted, score_regions=True)
+    plain = dataclasses.replace(wanted, size_prompt=False, score_context=False, score_regions=False)
     torch.manual_seed(0)
     trained = PartSAM(plain)
     grown = grown_network(trained, wanted)

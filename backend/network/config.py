@@ -37,6 +37,7 @@ class NetworkConfig:
     size_prompt: a click may come with the size of the part that is meant
     score_context: the predicted IoU of each mask of a click also reads how it lies to the other masks, and
         to the size that was asked for
+    score_regions: it also reads how the mask agrees with the crease regions that hold the clicks
     patch_layers, patch_width, patch_heads: of a transformer among the patches, before any prompt (0: none)
     patch_regions: hidden width of the layers that read how each two patches hang together by the regions that
         creases bound, for the attention between them (0: none)
@@ -77,6 +78,7 @@ class NetworkConfig:
     normal_distance: float = 0.0
     size_prompt: bool = False
     score_context: bool = False
+    score_regions: bool = False
     patch_layers: int = 0
     patch_width: int = 256
     patch_heads: int = 8

@@ -22,9 +22,15 @@ PROMPT_FEATURES = 2 * REGION_FEATURES + 2
 """Those of the nearest positive and of the nearest negative click, and two of the size that was asked for."""
 
 _KNOWN = 0
-_SHARED_SIZE = 1
-"""Columns: whether anything is known, and how large the smallest region with both places is: the smaller, the
-nearer they are in the tree."""
+SHARED_SIZE = 1
+SHARED_CLEARNESS = 2
+_OWN_SIZE = 5
+ONE_PIECE = 7
+SIZE_GAP = 2 * REGION_FEATURES
+"""Columns: whether anything is known; how large the smallest region with both places is (the smaller, the
+nearer they are in the tree), and how clear; how large the click's atom is, where both are in it; whether both
+are in one piece of the mesh. In a prompt's features, after those of both clicks: by how much the size
+that was asked for exceeds that region's (logarithms), and whether one was asked for."""
 _NOT_A_CLICK = 9.0
 """Above all values of that column."""
 _SMALLEST = 1e-6
@@ -50,11 +56,13 @@ class PromptedRegions:
 
     features: float32 [B, M, K, PROMPT_FEATURES]; known: bool [B, M, K]
     of_centers: int64 [B, L], atom of each patch centre
+    areas: float32 [B, K], share of the surface of each atom, 0 where a shape has fewer
     """
 
     features: Tensor
     known: Tensor
     of_centers: Tensor
+    areas: Tensor
 
 
 @torch.no_grad()
@@ -84,10 +92,13 @@ def prompted_regions(
         size = asked.new_zeros(*asked.shape[:3], 2)
     else:
         share = sizes.float().clamp(min=_SMALLEST).log() / 8
-        gap = share.unsqueeze(2) - asked[..., _SHARED_SIZE]
+        gap = share.unsqueeze(2) - asked[..., SHARED_SIZE]
         size = torch.stack([gap, torch.ones_like(gap)], dim=-1) * (sizes > 0)[..., None, None]
     known = (asked[..., _KNOWN] > 0) | (refused[..., _KNOWN] > 0)
-    return PromptedRegions(torch.cat([asked, refused, size], dim=-1), known, of_centers)
+    # No region holds an atom and not the atom: that column has the atom itself.
+    alone = pairs.diagonal(dim1=1, dim2=2).float()
+    areas = (alone[:, _OWN_SIZE] * 8).exp() * alone[:, _KNOWN]
+    return PromptedRegions(torch.cat([asked, refused, size], dim=-1), known, of_centers, areas)
 
 
 def _nearest(pairs: Tensor, clicks: Tensor, wanted: Tensor) -> Tensor:
@@ -98,7 +109,7 @@ def _nearest(pairs: Tensor, clicks: Tensor, wanted: Tensor) -> Tensor:
     if clicks.shape[2] == 1:
         rows = gather_rows(pairs.flatten(2), clicks[:, :, 0]).unflatten(2, pairs.shape[2:])
         return rows.float() * wanted.unsqueeze(3)
-    distance = gather_rows(pairs[..., _SHARED_SIZE], clicks)  # [B, M, P, K]
+    distance = gather_rows(pairs[..., SHARED_SIZE], clicks)  # [B, M, P, K]
     nearest = distance.masked_fill(~wanted.unsqueeze(3), _NOT_A_CLICK).argmin(dim=2)
     count = pairs.shape[1]
     which = clicks.gather(2, nearest) * count + torch.arange(count, device=clicks.device)

@@ -26,7 +26,7 @@ from .muon import SMALLEST_SIDE, Muon
 
 _WARMUP_STEPS = 2
 
-_NOT_ORTHOGONAL = ("decoder.regions.", "patch_context.regions.")
+_NOT_ORTHOGONAL = ("decoder.regions.", "decoder.mask_scores.regions.", "patch_context.regions.")
 """Parameters that AdamW steps even where Muon steps matrices: layers that read measured features, whose
 columns repeat each other, and layers that start at zero. Few directions of their gradients matter, and Muon
 would step as far along all others: what shall be learned from nothing in a short run needs longer steps."""

@@ -283,14 +283,22 @@ def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
 
     How many patches there are is no weight: another number may be trained on with.
     """
+    scores = ("score_context", "score_regions")
     patch_layers = ("patch_layers", "patch_width", "patch_heads", "patch_regions")
-    names = ("size_prompt", "score_context", "region_prompt", "region_close_ups", "patches", *patch_layers)
+    regions = ("region_prompt", "region_close_ups")
+    names = ("size_prompt", "patches", *scores, *regions, *patch_layers)
     same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
         return None
     network = PartSAM(wanted)
     missing, unexpected = network.load_state_dict(trained.state_dict(), strict=False)
-    fresh = ("size_prompts.", "decoder.mask_scores.context.", "patch_context.", "decoder.regions.")
+    fresh = (
+        "size_prompts.",
+        "decoder.mask_scores.context.",
+        "decoder.mask_scores.regions.",
+        "patch_context.",
+        "decoder.regions.",
+    )
     if unexpected or any(not name.startswith(fresh) for name in missing):
         return None
     return network
