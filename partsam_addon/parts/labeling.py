@@ -160,7 +160,8 @@ def _ids_of_groups(
     ids = {k: part_id for k, part_id in ids.items() if part_id in named or part_id == UNASSIGNED}
     numbers = free_ids(kept | named | set(ids.values()), count - len(ids))
     ids |= {k: part_id for k, part_id in inherited.items() if part_id in numbers}
-    fresh = [number for number in numbers if number not in set(ids.values())]
+    given = set(ids.values())
+    fresh = [number for number in numbers if number not in given]
     forget_retired(mesh, set(fresh))
     new = [k for k in range(count) if k not in ids]
     if by_size:

@@ -18,14 +18,19 @@ from .palette import default_name, part_color
 
 MEMORY_ATTRIBUTE = ".partsam_memory"
 
+_SAME_COLOR = 1e-4
+"""Colors are stored with 32 bits."""
+
 MIN_OVERLAP = 0.5
 """Shared over joint area (IoU) from which faces count as the remembered part."""
 
 
 def is_customized(part: bpy.types.PropertyGroup) -> bool:
     """Whether the user named or coloured the part."""
-    plain = np.allclose(part.color, part_color(part.part_id), atol=1e-4)
-    return part.name != automatic_name(part) or not plain
+    if part.name != automatic_name(part):
+        return True
+    channels = zip(part.color, part_color(part.part_id), strict=True)
+    return any(abs(own - plain) > _SAME_COLOR for own, plain in channels)
 
 
 def automatic_name(part: bpy.types.PropertyGroup) -> str:

@@ -48,9 +48,9 @@ def rename_parts(mesh: bpy.types.Mesh, names: Mapping[int, str]) -> None:
         part.name = names[part.part_id]
 
 
-def name_new(part: PARTSAM_PG_part, preferred: str = "") -> None:
-    """Give a new part an automatic name: `preferred` where that is free, else the one of its id."""
-    taken = {other.name for other in part.id_data.partsam.parts if other.part_id != part.part_id}
+def name_new(part: PARTSAM_PG_part, taken: Collection[str], preferred: str = "") -> None:
+    """Give a new part an automatic name that is not `taken`: `preferred` where that is free, else the one of
+    its id."""
     wanted = [name for name in (preferred, default_name(part.part_id)) if name and name not in taken]
     part.name = part.automatic_name = wanted[0] if wanted else next(_free_names(taken))
 

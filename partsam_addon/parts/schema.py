@@ -26,10 +26,12 @@ MAX_NAME_BYTES = 63
 
 
 def _renamed(part: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
-    table = part.id_data.partsam.parts
-    unique = unique_name(part.name, (other.name for other in table if other.part_id != part.part_id))
-    if unique != part.name:
-        part.name = unique
+    table = part.id_data.partsam
+    if table.is_settled:  # who names many sees to it that they differ: here each would look at all others
+        taken = (other.name for other in table.parts if other.part_id != part.part_id)
+        unique = unique_name(part.name, taken)
+        if unique != part.name:
+            part.name = unique
     _changed(part, context)
 
 
@@ -135,7 +137,9 @@ class PARTSAM_PG_parts(bpy.types.PropertyGroup):
     revision: IntProperty(name="Revision", description="Number of the table's state, which its faces carry")
     is_kept: BoolProperty(name="Kept", description="Whether undo in Edit mode knows this state")
     is_settled: BoolProperty(
-        name="Settled", description="Whether a change of one part is a new state", default=True
+        name="Settled",
+        description="Whether a change of one part is a new state, and a name is made to differ from others",
+        default=True,
     )
 
 

@@ -96,7 +96,8 @@ def get_snapshots() -> Snapshots:
 
 @contextmanager
 def unnoticed(table: PARTSAM_PG_parts) -> Iterator[None]:
-    """Changes of `table` within the block are no new state: no other number is given to the faces."""
+    """Changes of `table` within the block are no new state: no other number is given to the faces. Nor are
+    names made to differ."""
     before, table.is_settled = table.is_settled, False
     try:
         yield
@@ -129,9 +130,8 @@ def _write(group: bpy.types.PropertyGroup, values: Snapshot) -> None:
     collections = {name: items for name, items in values.items() if isinstance(items, list)}
     for name in collections:
         getattr(group, name).clear()
-    # Former parts come before present ones, whose names theirs would have to differ from.
-    for name in sorted(collections, reverse=True):
-        for item in collections[name]:
+    for name, items in collections.items():
+        for item in items:
             _write(getattr(group, name).add(), item)
     for name, value in values.items():
         if name not in collections:

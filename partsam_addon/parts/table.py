@@ -8,6 +8,7 @@ mesh and follow undo. The table is kept in step by `sync_table`; where they diff
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ from .memory import is_customized
 from .naming import name_new
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
 from .revision import note_change
-from .schema import PARTSAM_PG_part, PARTSAM_PG_parts
+from .schema import PARTSAM_PG_part, PARTSAM_PG_parts, unique_name
 from .snapshots import unnoticed
 
 MAX_RETIRED = 256
@@ -104,14 +105,12 @@ def _match_table(mesh: bpy.types.Mesh, faces: Faces, face_areas: FloatArray) -> 
     table = mesh.partsam
     active = active_part(mesh)
     active_id = active.part_id if active is not None else UNASSIGNED
-    for index in reversed(range(len(table.parts))):
-        part_id = table.parts[index].part_id
-        if part_id >= len(counts) or not counts[part_id]:
+    present = set(np.flatnonzero(counts).tolist()) - {UNASSIGNED}
+    known = [part.part_id for part in table.parts]
+    for index in reversed(range(len(known))):
+        if known[index] not in present:
             _retire(table, index)
-    known = {part.part_id for part in table.parts}
-    for part_id in np.flatnonzero(counts).tolist():
-        if part_id != UNASSIGNED and part_id not in known:
-            _add_part(mesh, part_id)
+    _add_parts(table, sorted(present - set(known)))
     _sort(table)
     fixed = np.bincount(faces.part_ids[faces.edits == FIXED], minlength=len(counts))
     levels = _levels_of_parts(mesh, faces, len(counts))
@@ -134,7 +133,8 @@ def adopt_description(mesh: bpy.types.Mesh, part_id: int, described: PARTSAM_PG_
         kept.part_id = part_id
         _copy_description(described, kept)
         if not is_customized(described):
-            name_new(kept, described.name)
+            taken = {part.name for part in mesh.partsam.parts if part.part_id != part_id}
+            name_new(kept, taken, described.name)
             kept.color = part_color(part_id)
 
 
@@ -223,29 +223,39 @@ def _levels_of_parts(mesh: bpy.types.Mesh, faces: Faces, size: int) -> list[int]
     return numbers[np.where(votes.sum(axis=0) > 0, votes.argmax(axis=0), len(levels))].tolist()
 
 
-def _add_part(mesh: bpy.types.Mesh, part_id: int) -> None:
-    table = mesh.partsam
-    part = table.parts.add()
-    part.part_id = part_id
-    for index in range(len(table.retired)):
-        former = table.retired[index]
-        if former.part_id == part_id:
-            _copy_description(former, part)
-            if not is_customized(former):
-                name_new(part, former.name)
-            table.retired.remove(index)
-            return
-    name_new(part)
-    part.color = part_color(part_id)
+def _add_parts(table: PARTSAM_PG_parts, part_ids: Iterable[int]) -> None:
+    """Parts at the end of the list, as they were if they are retired. Names differ from all others."""
+    names = {part.name for part in table.parts}
+    retired = {former.part_id: index for index, former in reversed(list(enumerate(table.retired)))}
+    back: list[int] = []
+    for part_id in part_ids:
+        part = table.parts.add()
+        part.part_id = part_id
+        if part_id in retired:
+            back.append(retired[part_id])
+            _bring_back(table.retired[back[-1]], part, names)
+        else:
+            name_new(part, names)
+            part.color = part_color(part_id)
+        names.add(part.name)
+    for index in sorted(back, reverse=True):
+        table.retired.remove(index)
+
+
+def _bring_back(former: PARTSAM_PG_part, part: PARTSAM_PG_part, taken: Collection[str]) -> None:
+    _copy_description(former, part)
+    if is_customized(former):
+        part.name = unique_name(former.name, taken)
+    else:
+        name_new(part, taken, former.name)
 
 
 def _sort(table: PARTSAM_PG_parts) -> None:
     """Order the list by id; new parts were added at its end."""
-    for index in range(1, len(table.parts)):
-        part_id = table.parts[index].part_id
-        place = index
-        while place > 0 and table.parts[place - 1].part_id > part_id:
-            place -= 1
+    ordered: list[int] = []
+    for index, part_id in enumerate([part.part_id for part in table.parts]):
+        place = bisect_right(ordered, part_id)
+        ordered.insert(place, part_id)
         if place != index:
             table.parts.move(index, place)
 

@@ -149,6 +149,17 @@ def test_names_stay_unique(parts):
     assert [part.name for part in obj.data.partsam.parts] == ["Arm", "Arm.001", "Arm.002"]
 
 
+def test_a_name_that_comes_back_differs_from_one_given_meanwhile(parts):
+    obj = grid(8)
+    parts.write_labels(obj.data, columns(8, [2]))
+    parts.get_part(obj.data, 1).name = "Hand"
+    parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+    obj.data.partsam.parts[0].name = "Hand"  # free: the part of that name is gone
+    assert [part.name for part in obj.data.partsam.parts] == ["Hand"]
+    parts.write_labels(obj.data, columns(8, [2]))
+    assert [part.name for part in obj.data.partsam.parts] == ["Hand.001", "Hand"]
+
+
 def test_parts_survive_saving_and_undo(parts, tmp_path):
     obj = grid(4)
     parts.write_labels(obj.data, columns(4, [2]), confidences=[0.25, 0.5])
