@@ -82,7 +82,7 @@ class CodedRegions:
     checksums: NDArray[np.int64]
     face_counts: NDArray[np.int64]
     atom_counts: NDArray[np.int64]
-    blocks: tuple[bytes, ...]
+    blocks: tuple[bytes | memoryview, ...]
     noisy: float = 0.0
 
     def __len__(self) -> int:
@@ -160,7 +160,7 @@ def read_regions(path: Path | str) -> CodedRegions:
         with name.open("rb") as file, np.load(file) as arrays:
             if arrays["format"].tolist() != [_FORMAT, REGION_FEATURES]:
                 raise DataError(f"{name} was written by another version; remove it")
-            data, ends = arrays["data"].tobytes(), starts_of(arrays["sizes"])
+            data, ends = memoryview(arrays["data"]), starts_of(arrays["sizes"])  # sliced, it stays one
             if ends[-1] != len(data):
                 raise ValueError("sizes do not add up")
             blocks = tuple(data[start:end] for start, end in itertools.pairwise(ends))
