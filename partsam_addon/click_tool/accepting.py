@@ -22,6 +22,7 @@ from ..parts import (
     write_labels,
     write_part_ids,
 )
+from ..parts.crumbs import without_crumbs
 from ..parts.edits import FIXED, mark_edits
 from .masks import Preview, obey_clicks
 
@@ -125,13 +126,17 @@ def contested(part: Accepted, rivals: Sequence[Accepted], joint: IntArray | None
 class AcceptedChange:
     """An accepted part as a change of the scene (see session.writing).
 
+    What little remains of other parts beside it comes along: borders of two answers never agree exactly.
+
     written: the part with its id and its faces, once `write` has run
     """
 
-    def __init__(self, source: MeshSource, part: Accepted) -> None:
+    def __init__(self, source: MeshSource, part: Accepted, earlier: Sequence[Accepted] = ()) -> None:
+        """earlier: the other parts of this run, which keep what was clicked for them"""
         self.written = part
         self._source, self._part = source, part
         self._polygons = part.polygons
+        self._clicked_before = [polygon for other in earlier for polygon in _clicked(other, positive=True)]
 
     def find(self) -> bpy.types.Object:
         source = self._source
@@ -154,16 +159,38 @@ class AcceptedChange:
 
     def write(self, mesh: bpy.types.Mesh) -> None:
         part = self._part
+        polygons = self._tidied(mesh)
         if part.target is None:
-            labels = np.where(self._polygons, NEW_PART, KEEP).astype(np.int32)
+            labels = np.where(polygons, NEW_PART, KEEP).astype(np.int32)
             given = write_labels(mesh, labels, confidences=[part.preview.score], by_hand=True)
             part_id = given[NEW_PART]
         else:
             part_id = part.target.part_id
-            _change_part(mesh, self._polygons, part.target)
+            _change_part(mesh, polygons, part.target)
         set_active_part(mesh, part_id)
         inside: BoolArray = read_part_ids(mesh) == part_id
         self.written = replace(part, polygons=inside, part_id=part_id)
+
+    def _tidied(self, mesh: bpy.types.Mesh) -> BoolArray:
+        """What is written, bool [P]: without crumbs of parts that lose faces."""
+        target, polygons = self._part.target, self._polygons
+        taken = open_faces(mesh, polygons, by_hand=True)
+        if target is not None:
+            taken &= (read_part_ids(mesh) == target.part_id) == (target.action == "TAKE")
+        clicked = _clicked(self._part, positive=True)
+        kept = [*_clicked(self._part, positive=False), *self._clicked_before]
+        inherits = target is None
+        tidied = without_crumbs(mesh, taken, clicked=clicked, kept=kept, inherits=inherits)
+        return (polygons & ~taken) | tidied
+
+
+def _clicked(part: Accepted, *, positive: bool) -> list[int]:
+    """The polygons that were clicked for a part, or excluded."""
+    return [
+        click.polygon
+        for click in part.preview.clicks
+        if click.positive == positive and 0 <= click.polygon < len(part.polygons)
+    ]
 
 
 def _change_part(mesh: bpy.types.Mesh, polygons: BoolArray, target: Target) -> None:

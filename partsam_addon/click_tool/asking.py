@@ -106,7 +106,7 @@ def accept_part(
         polygons = settled_polygons(refined, part)
     wanted = replace(part, polygons=polygons)
     wanted = replace(wanted, polygons=(yield from _compete(place, known, wanted, earlier, strength or 0.0)))
-    change = AcceptedChange(source, wanted)
+    change = AcceptedChange(source, wanted, earlier)
     write_changes(bpy.context, [change], undo_message=settings.undo_message)
     return change.written
 

@@ -139,3 +139,17 @@ def edge_places(welded: IntArray, ends: IntArray) -> IntArray:
     _, first, inverse = np.unique(keys[doubled], return_index=True, return_inverse=True)
     places[doubled] = doubled[first][inverse]
     return places
+
+
+def regions_of(pairs: IntArray, count: int) -> IntArray:
+    """For each face the smallest one of its region, over `pairs` [K, 2] of connected faces, int [count]."""
+    roots = np.arange(count)
+    while True:
+        first, second = roots[pairs].T
+        apart = first != second
+        if not apart.any():
+            return roots
+        # The larger root joins the smaller one; then every face looks up its root's root.
+        np.minimum.at(roots, np.maximum(first, second)[apart], np.minimum(first, second)[apart])
+        while not np.array_equal(lifted := roots[roots], roots):
+            roots = lifted

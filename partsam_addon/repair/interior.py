@@ -32,7 +32,7 @@ from ..mesh_exchange.arrays import (
     vertex_positions,
 )
 from ..parts import has_parts, sync_table
-from ..parts.polygon_graph import polygon_graph
+from ..parts.polygon_graph import polygon_graph, regions_of
 from ..steps import Steps, finish
 from ..wording import say
 
@@ -221,26 +221,12 @@ def _without_crevices(hidden: BoolArray, pairs: IntArray, areas: FloatArray) -> 
     """
     inner = hidden[pairs].all(axis=1)
     rim = pairs[hidden[pairs[:, 0]] != hidden[pairs[:, 1]]]
-    regions = _regions(pairs[inner], len(hidden))
+    regions = regions_of(pairs[inner], len(hidden))
     size = np.bincount(regions[hidden], weights=areas[hidden], minlength=len(hidden))
     touching = np.zeros(len(hidden), dtype=bool)
     touching[regions[rim[hidden[rim]]]] = True
     crevice = touching & (size < _SMALL_REGION * areas.sum())
     return hidden & ~crevice[regions]
-
-
-def _regions(pairs: IntArray, count: int) -> IntArray:
-    """For each face [count] the smallest face of its region, over `pairs` [K, 2] of connected faces."""
-    roots = np.arange(count)
-    while True:
-        first, second = roots[pairs].T
-        apart = first != second
-        if not apart.any():
-            return roots
-        # The larger root joins the smaller one; then every face looks up its root's root.
-        np.minimum.at(roots, np.maximum(first, second)[apart], np.minimum(first, second)[apart])
-        while not np.array_equal(lifted := roots[roots], roots):
-            roots = lifted
 
 
 def _diagonal(points: FloatArray) -> float:

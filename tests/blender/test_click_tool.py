@@ -142,6 +142,17 @@ def test_parts_of_one_run_compete_for_faces(tool, clicking):
     assert (ids[LEFT_BALL] == first).mean() > 0.8
     assert (ids[RIGHT_BALL] == second).mean() > 0.8
 
+    work.add(click_on(tool, obj, 60))  # the same part again, all but two of its faces
+    tick_until(session, lambda: work.preview is not None and work.preview.refined is not None)
+    left = np.flatnonzero(ids == first)[-2:]
+    again = ids == first
+    again[left] = False
+    work.preview = tool("snapping").snapped(work.preview, again)
+    work.accept()
+    tick_until(session, lambda: not work.is_accepting or work.error is not None)
+    assert (part_ids(obj) == ids).all()
+    assert [part.part_id for part in work.accepted] == [second, first]
+
 
 @needs_backend
 def test_accepted_parts_are_hidden_on_the_screen_until_the_tool_ends(tool, clicking, addon):
