@@ -12,7 +12,7 @@ CELLS = 40
 
 @pytest.fixture
 def taking(addon):
-    """What is taken of a grid with labels, [rows, columns], when `wanted`, bool [rows, columns], is asked for."""
+    """What is taken of a labelled grid, bool [rows, columns], when `wanted` is asked for."""
     parts, crumbs = addon("parts"), addon("parts.crumbs")
 
     def take(labels, wanted, *, names=(), clicked=(), kept=(), inherits=True):
