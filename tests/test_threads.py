@@ -47,16 +47,31 @@ def test_torch_heeds_it(repository: Path) -> None:
         assert "GOMP_SPINCOUNT = '1000'" in result.stderr
 
 
-def test_commands_settle_it_before_they_import_torch(repository: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux lists them")
+def test_numpy_starts_no_threads(repository: Path) -> None:
+    program = (
+        "from backend.threads import wait_passively; wait_passively();"
+        "import os, numpy; numpy.ones((512, 512)) @ numpy.ones((512, 512));"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=repository, env=free, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert result.stdout.split() == ["1"]
+
+
+def test_commands_settle_it_before_they_import_numpy_and_torch(repository: Path) -> None:
     program = (
         "import os, sys; from backend.__main__ import main;"
         "main(['segment', 'missing.glb', '--labels', 'x.npy']);"
-        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+        "print(os.environ['OMP_WAIT_POLICY'], os.environ['OPENBLAS_NUM_THREADS'], 'torch' in sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, timeout=120
     )
-    assert result.stdout.split() == ["PASSIVE", "False"]
+    assert result.stdout.split() == ["PASSIVE", "1", "False"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process holds")
