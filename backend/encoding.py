@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .device_surface import DeviceSurface
-from .devices import keeps_surfaces, works_by_itself
+from .devices import keeps_surfaces, leaves_a_core
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
 from .nearest import nearest_faced
@@ -248,9 +248,10 @@ def _sites(
 
 
 def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | None:
-    """How to get the face graph, from now on being made, where the processor is free for it: making parts
-    needs it as soon as a graphics card has answered the prompts. None where it is made when asked for."""
-    if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not works_by_itself(device):
+    """How to get the face graph, from now on being made, where a core is free for it: crease regions and
+    parts need it. None where it is made when asked for: on two cores two threads for the network and one for
+    the graph take longer than one after the other."""
+    if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not leaves_a_core(device):
         return None
     return started(lambda: build_face_graph(mesh))
 

@@ -164,10 +164,10 @@ def test_patches_are_told_how_they_hang_together(mesh: Mesh) -> None:
         assert (told - untold).norm() > 0.01 * untold.norm()
 
 
-def test_regions_are_found_while_another_device_encodes(
+def test_regions_are_found_while_the_network_encodes(
     segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "works_by_itself", lambda device: True)
+    monkeypatch.setattr(encoding, "leaves_a_core", lambda device: True)
     beside = segmenter.encode(mesh)
     assert_known(beside, regions_of(shape))
 
