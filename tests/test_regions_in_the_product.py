@@ -326,5 +326,6 @@ def test_close_ups_know_the_regions_of_the_shape_by_what_is_in_view(mesh: Mesh) 
 
 def test_other_networks_do_no_work_for_regions(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "crease_regions", None)
+    monkeypatch.setattr(encoding, "leaves_a_core", lambda device: False)
     shape = tiny_segmenter().encode(mesh)
     assert shape.regions is shape.encoding.region_pairs is shape.graph_ahead is None
