@@ -10,6 +10,7 @@ from ..session import get_session
 from ..session.clouds import FoundCloud
 from ..session.find_parts import Found
 from ..session.finished import Finished
+from ..session.undo_steps import push_undo_step
 from ..session.writing import Change, new_levels, write_changes
 from ..wording import say, say_count
 
@@ -59,8 +60,11 @@ def _push_as(label: str, asked: dict[str, object]) -> None:
     operators = bpy.context.window_manager.operators
     is_last = bool(operators) and properties_of(operators[-1]) == asked
     operator = getattr(bpy.ops.partsam, str(asked["operator"]).partition(".")[2])
-    if is_last or not operator.poll():
+    if is_last:
         bpy.ops.ed.undo_push(message=label)
+        return
+    if not operator.poll():
+        push_undo_step(label)
         return
     session.is_written = True
     try:

@@ -14,6 +14,7 @@ from ..operators.parts_operator import parts_problem
 from ..operators.reporting import reports_errors
 from ..parts import UNASSIGNED, bring_together, get_part, merge_checked
 from ..session import get_session
+from ..session.undo_steps import push_undo_step
 from ..wording import say
 from .picking import PartPicking
 
@@ -134,7 +135,7 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
         with object_mode(context, obj):
             bring_together(obj.data)
             count, into = merge_checked(obj.data)
-        bpy.ops.ed.undo_push(message="Merge Picked Parts")
+        push_undo_step("Merge Picked Parts")
         get_session().redraw()
         name = get_part(obj.data, into).name
         self.report({"INFO"}, say('{count} parts are merged into "{name}"', count=count, name=name))

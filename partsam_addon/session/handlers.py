@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
+from . import undo_steps
 from .session import get_session
 
 
@@ -33,3 +34,4 @@ def register() -> None:
 def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.app.handlers.undo_post.remove(_after_undo)
+    undo_steps.unregister()

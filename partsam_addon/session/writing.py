@@ -42,6 +42,7 @@ from ..wording import say
 from .clouds import CloudTask, FoundCloud
 from .find_parts import Found, Task
 from .held import HeldTrees
+from .undo_steps import push_undo_step
 
 
 class Change(Protocol):
@@ -75,7 +76,7 @@ def write_changes(
         for change, obj in zip(changes, objects, strict=True):
             change.write(obj.data)
     if undo_message:
-        bpy.ops.ed.undo_push(message=undo_message)
+        push_undo_step(undo_message)
     return objects
 
 

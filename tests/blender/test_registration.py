@@ -45,7 +45,7 @@ def test_everything_is_registered():
 
 
 def test_disabling_leaves_nothing_and_enabling_works_again(registered):
-    before = blender_types()
+    before = {name for name in blender_types() if "_OT_step_" not in name}  # those are made when needed
     addon_utils.disable(PACKAGE, default_set=True)
     assert blender_types() == set()
     assert handlers() == []

@@ -121,6 +121,7 @@ def test_click_tool(play: Play) -> None:
     assert record["dragged"] == [2, True, False]
     assert record["click_to_draw"]
     assert record["parts"] == [1, 2, 3]
+    assert record["last_operator"] == "PARTSAM_OT_step_part_by_clicks"  # not what could take it back
     assert record["undone"] == [[2, 2, 1], [3, 3, 0]] * 2  # parts, those of this run, clicks
     assert record["still_running"]
     assert record["problem"] == "None"

@@ -127,6 +127,7 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
     yield from settled(window, work, "the second part was accepted")
     record["parts"].append(len(obj().data.partsam.parts))
     yield from film(window)
+    record["last_operator"] = bpy.context.window_manager.operators[-1].bl_idname
     window.shot("accepted")
     yield from window.click(*body)
     yield from settled(window, work, "the third part was shown")
