@@ -55,7 +55,8 @@ def rewritten(
 def test_a_file_brings_weights_configuration_and_notes_back(tmp_path: Path, config: NetworkConfig) -> None:
     network = untrained_network(config, seed=5)
     path = tmp_path / "own.safetensors"
-    save_network(network, path, metadata={"trained.steps": "12"}, dtype=torch.float32)
+    grown_from = {"partsam.config": "{}"}  # notes of the file that a network was made from may come along
+    save_network(network, path, metadata={"trained.steps": "12", **grown_from}, dtype=torch.float32)
     loaded = load_network(path)
     assert loaded.network.config == config
     assert loaded.metadata["trained.steps"] == "12"

@@ -35,6 +35,8 @@ mask_prompt_widths = [8, 16]
 mask_channels = 16
 mask_prompt_points = 128
 mask_prompt_neighbors = 4
+patch_layers = 0
+patch_regions = 0
 
 [batch]
 shapes = 4

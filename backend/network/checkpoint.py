@@ -77,7 +77,7 @@ def save_network(
     }
     try:
         with appearing_whole(path) as partial:
-            save_file(tensors, partial, metadata={_CONFIG_KEY: network.config.to_json(), **(metadata or {})})
+            save_file(tensors, partial, metadata={**(metadata or {}), _CONFIG_KEY: network.config.to_json()})
     # The library reports a full disk as an error of its own.
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error

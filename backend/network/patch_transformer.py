@@ -42,8 +42,9 @@ class NearbyAttention(nn.Module):
         self.heads = heads
         self.qkv = Linear(width, 3 * width, bias=False)
         self.out = Linear(width, width, bias=False)
-        row = torch.linspace(math.log(_REACHES[0]), math.log(_REACHES[1]), heads)
-        self.reach_embedding = nn.Parameter(row)  # logarithms of the distances
+        # In Python: networks are built without memory first, where `linspace` needs sympy.
+        row = np.linspace(*np.log(_REACHES), heads).tolist()
+        self.reach_embedding = nn.Parameter(torch.tensor(row))  # logarithms of the distances
 
     def forward(self, x: Tensor, places: Tensor, bias: Tensor | None = None) -> Tensor:
         """x: [B, L, width]; places: float32 [B, L, 6]; bias: [B, heads, L, L], added to the scores.
