@@ -43,7 +43,7 @@ class NearbyAttention(nn.Module):
         self.qkv = Linear(width, 3 * width, bias=False)
         self.out = Linear(width, width, bias=False)
         # In Python: networks are built without memory first, where `linspace` needs sympy.
-        row = np.linspace(*np.log(_REACHES), heads).tolist()
+        row = np.log(np.geomspace(_REACHES[0], _REACHES[1], heads)).tolist()
         self.reach_embedding = nn.Parameter(torch.tensor(row))  # logarithms of the distances
 
     def forward(self, x: Tensor, places: Tensor, bias: Tensor | None = None) -> Tensor:
