@@ -161,6 +161,26 @@ def test_the_middle_has_the_parts_that_are_worth_it() -> None:
     assert [len(np.unique(owners)) for owners in chain.owners] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("share", "quality", "stays"), [(0.016, 0.23, False), (0.1, 0.23, True), (0.016, 0.27, True)]
+)
+def test_a_small_part_of_little_quality_joins_what_is_around_it(
+    share: float, quality: float, stays: bool
+) -> None:
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, :12], logits[1, 4:8] = 3, 3  # a figure and its belt
+    weights = np.full(SITES, (1 - share) / (SITES - 4))
+    weights[4:8] = share / 4
+    tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
+    qualities = np.select([tree.masks == 0, tree.masks == 1], [0.9, quality], 0.0)
+    qualities[tree.kinds != MASK] = 0
+    chain = partition_chain(tree, qualities, SelectionSettings())
+    middle, finest = (owners[tree.atoms] for owners in (chain.owners[chain.middle], chain.owners[-1]))
+    assert (middle[5] != middle[0]) == stays
+    assert finest[5] != finest[0]
+    assert middle[0] != middle[13], "the figure is a part"
+
+
 def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
     """A belt around the middle leaves two ends and a crumb that touch nothing of each other."""
     logits = np.full((2, SITES), -9.0, dtype=np.float32)

@@ -32,6 +32,8 @@ class SelectionSettings:
     least_piece, piece_ratio: share of the surface, and of the largest piece, from which a separate piece of
         what no part wants is a part; least_border: of the square root of an atom's area, what a border must
         have to connect it with another there. Pieces of a mesh that only lie near each other are separate
+    weak, weak_share: a part that shows less than this share of the surface joins what is around it if its
+        quality is below `weak`: it hardly pays for itself
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
         the view, the larger what it should keep
     """
@@ -43,6 +45,8 @@ class SelectionSettings:
     least_piece: float = 0.015
     piece_ratio: float = 0.05
     least_border: float = 0.03
+    weak: float = 0.25
+    weak_share: float = 0.02
     size_weight: float = 0.25
 
 
@@ -66,6 +70,7 @@ def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSett
     count = len(tree.parents)
     tree, quality, middle = _with_pieces_of_remainder(tree, quality, middle, settings)
     worth = _Worth(tree, quality, settings, appended=count)
+    middle = _without_weak_parts(worth, middle, count)
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
     finer = list(_split_one_by_one(worth, middle))
     return PartitionChain(tree, [*coarser, middle, *finer], len(coarser))
@@ -94,6 +99,26 @@ def _with_pieces_of_remainder(
         tree = tree.with_nodes_below(node, pieces)
         quality = np.append(quality, np.full(len(pieces), quality[node]))
     return tree, quality, owners
+
+
+def _without_weak_parts(worth: _Worth, owners: IntArray, judged: int) -> IntArray:
+    """Owners [A] without small parts of little quality, the smallest given away first.
+
+    judged: so many nodes have a quality of their own
+    """
+    settings = worth.settings
+    shown = np.bincount(owners, worth.tree.areas, minlength=len(worth.areas))
+    weak = np.unique(owners[(owners > 0) & (owners < judged)])
+    weak = weak[(worth.quality[weak] < settings.weak) & (shown[weak] < settings.weak_share)]
+    for node in weak[np.argsort(shown[weak], kind="stable")].tolist():
+        present = np.unique(owners)
+        around = present[worth.within[present, node] & (present != node)]
+        heir = int(around[-1]) if len(around) else -1
+        if heir < 1:  # what lies in no other part joins its neighbour
+            beside = _longest_border(worth.tree, owners, node)
+            heir = beside if beside >= 0 else heir
+        owners = np.where(owners == node, heir, owners) if heir >= 0 else owners
+    return owners
 
 
 class _Worth:
