@@ -192,7 +192,11 @@ SMALL = NetworkConfig(
     normal_distance=0.15,
     size_prompt=True,
     score_context=True,
+    score_regions=True,
+    patch_layers=5,
+    patch_regions=32,
     region_prompt=64,
+    region_close_ups=True,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}
