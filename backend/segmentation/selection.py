@@ -38,7 +38,7 @@ class SelectionSettings:
         the view, the larger what it should keep
     """
 
-    cost: float = 0.2
+    cost: float = 0.22
     hidden: float = 0.2
     visible: float = 0.8
     whole: float = 0.7
