@@ -58,8 +58,8 @@ def _state_lines(work: ClickWork) -> list[str]:
         share = f" {fraction:.0%}" if fraction > 0 else ""
         return [say(stage.capitalize() or "Preparing") + share]
     lines = [] if not work.is_accepting else [say("Accepting")]
-    shown = work.preview if work.clicks else work.hover
-    if work.clicks and work.is_thinking:
+    shown = work.part.preview if work.part.clicks else work.part.hover
+    if work.part.clicks and work.is_thinking:
         return [*lines, say("Thinking")]
     if shown is None:
         return lines

@@ -130,7 +130,7 @@ class Gestures:
         self._picker.shown()
         if self._picker.version != before:
             work.redraw()
-        if self._drag is not None or work.clicks or self._last is None:
+        if self._drag is not None or work.part.clicks or self._last is None:
             work.hover_over(None)
             self._hovered = None
             return
@@ -203,8 +203,8 @@ class Gestures:
         """Index of the click whose dot is under the mouse."""
         projection = view.projection(self._picker.object())
         reach = (DOT_PIXELS + 3) * bpy.context.preferences.system.ui_scale
-        for index in reversed(range(len(self._work.clicks))):
-            dot = self._picker.dot(projection, self._work.clicks[index])
+        for index in reversed(range(len(self._work.part.clicks))):
+            dot = self._picker.dot(projection, self._work.part.clicks[index])
             if dot is not None and np.hypot(dot[0] - view.mouse[0], dot[1] - view.mouse[1]) <= reach:
                 return index
         return None
@@ -212,7 +212,7 @@ class Gestures:
     def _move_dot(self, view: View, drag: Drag) -> None:
         click = self._picker.pick(view, through=True)
         if click is not None:
-            positive = self._work.clicks[drag.dot].positive
+            positive = self._work.part.clicks[drag.dot].positive
             self._work.replace_click(drag.dot, replace(click, positive=positive))
 
     def _stroke(self, view: View, drag: Drag) -> None:
@@ -254,7 +254,7 @@ class Gestures:
         if part_id == UNASSIGNED:
             raise PromptError("There is no part yet to change; click and accept one first")
         wanted = Target(part_id, "ADD" if action == "ADD_TO" else "TAKE")
-        if self._work.target != wanted:
+        if self._work.part.target != wanted:
             self._work.restart(wanted)
 
     def _improve(self, view: View) -> None:
@@ -283,7 +283,11 @@ class Gestures:
         """To the next or previous part; behind the last comes a new one."""
         mesh, work = self._picker.object().data, self._work
         ids: list[int] = [part.part_id for part in mesh.partsam.parts]
-        current = ids.index(work.target.part_id) if work.target and work.target.part_id in ids else len(ids)
+        current = (
+            ids.index(work.part.target.part_id)
+            if work.part.target and work.part.target.part_id in ids
+            else len(ids)
+        )
         place = (current + step) % (len(ids) + 1)
         if place == len(ids):
             work.restart(None)

@@ -193,7 +193,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         to take back. What was done before the tool was started stays.
         """
         step, work = self._keys.undo_operator(event), self._work
-        if step is None or (work.clicks and step == UNDO):
+        if step is None or (work.part.clicks and step == UNDO):
             return False
         return not work.is_accepting and (bool(work.accepted) if step == UNDO else work.can_redo)
 

@@ -116,11 +116,11 @@ class ClickPreview:
         """What is to be drawn now."""
         work = self._work
         looks = [(preview, MASK_LOOK) for preview in work.waiting]
-        if work.previews:
-            taken = work.target is not None and work.target.action == "TAKE"
-            looks += [(preview, TAKEN_LOOK if taken else MASK_LOOK) for preview in work.previews]
-        elif work.hover is not None:
-            looks.append((work.hover, HOVER_LOOK))
+        if work.part.previews:
+            taken = work.part.target is not None and work.part.target.action == "TAKE"
+            looks += [(preview, TAKEN_LOOK if taken else MASK_LOOK) for preview in work.part.previews]
+        elif work.part.hover is not None:
+            looks.append((work.part.hover, HOVER_LOOK))
         masks = [(self._mask(preview, shown), look) for preview, look in looks]
         self._drawn = [mask for mask, _ in masks]
         return masks
@@ -145,7 +145,7 @@ class ClickPreview:
         projection = Projection(matrix, (region.width, region.height))
         gpu.state.blend_set("ALPHA")
         try:
-            for click in self._work.clicks:
+            for click in self._work.part.clicks:
                 self._draw_dot(projection, click)
             if self.outline is not None and self.outline[0] == region.as_pointer():
                 _draw_outline_2d(self.outline[1])

@@ -68,10 +68,10 @@ def test_the_click_tool_reaches_the_ious_of_the_evaluation(obj, addon, evaluated
                 work.add(click)
                 tick_until(session, lambda: not work.is_thinking or work.error is not None)
                 assert work.error is None
-                masks[part, step] = work.preview.probability > 0.5
+                masks[part, step] = work.part.preview.probability > 0.5
             work.snapping.seconds = None  # however slow it was
-            tick_until(session, lambda: work.preview.refined is not None)
-            cut = work.preview.refined
+            tick_until(session, lambda: work.part.preview.refined is not None)
+            cut = work.part.preview.refined
             work.accept()
             tick_until(session, lambda: not work.is_accepting or work.error is not None)
             accepted = work.accepted.pop().polygons  # the evaluation looks at each part by itself

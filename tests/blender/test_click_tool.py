@@ -71,7 +71,7 @@ def test_part_after_part_each_an_undo_step(tool, clicking, addon):
         lambda: shares.append(work.bar.fraction) or texts.add(work.bar.text[:9]) or len(work.accepted) == 1,
     )
     assert {"Preparing", "Accepting"} <= texts and max(shares) > 0
-    assert work.clicks == ()
+    assert work.part.clicks == ()
     assert part_ids(obj)[60] == work.accepted[0].part_id > 0
     shown = work.accepted[0].preview
     for step, accepted, clicks in (("undo", 0, shown.clicks), ("redo", 1, ())):
@@ -79,7 +79,7 @@ def test_part_after_part_each_an_undo_step(tool, clicking, addon):
         getattr(bpy.ops.ed, step)()
         work.follow_undo()  # as the handlers of the tool do
         obj = bpy.data.objects[name]
-        assert (len(work.accepted), work.clicks) == (accepted, clicks)
+        assert (len(work.accepted), work.part.clicks) == (accepted, clicks)
         assert len(obj.data.partsam.parts) == accepted
     obj.location.x += 5  # clicks are in object space
     work.add(click_on(tool, obj, 190))
@@ -130,11 +130,11 @@ def test_parts_of_one_run_compete_for_faces(tool, clicking):
     work.accept()
     tick_until(session, lambda: len(work.accepted) == 1)
     work.add(click_on(tool, obj, 190))
-    tick_until(session, lambda: work.preview is not None and work.preview.refined is not None)
-    too_much = work.preview.refined.copy()
+    tick_until(session, lambda: work.part.preview is not None and work.part.preview.refined is not None)
+    too_much = work.part.preview.refined.copy()
     too_much[100:128] = True  # faces of the first part, whatever the network thinks of them
     assert work.accepted[0].polygons[100:128].any()
-    work.preview = tool("snapping").snapped(work.preview, too_much)
+    work.part.preview = tool("snapping").snapped(work.part.preview, too_much)
     work.accept()
     tick_until(session, lambda: not work.is_accepting or work.error is not None)
     first, second = (part.part_id for part in work.accepted)
@@ -143,11 +143,11 @@ def test_parts_of_one_run_compete_for_faces(tool, clicking):
     assert (ids[RIGHT_BALL] == second).mean() > 0.8
 
     work.add(click_on(tool, obj, 60))  # the same part again, all but two of its faces
-    tick_until(session, lambda: work.preview is not None and work.preview.refined is not None)
+    tick_until(session, lambda: work.part.preview is not None and work.part.preview.refined is not None)
     left = np.flatnonzero(ids == first)[-2:]
     again = ids == first
     again[left] = False
-    work.preview = tool("snapping").snapped(work.preview, again)
+    work.part.preview = tool("snapping").snapped(work.part.preview, again)
     work.accept()
     tick_until(session, lambda: not work.is_accepting or work.error is not None)
     assert (part_ids(obj) == ids).all()
@@ -170,7 +170,7 @@ def test_accepted_parts_are_hidden_on_the_screen_until_the_tool_ends(tool, click
         )
         with pytest.raises(addon("backend.errors").PromptError, match="is here"):
             gestures.press(beside, "CLICK")
-        assert not gestures.is_dragging and not work.clicks
+        assert not gestures.is_dragging and not work.part.clicks
         with pytest.raises(addon("backend.errors").PromptError, match="no click to take back"):
             gestures.perform("TAKE_BACK", beside)
         work.hint = "Nothing is here"
@@ -203,7 +203,7 @@ def test_clicks_are_obeyed_whatever_the_network_says(tool, clicking):
         work.add(click_on(tool, obj, 60, positive=False))
     work.add(click_on(tool, obj, 60), click_on(tool, obj, 61, positive=False), click_on(tool, obj, 200))
     answered(session, work)
-    assert work.preview.polygons[[60, 61, 200]].tolist() == [True, False, True]
+    assert work.part.preview.polygons[[60, 61, 200]].tolist() == [True, False, True]
     work.accept()
     tick_until(session, lambda: len(work.accepted) == 1)
     ids = part_ids(obj)
@@ -216,8 +216,8 @@ def test_the_preview_snaps_to_creases_and_is_accepted_as_it_was_shown(tool, clic
     obj = dumbbell()
     work, _picker, session = clicking(obj)
     work.add(click_on(tool, obj, 60))
-    tick_until(session, lambda: work.preview is not None and work.preview.refined is not None)
-    shown = work.preview
+    tick_until(session, lambda: work.part.preview is not None and work.part.preview.refined is not None)
+    shown = work.part.preview
     work.accept()
     assert work.is_accepting
     tick_until(session, lambda: work.waiting or work.accepted)
@@ -236,7 +236,7 @@ def test_where_the_cut_is_slow_it_waits_until_the_part_is_accepted(tool, clickin
     work.add(click_on(tool, obj, 60))
     answered(session, work)
     session.tick()
-    assert work.preview.refined is None
+    assert work.part.preview.refined is None
     work.hover_over(click_on(tool, obj, 190))  # the backend would be free
     work.accept()
     tick_until(session, lambda: len(work.accepted) == 1)
@@ -251,33 +251,35 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     tick_until(session, lambda: work.phase.value == "clicking")
     here = click_on(tool, obj, 60)
     work.hover_over(here)
-    tick_until(session, lambda: work.hover is not None)
+    tick_until(session, lambda: work.part.hover is not None)
     beside = click_on(tool, obj, 61)
     work.hover_over(beside)
     work.poll()  # asks
     work.hover_over(here)  # while that is answered: of the same part, so the answer is shown all the same
-    tick_until(session, lambda: work.hover.clicks == (beside,))
-    tick_until(session, lambda: work.hover.clicks == (here,))
-    hovered = work.hover
+    tick_until(session, lambda: work.part.hover.clicks == (beside,))
+    tick_until(session, lambda: work.part.hover.clicks == (here,))
+    hovered = work.part.hover
     work.add(here)
-    assert work.preview is hovered  # nothing is asked twice
-    shares = work.preview.answer.shares
+    assert work.part.preview is hovered  # nothing is asked twice
+    shares = work.part.preview.answer.shares
     for level in range(3):
         work.next_level()
-        assert work.preview.share == sorted(shares, reverse=True)[level]
+        assert work.part.preview.share == sorted(shares, reverse=True)[level]
     work.choose(tool("masks").Choice(size=0.9))
-    assert work.preview.share == max(shares)  # at once, of what is there
+    assert work.part.preview.share == max(shares)  # at once, of what is there
     assert work.is_thinking
     answered(session, work)
-    large = work.preview.share
+    large = work.part.preview.share
     for _ in range(30):
         work.scale_size(-1)
     answered(session, work)
-    assert work.preview.answer.size == tool("masks").SMALLEST_SIZE
-    assert work.preview.share < large
+    assert work.part.preview.answer.size == tool("masks").SMALLEST_SIZE
+    assert work.part.preview.share < large
     tick_until(session, lambda: work.is_looking_closer)
     assert "looking closer" in tool("cursor").cursor_lines(work)[0]
-    tick_until(session, lambda: work.preview.answer.zoomed)  # by itself: so small a part is looked at closely
+    tick_until(
+        session, lambda: work.part.preview.answer.zoomed
+    )  # by itself: so small a part is looked at closely
     work.choose(tool("masks").Choice(size=0.0002))
     work.accept(patient=True)  # waits for a closer look at that size, too
     tick_until(session, lambda: len(work.accepted) == 1)
@@ -285,7 +287,7 @@ def test_sizes_levels_removal_and_hover(tool, clicking):
     work.add(here)
     work.add(click_on(tool, obj, 70, positive=False))
     work.remove(0)  # only the excluding one is left, which means nothing alone
-    assert (work.clicks, work.preview) == ((), None)
+    assert (work.part.clicks, work.part.preview) == ((), None)
 
 
 def ball_with_knob():
@@ -313,7 +315,7 @@ def test_a_closer_look_that_fails_leaves_the_first_answer(tool, clicking, monkey
     answered(session, work)
     tick_until(session, lambda: work.is_looking_closer)
     tick_until(session, lambda: not work.is_looking_closer)
-    assert work.preview.answer.wants_zoom
+    assert work.part.preview.answer.wants_zoom
     work.accept(patient=True)
     tick_until(session, lambda: len(work.accepted) == 1)
 
@@ -324,17 +326,17 @@ def test_after_several_clicks_small_parts_are_looked_at_closely(tool, clicking):
     work, _picker, session = clicking(obj)
     work.add(click_on(tool, obj, middle), click_on(tool, obj, 0, positive=False))
     answered(session, work)
-    assert not work.preview.answer.zoomed  # shown before the closer look
-    assert work.preview.share < 0.05
+    assert not work.part.preview.answer.zoomed  # shown before the closer look
+    assert work.part.preview.share < 0.05
     tick_until(session, lambda: work.is_looking_closer)
     work.add(click_on(tool, obj, 8, positive=False))  # the answer to that look is not wanted any more
     answered(session, work)
-    assert len(work.preview.clicks) == 3
-    tick_until(session, lambda: work.preview.answer.zoomed)
-    assert work.preview.polygons[[middle, 0, 8]].tolist() == [True, False, False]
+    assert len(work.part.preview.clicks) == 3
+    tick_until(session, lambda: work.part.preview.answer.zoomed)
+    assert work.part.preview.polygons[[middle, 0, 8]].tolist() == [True, False, False]
     work.add(click_on(tool, obj, middle + 3))
     answered(session, work)
-    assert work.preview.answer.prior  # it goes on from the closer answer
+    assert work.part.preview.answer.prior  # it goes on from the closer answer
     work.remove_last()
     work.accept(patient=True)
     tick_until(session, lambda: len(work.accepted) == 1)
@@ -348,7 +350,7 @@ def test_mirrored_clicks_make_both_sides(tool, clicking):
     work.set_mirror(True)
     work.add(click_on(tool, obj, 60))
     answered(session, work)
-    assert work.twin.polygons[RIGHT_BALL].mean() > 0.8
+    assert work.part.twin.polygons[RIGHT_BALL].mean() > 0.8
     work.accept()
     tick_until(session, lambda: len(work.accepted) == 2)
     ids = part_ids(obj)
@@ -396,7 +398,7 @@ def test_an_error_while_accepting_loses_no_click(tool, clicking, addon):
     work.accept()
     tick_until(session, lambda: work.error is not None)
     assert "locked" in session.problem.message
-    assert work.clicks == (click,)
+    assert work.part.clicks == (click,)
     assert session.clicks is work
 
 

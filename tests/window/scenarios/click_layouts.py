@@ -57,17 +57,17 @@ def layouts(window: WindowDriver, obj: object) -> Steps:
     ):
         bpy.context.window.event_simulate(type=kind, value=value, x=int(x) + way, y=int(y), alt=True)
         yield 0.3
-    record["orbited"] = [window.view_matrix() != turned, len(work.clicks)]
+    record["orbited"] = [window.view_matrix() != turned, len(work.part.clicks)]
     record["clicks"] = clicks = {}
 
     toggle(window, bpy.ops.screen.screen_full_area)
     yield 1.0
     yield from window.click(*window.view_point(*HEAD))
-    clicks["maximised"] = len(work.clicks)
+    clicks["maximised"] = len(work.part.clicks)
     toggle(window, bpy.ops.screen.screen_full_area)
     yield 1.0
     yield from window.click(*window.view_point(*BODY), ctrl=True)
-    clicks["restored"] = len(work.clicks)
+    clicks["restored"] = len(work.part.clicks)
     window.shot("subdivided")
     toggle(window, bpy.ops.screen.region_quadview)
     yield 1.0
@@ -76,7 +76,7 @@ def layouts(window: WindowDriver, obj: object) -> Steps:
     yield 1.0
     region = window.region()
     yield from window.click(region.x + region.width * 0.5, region.y + region.height * 0.5)
-    clicks["quad view"] = len(work.clicks)
+    clicks["quad view"] = len(work.part.clicks)
     window.shot("quad_view")
     toggle(window, bpy.ops.screen.region_quadview)
     yield 1.0
@@ -93,14 +93,14 @@ def layouts(window: WindowDriver, obj: object) -> Steps:
     for kind, value in (("MOUSEMOVE", "NOTHING"),) * 3 + (("LEFTMOUSE", "PRESS"), ("LEFTMOUSE", "RELEASE")):
         other.event_simulate(type=kind, value=value, x=x, y=y)
         yield 0.5
-    clicks["the other window"] = len(work.clicks)
+    clicks["the other window"] = len(work.part.clicks)
     window.shot("two_windows")
     with bpy.context.temp_override(window=other):
         bpy.ops.wm.window_close()
     yield 1.0
     x, y = window.view_point(*HEAD)
     yield from window.click(x + 25, y)
-    clicks["the first window"] = len(work.clicks)
+    clicks["the first window"] = len(work.part.clicks)
     yield from window.key("RET", x, y)
     yield from window.wait_for(lambda: len(work.accepted) == 1, 100, "the part was accepted")
     record["problem"] = str(session.problem)
@@ -132,7 +132,7 @@ def covering(window: WindowDriver, obj: object) -> Steps:
     yield from start(window)
     yield from window.click(*window.view_point(*BODY))
     work = session.clicks
-    window.record["covered"] = len(work.clicks) + int(bpy.data.objects[wall.name].select_get())
+    window.record["covered"] = len(work.part.clicks) + int(bpy.data.objects[wall.name].select_get())
     window.record["covered_hint"] = work.hint
     window.shot("covered")
     yield from window.key("Z", *window.view_point(*BODY), alt=True)
@@ -140,7 +140,7 @@ def covering(window: WindowDriver, obj: object) -> Steps:
     yield from window.wait_for(lambda: not work.is_thinking, 60, "the click through the wall was answered")
     yield 0.5
     window.shot("through_the_wall")
-    seen = obj().matrix_world @ (Vector(work.clicks[0].place) + Vector((0, 0, moved)))
+    seen = obj().matrix_world @ (Vector(work.part.clicks[0].place) + Vector((0, 0, moved)))
     region, space = window.region(), window.area.spaces.active
     pixels = location_3d_to_region_2d(region, space.region_3d, seen)
     asked = Vector(window.view_point(*BODY)) - Vector((region.x, region.y))
@@ -182,7 +182,7 @@ def edit_mode(window: WindowDriver, obj: object) -> Steps:
     yield from start(window)
     modes = [obj().mode]
     yield from window.click(*window.view_point(*BODY))
-    clicked = len(session.clicks.clicks) == 1
+    clicked = len(session.clicks.part.clicks) == 1
     window.shot("edit_mode")
     yield from window.key("ESC", *window.view_point(*BODY))
     yield from window.wait_for(lambda: session.clicks is None, 20, "Esc ended the tool")

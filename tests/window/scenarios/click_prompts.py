@@ -64,14 +64,17 @@ def strokes(window: WindowDriver, work: object) -> Steps:
     x, y = window.view_point(*BODY)
     yield from window.drag((x, y - 50), (x, y + 50))
     yield from settled(window, work, "the stroke was answered")
-    record["stroke"] = [len(work.clicks), all(work.preview.polygons[click.polygon] for click in work.clicks)]
+    record["stroke"] = [
+        len(work.part.clicks),
+        all(work.part.preview.polygons[click.polygon] for click in work.part.clicks),
+    ]
     window.shot("stroke")
     work.restart(None)
     for key, draw in (("B", box), ("L", lasso)):
         yield from window.key(key, *head)
         yield from draw(window, *head)
         yield from settled(window, work, "the outline was answered")
-        record[key] = len(work.clicks)
+        record[key] = len(work.part.clicks)
         window.shot(f"outline_{key}")
         work.restart(None)
         yield 0.3
@@ -87,7 +90,7 @@ def x_ray(window: WindowDriver, obj: object, work: object) -> Steps:
             yield from window.key("D", *body)
         yield from window.click(*body)
         yield from settled(window, work, "the click was answered")
-        record["behind"].append((obj().matrix_world @ Vector(work.clicks[0].place)).dot(eye))
+        record["behind"].append((obj().matrix_world @ Vector(work.part.clicks[0].place)).dot(eye))
         window.shot(f"behind_{behind}")
         work.restart(None)
         yield from window.move(*window.view_point(*HEAD))
@@ -95,7 +98,7 @@ def x_ray(window: WindowDriver, obj: object, work: object) -> Steps:
         yield from window.key("B", *body)
         yield from box(window, *body)
         yield from settled(window, work, "the box was answered")
-        depths = [(obj().matrix_world @ Vector(click.place)).dot(eye) for click in work.clicks]
+        depths = [(obj().matrix_world @ Vector(click.place)).dot(eye) for click in work.part.clicks]
         record["depth"].append(max(depths) - min(depths))
         work.restart(None)
         yield from window.key("Z", *body, alt=True)
@@ -116,8 +119,8 @@ def parts(window: WindowDriver, obj: object, work: object) -> Steps:
     for key in ("N", "N", "N", "P", "P", "P"):
         yield from window.key(key, *places[0])
         yield from settled(window, work, "the part was shown")
-        record["round"].append(-1 if work.target is None else ids.index(work.target.part_id))
-        if key == "P" and work.target is not None:
+        record["round"].append(-1 if work.part.target is None else ids.index(work.part.target.part_id))
+        if key == "P" and work.part.target is not None:
             window.shot(f"part_{record['round'][-1]}")
 
 
@@ -134,7 +137,7 @@ def existing(window: WindowDriver, obj: object, work: object) -> Steps:
     for modifiers in ({"shift": True}, {"shift": True, "ctrl": True}):
         yield from window.click(*arm, **modifiers)
         yield from settled(window, work, "the click was answered")
-        target, polygon = work.target, work.clicks[0].polygon
+        target, polygon = work.part.target, work.part.clicks[0].polygon
         window.shot(f"changing_{target.action}")
         yield from window.key("RET", *arm)
         yield from settled(window, work, "the part was changed")
@@ -142,7 +145,7 @@ def existing(window: WindowDriver, obj: object, work: object) -> Steps:
         record["changed"].append([target.action, part_ids[polygon].value == target.part_id])
     yield from window.key("R", *window.view_point(*HEAD))
     yield from settled(window, work, "the part was shown")
-    record["improved"] = [work.target.action, len(work.clicks)]
+    record["improved"] = [work.part.target.action, len(work.part.clicks)]
     window.shot("improved")
     work.restart(None)
 
@@ -153,7 +156,7 @@ def symmetric(window: WindowDriver, work: object) -> Steps:
     window.record["mirror"] = [settings.mirror]
     yield from window.click(*arm)
     yield from settled(window, work, "the clicks on both sides were answered")
-    window.record["both_arms"] = int((work.twin.polygons & ~work.preview.polygons).sum())
+    window.record["both_arms"] = int((work.part.twin.polygons & ~work.part.preview.polygons).sum())
     yield 0.5
     window.shot("symmetric")
     work.restart(None)
@@ -169,7 +172,10 @@ def selected(window: WindowDriver, obj: object, work: object) -> Steps:
     mesh.polygons.foreach_set("select", chosen)
     yield from window.key("S", *head)
     yield from settled(window, work, "the selection was answered")
-    window.record["selected"] = [len(work.clicks), all(chosen[click.polygon] for click in work.clicks)]
+    window.record["selected"] = [
+        len(work.part.clicks),
+        all(chosen[click.polygon] for click in work.part.clicks),
+    ]
     work.restart(None)
 
 
@@ -185,7 +191,7 @@ def hiding(window: WindowDriver, obj: object, work: object) -> Steps:
     window.shot("hidden")
     yield from window.click(*body)
     yield from settled(window, work, "the click was answered")
-    hit = work.clicks[0].polygon if work.clicks else -1
+    hit = work.part.clicks[0].polygon if work.part.clicks else -1
     record["through_accepted"] = not work.accepted_polygons[hit]
     yield from window.key("ESC", *aside)
     yield from window.wait_for(lambda: window.session().clicks is None, 20, "Esc ended the tool")

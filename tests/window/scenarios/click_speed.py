@@ -138,7 +138,7 @@ def moving(window: WindowDriver, work: object, record: dict) -> Steps:
     """How many parts a second are shown while the mouse moves over the mesh."""
     drawn = []
     handle = bpy.types.SpaceView3D.draw_handler_add(
-        lambda: drawn.append(work.hover), (), "WINDOW", "POST_PIXEL"
+        lambda: drawn.append(work.part.hover), (), "WINDOW", "POST_PIXEL"
     )
     started, step = time.monotonic(), 0
     while time.monotonic() < started + MOVING_SECONDS:
@@ -158,7 +158,7 @@ def one_part(window: WindowDriver, meter: Meter, work: object, place: tuple, rec
     yield from meter.quiet()
 
     def shows(count: int) -> bool:
-        return len(work.clicks) == count and not work.is_thinking
+        return len(work.part.clicks) == count and not work.is_thinking
 
     def press(x: int, y: int, **modifiers: bool) -> None:
         for value in ("PRESS", "RELEASE"):
@@ -166,7 +166,7 @@ def one_part(window: WindowDriver, meter: Meter, work: object, place: tuple, rec
 
     yield from meter.measure(
         lambda: send(type="MOUSEMOVE", value="NOTHING", x=x, y=y),
-        lambda: work.hover is not None,
+        lambda: work.part.hover is not None,
         record["hover"],
     )
     yield from meter.quiet()

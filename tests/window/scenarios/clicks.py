@@ -54,8 +54,8 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
 
     yield from film(window)
     yield from window.move(*head)
-    yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
-    record["hover_faces"] = int(work.hover.polygons.sum())
+    yield from window.wait_for(lambda: work.part.hover is not None, 30, "the part under the mouse was shown")
+    record["hover_faces"] = int(work.part.hover.polygons.sum())
     yield from film(window)
     window.shot("hover")
 
@@ -65,18 +65,18 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
     )
     yield from window.click(*head)
     yield from settled(window, work, "the first click was answered")
-    record["clicks"] = [len(work.clicks)]
+    record["clicks"] = [len(work.part.clicks)]
     record["levels"] = []
     window.shot("first_click")
     for _ in range(3):
         yield from window.key("TAB", *head)
-        record["levels"].append(int(work.preview.polygons.sum()))
+        record["levels"].append(int(work.part.preview.polygons.sum()))
     yield from window.wheel("WHEELUPMOUSE", *head, notches=16, ctrl=True)
     yield from settled(window, work, "the size was answered")
-    record["wheel_up"] = int(work.preview.polygons.sum())
+    record["wheel_up"] = int(work.part.preview.polygons.sum())
     yield from window.wheel("WHEELDOWNMOUSE", *head, notches=24, ctrl=True)
     yield from settled(window, work, "the size was answered")
-    record["wheel_down"] = int(work.preview.polygons.sum())
+    record["wheel_down"] = int(work.part.preview.polygons.sum())
 
     yield from window.move(*body)
     drawn.clear()
@@ -87,21 +87,25 @@ def clicking(window: WindowDriver, obj: object) -> Steps:
     # Without the two movements of the mouse that precede the press.
     record["click_to_draw"] = [moment - pressed - 0.3 for moment in drawn if moment > pressed + 0.3]
     record["faces"] = len(obj().data.polygons)
-    record["clicks"].append(len(work.clicks))
-    record["signs"] = [click.positive for click in work.clicks]
-    record["excluded"] = bool(work.preview.polygons[work.clicks[1].polygon])
+    record["clicks"].append(len(work.part.clicks))
+    record["signs"] = [click.positive for click in work.part.clicks]
+    record["excluded"] = bool(work.part.preview.polygons[work.part.clicks[1].polygon])
     window.shot("second_click")
 
-    place = work.clicks[1].place
+    place = work.part.clicks[1].place
     yield from window.drag(body, (body[0] + 30, body[1] + 20))
-    record["dragged"] = [len(work.clicks), work.clicks[1].place != place, work.clicks[1].positive]
+    record["dragged"] = [
+        len(work.part.clicks),
+        work.part.clicks[1].place != place,
+        work.part.clicks[1].positive,
+    ]
     yield from window.click(body[0] + 30, body[1] + 20)  # on the dot
-    record["clicks"].append(len(work.clicks))
+    record["clicks"].append(len(work.part.clicks))
     yield from window.click(*body, ctrl=True)
     yield from window.key("BACK_SPACE", *body)
-    record["clicks"].append(len(work.clicks))
+    record["clicks"].append(len(work.part.clicks))
     yield from window.click(*window.sidebar_point(700))  # below the panels
-    record["clicks"].append(len(work.clicks))
+    record["clicks"].append(len(work.part.clicks))
 
 
 def accepting(window: WindowDriver, obj: object) -> Steps:
@@ -119,8 +123,8 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
     yield from film(window)
     yield from window.move(*arm)
     yield 0.3
-    yield from window.wait_for(lambda: work.hover is not None, 30, "the part under the mouse was shown")
-    record["hover_moved"] = not work.hover.polygons[work.accepted[0].preview.clicks[0].polygon]
+    yield from window.wait_for(lambda: work.part.hover is not None, 30, "the part under the mouse was shown")
+    record["hover_moved"] = not work.part.hover.polygons[work.accepted[0].preview.clicks[0].polygon]
     yield from film(window)
     yield from window.click(*arm)
     yield from window.key("RET", *arm)  # while it may still be thinking
@@ -145,7 +149,7 @@ def accepting(window: WindowDriver, obj: object) -> Steps:
         for held in ({"ctrl": True}, {"ctrl": True, "shift": True}):
             yield from window.key("Z", *body, **held)
             yield from settled(window, work, "undo and redo were followed")
-            counts = len(obj().data.partsam.parts), len(work.accepted), len(work.clicks)
+            counts = len(obj().data.partsam.parts), len(work.accepted), len(work.part.clicks)
             record["undone"].append(list(counts))
             window.shot(f"undone_{len(record['undone'])}")
     record["still_running"] = session.clicks is work
@@ -196,7 +200,7 @@ def layout_keys(window: WindowDriver, obj: object) -> Steps:
             record["layouts"].append([bpy.context.screen.show_fullscreen, quad])
     yield from window.click(*window.view_point(*ARM))
     yield from settled(window, work, "a click after all layouts was answered")
-    record["clicks_after_layouts"] = len(work.clicks)
+    record["clicks_after_layouts"] = len(work.part.clicks)
     work.restart(None)
 
 
