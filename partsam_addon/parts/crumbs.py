@@ -23,7 +23,7 @@ SPECK_FACES, SPECK_SHARE = 8, 0.003
 STRIP_SHARE, STRIP_ROUNDNESS = 0.06, 0.02
 """Up to this share of the part's area a strip is one: what has an area of less than so many squares of its
 border's length (a disc has 0.08, a square 0.06; borders along faces are jagged, which halves that)."""
-REPLACED_SHARE = 0.01
+REPLACED_SHARE = 0.02
 """A part of which no more than this is left was meant as a whole."""
 CRUMB_OF_TAKEN = 0.1
 """A crumb is smaller than this share of what was taken."""
