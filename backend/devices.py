@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from .errors import DeviceError
-from .threads import usable_cores
 
 Record = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 """Records a computation; returns how to replay it, and where its results are after each replay."""
@@ -68,14 +67,6 @@ def arithmetic_is_scarce(device: str) -> bool:
 def works_by_itself(device: str) -> bool:
     """Whether the CPU is free for something else while the device computes."""
     return device != "cpu"
-
-
-def leaves_a_core(device: str) -> bool:
-    """Whether a core is free for something else while the device computes: on the CPU where torch was told to
-    use fewer threads than there are cores, as beside Blender."""
-    import torch
-
-    return works_by_itself(device) or torch.get_num_threads() < usable_cores()
 
 
 def peak_device_bytes(device: str) -> int | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .device_surface import DeviceSurface
-from .devices import keeps_surfaces, leaves_a_core
+from .devices import keeps_surfaces, works_by_itself
 from .geometry import Mesh, Normalization
 from .geometry.mesh import FloatArray, IntArray
 from .nearest import nearest_faced
@@ -78,7 +78,9 @@ class ShapeEncoder:
         """Points, normals, colors [N, 3] in the caller's units; point_faces: int [N], with a mesh; surface:
         the mesh's, where the device has it."""
 
-        graph = _graph_ahead(mesh, self.on_device.device)
+        # Crease regions need it, and parts as soon as a graphics card has answered the prompts.
+        wanted = bool(self._config.region_prompt) or works_by_itself(self.on_device.device)
+        graph = _graph_ahead(mesh, wanted=wanted)
         sites = _sites(points, mesh, point_faces, surface)
         regions: Callable[[], PlacedRegions] | None = None
         if mesh is not None and self._config.region_prompt:
@@ -247,11 +249,10 @@ def _sites(
     return Sites.of_mesh(mesh, point_faces) if surface is None else Sites.of_surface(surface, point_faces)
 
 
-def _graph_ahead(mesh: Mesh | None, device: str) -> Callable[[], FaceGraph] | None:
-    """How to get the face graph, from now on being made, where a core is free for it: crease regions and
-    parts need it. None where it is made when asked for: on two cores two threads for the network and one for
-    the graph take longer than one after the other."""
-    if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not leaves_a_core(device):
+def _graph_ahead(mesh: Mesh | None, *, wanted: bool) -> Callable[[], FaceGraph] | None:
+    """How to get the face graph, from now on being made beside the network if it is wanted. None where it is
+    made when asked for."""
+    if mesh is None or mesh.face_count > _GRAPH_AHEAD_FACES or not wanted:
         return None
     return started(lambda: build_face_graph(mesh))
 

@@ -164,12 +164,13 @@ def test_patches_are_told_how_they_hang_together(mesh: Mesh) -> None:
         assert (told - untold).norm() > 0.01 * untold.norm()
 
 
-def test_regions_are_found_while_the_network_encodes(
+def test_regions_of_many_faces_are_found_once_the_network_asks(
     segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "leaves_a_core", lambda device: True)
-    beside = segmenter.encode(mesh)
-    assert_known(beside, regions_of(shape))
+    """And not in a thread beside it, which takes more memory."""
+    monkeypatch.setattr(encoding, "_GRAPH_AHEAD_FACES", mesh.face_count - 1)
+    monkeypatch.setattr(encoding, "started", None)
+    assert_known(segmenter.encode(mesh), regions_of(shape))
 
 
 @pytest.mark.parametrize(("most_sites", "noise"), [(50_000, 0.0), (300, 0.01)])
@@ -326,6 +327,5 @@ def test_close_ups_know_the_regions_of_the_shape_by_what_is_in_view(mesh: Mesh) 
 
 def test_other_networks_do_no_work_for_regions(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "crease_regions", None)
-    monkeypatch.setattr(encoding, "leaves_a_core", lambda device: False)
     shape = tiny_segmenter().encode(mesh)
     assert shape.regions is shape.encoding.region_pairs is shape.graph_ahead is None

@@ -86,19 +86,16 @@ def assert_same(first: object, second: object) -> None:
 # --- encoding --------------------------------------------------------------------------------------
 
 
-def test_the_face_graph_is_made_ahead_where_a_core_is_free(
-    segmenter: Segmenter, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+def test_the_face_graph_is_made_ahead_where_another_device_encodes(
+    segmenter: Segmenter, mesh: Mesh, shape: EncodedShape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch_threads = torch.get_num_threads()
-    monkeypatch.setattr("backend.devices.usable_cores", lambda: torch_threads)
-    alone = segmenter.encode(mesh)
-    assert alone.graph_ahead is None
-    monkeypatch.setattr("backend.devices.usable_cores", lambda: torch_threads + 1)
+    assert shape.graph_ahead is None
+    monkeypatch.setattr(encoding, "works_by_itself", lambda device: True)
     beside = segmenter.encode(mesh)
     assert beside.graph_ahead is not None
     assert beside.face_graph is beside.graph_ahead()
-    assert_same(beside.face_graph, alone.face_graph)
-    assert_same(beside, alone)
+    assert_same(beside.face_graph, shape.face_graph)
+    assert_same(beside, shape)
     monkeypatch.setattr(encoding, "_GRAPH_AHEAD_FACES", mesh.face_count - 1)
     assert segmenter.encode(mesh).graph_ahead is None
 
