@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import gelu
 
@@ -34,6 +36,7 @@ from backend.network.region_prompts import at_places, at_places_by_product, prom
 from backend.network.sparse_logits import CLEARLY_OUTSIDE
 from backend.region_features import MAX_REGIONS, REGION_FEATURES
 from backend.segmentation.region_pairs import RegionTree, pair_features
+from backend.training import trainer
 from backend.training.config import OptimizerConfig
 from backend.training.step import _parameter_groups
 from tests.test_recordings import rerun
@@ -236,6 +239,23 @@ def test_training_reaches_all_layers_of_regions() -> None:
     for parameter in (parameter for layer in layers for parameter in layer.parameters()):
         assert parameter.grad is not None
         assert parameter.grad.any()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler looks at it
+def test_more_clicks_compile_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training: the longest interactions would run into the limit of compilations, and go on without."""
+    case = made(trained=True)
+    encoding = case.encode(case.regions)
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    monkeypatch.setattr(trainer, "start_compile_workers", lambda: None)
+    trainer._tune(case.network.requires_grad_(True), torch.device("cpu"), compile=True)
+    compiled = []
+    for clicks in range(1, 6):
+        case.decode(encoding, *(chosen.repeat(1, 1, 2)[..., :clicks] for chosen in some_clicks(case)))
+        compiled.append(counter.frame_count)
+    assert compiled[0] == 3  # of regions at patches and in masks, and of the masks at the patches
+    assert compiled[1:] == [4] * 4  # which from the second click on know how near these are
 
 
 def test_reading_regions_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

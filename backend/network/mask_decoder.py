@@ -210,7 +210,8 @@ class MaskDecoder(nn.Module):
         mask_tokens = tokens[:, :, 1 : 1 + MASK_TOKENS]
         at_atoms: Tensor | None = None
         if self.regions is not None and regions is not None:
-            at_atoms = self.regions.mask_logits(regions, mask_tokens)
+            # Compiled in training for one shape: strides of a slice would tell how many clicks there are.
+            at_atoms = self.regions.mask_logits(regions, mask_tokens.contiguous())
         if self.mask_scores is None:
             assert self.iou_mlp is not None
             return features, vectors, self.iou_mlp(tokens[:, :, 0]), None, at_atoms
