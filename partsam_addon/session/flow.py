@@ -121,6 +121,7 @@ class FlowRun:
     """A flow in progress, moved on by a timer.
 
     `title` is shown to the user. `done(value)` or `failed(error)` is called once, at its end.
+    `is_cancelled`: no further answer goes to the flow, and it need not wait to write anything.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class FlowRun:
         self._flow = flow
         self._done = done
         self._failed = failed
-        self._cancelled = False
+        self.is_cancelled = False
         self.ended = False
         self.job: Job | Calculation | Pause | None = None
 
@@ -148,6 +149,8 @@ class FlowRun:
         while not self.ended and self.job is not None and self.job.poll():
             try:
                 answer = self.job.result()
+                if self.is_cancelled:  # after the job's end, while its result waited to be written
+                    raise Cancelled
             except Exception as error:
                 self._resume(partial(self._flow.throw, error))
             else:
@@ -160,7 +163,7 @@ class FlowRun:
 
     def cancel(self) -> None:
         """Ask the current job to stop; the flow ends with `Cancelled` once it has."""
-        self._cancelled = True
+        self.is_cancelled = True
         if self.job is not None:
             self.job.cancel()
 
@@ -181,7 +184,7 @@ class FlowRun:
         except Exception as error:
             self._end(partial(self._failed, error))
         else:
-            if self._cancelled:
+            if self.is_cancelled:
                 self.job.cancel()
 
     def _end(self, report: Callable[[], None]) -> None:

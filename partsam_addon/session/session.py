@@ -253,7 +253,8 @@ class Session:
             self.redraw(viewport=False)  # the click tool answers the mouse, which panels do not show
         if self.run is not None:
             # What a flow does after its last answer is writing into the scene.
-            self.waits_for = self._obstacle() if self.run.may_write else ""
+            may_write = self.run.may_write and not self.run.is_cancelled
+            self.waits_for = self._obstacle() if may_write else ""
             if not self.waits_for:
                 self.run.poll()
         if self.run is None:

@@ -336,6 +336,20 @@ def test_cancel_changes_nothing(addon, session):
     assert segment() == {"FINISHED"}  # the backend goes on serving
 
 
+def test_cancel_while_the_result_waits_changes_nothing(addon, session, monkeypatch):
+    """Also while what it waits for goes on: here a mouse button that is held down."""
+    obj = dumbbell()
+    start(addon, session)
+    monkeypatch.setattr(addon("session.input_watch").InputWatch, "is_taken", True)
+    tick_until(session, lambda: bool(session.waits_for))
+    session.tick()
+    assert session.is_busy
+    assert bpy.ops.partsam.cancel() == {"FINISHED"}
+    tick_until(session, lambda: not session.is_busy)
+    assert session.notices == ("Cancelled; nothing was changed",)
+    assert "partsam_part" not in obj.data.attributes
+
+
 def test_sliders_follow_and_stale_positions_are_dropped(session):
     obj = dumbbell()
     segment()
