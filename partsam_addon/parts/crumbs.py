@@ -108,7 +108,7 @@ def _spared(
 
     left: bool [P], what is left without crumbs; lost: float [ids], the area that each part loses otherwise
     """
-    gone = [part_id for part_id in np.flatnonzero(lost).tolist() if part_id not in set(ids[left].tolist())]
+    gone = np.setdiff1d(np.flatnonzero(lost), ids[left]).tolist()
     if not inherits:
         return gone
     heir = max(gone, key=lambda part_id: lost[part_id], default=None)
