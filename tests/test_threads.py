@@ -54,24 +54,25 @@ def test_numpy_starts_no_threads(repository: Path) -> None:
         "import os, numpy; numpy.ones((512, 512)) @ numpy.ones((512, 512));"
         "print(len(os.listdir('/proc/self/task')))"
     )
-    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
     result = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=repository, env=free, capture_output=True, text=True, timeout=120, check=True,
+        cwd=repository, env=_unsettled(), capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert result.stdout.split() == ["1"]
 
 
 def test_commands_settle_it_before_they_import_numpy_and_torch(repository: Path) -> None:
     program = (
-        "import os, sys; from backend.__main__ import main;"
+        "import os, sys; from backend.__main__ import main; early = 'numpy' in sys.modules;"
         "main(['segment', 'missing.glb', '--labels', 'x.npy']);"
-        "print(os.environ['OMP_WAIT_POLICY'], os.environ['OPENBLAS_NUM_THREADS'], 'torch' in sys.modules)"
+        "print(os.environ['OMP_WAIT_POLICY'], os.environ['OPENBLAS_NUM_THREADS']);"
+        "print(early, 'torch' in sys.modules)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, timeout=120
-    )
-    assert result.stdout.split() == ["PASSIVE", "1", "False"]
+        [sys.executable, "-c", program],
+        cwd=repository, env=_unsettled(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.stdout.split() == ["PASSIVE", "1", "False", "False"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process holds")
@@ -125,3 +126,8 @@ def test_busy_processes_end_with_the_measurement() -> None:
     with busy_processes(2) as processes:
         assert [process.poll() for process in processes] == [None, None]
     assert all(process.poll() is not None for process in processes)
+
+
+def _unsettled() -> dict[str, str]:
+    """The environment without what says how many threads compute, and how they wait."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
