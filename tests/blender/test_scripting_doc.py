@@ -23,8 +23,9 @@ WINDOW_ONLY = {
     "remove_environment",
     "restart_backend",
     "set_up",
+    "watch_input",
 }
-"""Operators for the panel's buttons, of no use in scripts."""
+"""Operators for the panel's buttons and of the session itself, of no use in scripts."""
 
 
 @pytest.fixture(scope="module")
