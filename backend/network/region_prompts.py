@@ -91,13 +91,13 @@ def prompted_regions(
     if sizes is None:
         size = asked.new_zeros(*asked.shape[:3], 2)
     else:
-        share = sizes.float().clamp(min=_SMALLEST).log() / 8
+        share = sizes.float().clamp(min=_SMALLEST).log() / LOG_SCALE
         gap = share.unsqueeze(2) - asked[..., SHARED_SIZE]
         size = torch.stack([gap, torch.ones_like(gap)], dim=-1) * (sizes > 0)[..., None, None]
     known = (asked[..., _KNOWN] > 0) | (refused[..., _KNOWN] > 0)
     # No region holds an atom and not the atom: that column has the atom itself.
     alone = pairs.diagonal(dim1=1, dim2=2).float()
-    areas = (alone[:, _OWN_SIZE] * 8).exp() * alone[:, _KNOWN]
+    areas = (alone[:, _OWN_SIZE] * LOG_SCALE).exp() * alone[:, _KNOWN]
     return PromptedRegions(torch.cat([asked, refused, size], dim=-1), known, of_centers, areas)
 
 
