@@ -73,7 +73,12 @@ def stale(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
     return lambda: None, results
 
 
-@pytest.mark.parametrize("record", [broken, stale])
+def empty(compute: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+    """Everything was computed while it was to be recorded, and a replay does nothing."""
+    return lambda: None, tuple(None if value is None else value.clone() for value in compute())
+
+
+@pytest.mark.parametrize("record", [broken, stale, empty])
 def test_what_cannot_be_recorded_is_computed(
     record: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
