@@ -66,9 +66,11 @@ def write_labels(
     present, groups = distinct(labels[writable])
     areas = np.nan_to_num(element_sizes(mesh)).astype(np.float64)
     kept = set(distinct(old[~(writable | absorbed)])[0].tolist())
-    inherited = _inherited(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
-    leaked = _leaked(labels, writable, groups, present, areas, inherited)
-    ids = _ids_of_groups(mesh, writable, groups, areas, inherited, kept=kept, without=leaked, by_size=by_size)
+    inherited, recalled = _known(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
+    leaked = _leaked(labels, writable, groups, present, areas, inherited | recalled)
+    sizes = np.bincount(groups, weights=areas[writable], minlength=len(present)).astype(np.float64)
+    given = dict.fromkeys(leaked, UNASSIGNED) | recalled
+    ids = _ids_of_groups(mesh, inherited, given, kept=kept, sizes=sizes, by_size=by_size)
     part_ids = old.copy()
     part_ids[writable] = ids[groups] if len(ids) else UNASSIGNED
     doomed = absorbed | (writable & (part_ids == UNASSIGNED))
@@ -102,7 +104,7 @@ def _writable(mesh: bpy.types.Mesh, labels: IntArray, *, by_hand: bool) -> tuple
     return writable & ~absorbed, absorbed
 
 
-def _inherited(
+def _known(
     mesh: bpy.types.Mesh,
     old: IntArray,
     writable: BoolArray,
@@ -111,12 +113,26 @@ def _inherited(
     *,
     kept: set[int],
     renumber: bool,
-) -> dict[int, int]:
-    """Ids that groups [N] of writable faces take over from the parts that were there."""
-    ignore = set(kept)
-    if renumber:
-        ignore |= {part.part_id for part in mesh.partsam.parts if not is_customized(part)}
-    return match_by_overlap(groups, old[writable], areas[writable], ignore=ignore)
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Ids of groups [N] of writable faces: those of the parts that were there, and of remembered parts.
+
+    A remembered part comes before the one that had taken its faces over, which only lies there because the
+    slider had merged them; but no part that the user named loses its last group to a remembered one.
+    """
+    customized = {part.part_id for part in mesh.partsam.parts if is_customized(part)}
+    present = {part.part_id for part in mesh.partsam.parts}
+    ignore = kept | (present - customized if renumber else set())
+    recalled = recall(mesh, writable, groups, areas, taken=present | kept)
+    there, sizes = old[writable], areas[writable]
+    overlapping = match_by_overlap(groups, there, sizes, ignore=ignore)
+    while True:
+        rest = ~np.isin(groups, list(recalled))
+        inherited = match_by_overlap(groups[rest], there[rest], sizes[rest], ignore=ignore)
+        homeless = customized & set(overlapping.values()) - set(inherited.values())
+        needed = {group for group in recalled if overlapping.get(group) in homeless}
+        if not needed:
+            return inherited, recalled
+        recalled = {group: part_id for group, part_id in recalled.items() if group not in needed}
 
 
 def _leaked(
@@ -125,7 +141,7 @@ def _leaked(
     groups: IntArray,
     present: IntArray,
     areas: FloatArray,
-    inherited: dict[int, int],
+    known: dict[int, int],
 ) -> set[int]:
     """Groups that are only what sticks out of parts made by hand, and were no part before."""
     if len(present) == 0:
@@ -134,41 +150,35 @@ def _leaked(
     labeled = labels >= 0
     whole = np.bincount(labels[labeled], weights=areas[labeled], minlength=count)[present]
     open_area = np.bincount(groups, weights=areas[writable], minlength=len(present))
-    return set(np.flatnonzero(open_area < LEAK_SHARE * whole).tolist()) - set(inherited)
+    return set(np.flatnonzero(open_area < LEAK_SHARE * whole).tolist()) - set(known)
 
 
 def _ids_of_groups(
     mesh: bpy.types.Mesh,
-    writable: BoolArray,
-    groups: IntArray,
-    areas: FloatArray,
     inherited: dict[int, int],
+    given: dict[int, int],
     *,
     kept: set[int],
-    without: set[int],
+    sizes: FloatArray,
     by_size: bool,
 ) -> IntArray:
-    """A part id for each group of writable faces: inherited, recalled or free; UNASSIGNED for `without`.
+    """A part id for each group of writable faces: given (also UNASSIGNED), inherited or free.
 
-    An inherited number above that of all parts would leave holes below it.
+    sizes: float64 [G], area of each group. An inherited number above that of all parts would leave holes
+    below it.
     """
-    count = int(groups.max(initial=-1)) + 1
-    ids = dict.fromkeys(without, UNASSIGNED) | inherited
-    present = {part.part_id for part in mesh.partsam.parts}
-    ids |= recall(mesh, writable, groups, areas, taken=present | kept, settled=ids)
+    count = len(sizes)
     named = {part.part_id for part in mesh.partsam.parts if is_customized(part)} | remembered_ids(mesh)
-    ids = {k: part_id for k, part_id in ids.items() if part_id in named or part_id == UNASSIGNED}
+    ids = {k: part_id for k, part_id in inherited.items() if part_id in named} | given
     numbers = free_ids(kept | named | set(ids.values()), count - len(ids))
-    ids |= {k: part_id for k, part_id in inherited.items() if part_id in numbers}
-    given = set(ids.values())
-    fresh = [number for number in numbers if number not in given]
+    ids |= {k: part_id for k, part_id in inherited.items() if k not in ids and part_id in numbers}
+    used = set(ids.values())
+    fresh = [number for number in numbers if number not in used]
     forget_retired(mesh, set(fresh))
     new = [k for k in range(count) if k not in ids]
     if by_size:
-        sizes = rounded_sizes(
-            np.bincount(groups, weights=areas[writable], minlength=count).astype(np.float64)
-        )
-        new.sort(key=lambda k: -sizes[k])
+        rounded = rounded_sizes(sizes)
+        new.sort(key=lambda k: -rounded[k])
     ids |= dict(zip(new, fresh, strict=True))
     return np.array([ids[k] for k in range(count)], dtype=np.int32)
 

@@ -70,12 +70,11 @@ def recall(
     areas: FloatArray,
     *,
     taken: Collection[int],
-    settled: Collection[int],
 ) -> dict[int, int]:
     """Groups of faces that are where a remembered part was: group -> its id.
 
     faces: bool [P], the N faces that are grouped; groups: int [N]; areas: [P], of all faces
-    taken: ids that are not free; settled: groups that need none
+    taken: ids that are not free
     """
     memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
     found: dict[int, int] = {}
@@ -89,6 +88,6 @@ def recall(
         shared = np.bincount(groups[inside], weights=areas[faces][inside], minlength=int(groups.max()) + 1)
         group = int(np.argmax(shared))
         joint = areas[there].sum() + areas[faces][groups == group].sum() - shared[group]
-        if group not in settled and group not in found and shared[group] >= MIN_OVERLAP * joint:
+        if group not in found and shared[group] >= MIN_OVERLAP * joint:
             found[group] = part_id
     return found

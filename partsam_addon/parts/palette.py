@@ -34,3 +34,9 @@ def part_color(part_id: int) -> tuple[float, float, float]:
 def default_name(part_id: int) -> str:
     """Name of a part that nobody has named."""
     return f"Part {part_id}"
+
+
+def is_default_name(name: str) -> bool:
+    """Whether nobody has to have typed the name."""
+    number = name.rpartition(" ")[2]
+    return number.isdecimal() and name == default_name(int(number))

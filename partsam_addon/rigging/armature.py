@@ -207,10 +207,11 @@ def write_armature(
 
 
 def name_mirrored_parts(obj: bpy.types.Object) -> int:
-    """Rename parts that mirror each other across the object's X to .L and .R; how many pairs."""
-    pairs = _mirrored(LabeledSurface.read(obj.data))
-    _rename_pairs(obj.data, pairs)
-    return len(pairs)
+    """Rename parts that mirror each other across the object's X to .L and .R; how many pairs.
+
+    Pairs with names of their own (see `side_names`) keep them and are not counted.
+    """
+    return _rename_pairs(obj.data, _mirrored(LabeledSurface.read(obj.data)))
 
 
 def _mirrored(surface: LabeledSurface) -> list[tuple[int, int]]:
@@ -218,8 +219,11 @@ def _mirrored(surface: LabeledSurface) -> list[tuple[int, int]]:
     return mirrored_pairs(shapes) if shapes else []
 
 
-def _rename_pairs(mesh: bpy.types.Mesh, pairs: list[tuple[int, int]]) -> None:
-    rename_parts(mesh, side_names({part.part_id: part.name for part in mesh.partsam.parts}, pairs))
+def _rename_pairs(mesh: bpy.types.Mesh, pairs: list[tuple[int, int]]) -> int:
+    """How many pairs have names with sides now."""
+    names = side_names({part.part_id: part.name for part in mesh.partsam.parts}, pairs)
+    rename_parts(mesh, names)
+    return len(names) // 2
 
 
 def own_armature(obj: bpy.types.Object) -> bpy.types.Object | None:

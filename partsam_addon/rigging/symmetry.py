@@ -8,12 +8,16 @@ import re
 import numpy as np
 
 from ..mesh_exchange.arrays import FloatArray
+from ..parts.palette import is_default_name
 from .part_shapes import PartShape
 
 TOLERANCE = 0.04
 """How far a mirrored part may lie from its partner, relative to the diagonal of the whole."""
 
 _SIDE = re.compile(r"([._\- ](l|r|left|right))$", re.IGNORECASE)
+
+_COPY = re.compile(r"\.\d{3,}$")
+"""What Blender adds to a name that is taken."""
 
 
 def mirrored_pairs(shapes: dict[int, PartShape]) -> list[tuple[int, int]]:
@@ -30,17 +34,30 @@ def mirrored_pairs(shapes: dict[int, PartShape]) -> list[tuple[int, int]]:
 
 
 def side_names(names: dict[int, str], pairs: list[tuple[int, int]]) -> dict[int, str]:
-    """New names for the parts of pairs: the left one's name without its side, then `.L` and `.R`."""
+    """New names for the parts of pairs: the name without its side, then `.L` and `.R`.
+
+    Of a typed name and an automatic one the typed one counts. Pairs with two different typed names (a sword
+    and a shield) keep them and are left out.
+    """
     renamed: dict[int, str] = {}
-    taken = {name for part, name in names.items() if not any(part in pair for pair in pairs)}
-    for left, right in pairs:
-        base = _SIDE.sub("", names[left])
+    bases = {pair: base for pair in pairs if (base := _base(names[pair[0]], names[pair[1]]))}
+    changing = {part for pair in bases for part in pair}
+    taken = {name for part, name in names.items() if part not in changing}
+    for (left, right), base in bases.items():
         stem, number = base, 1
         while f"{stem}.L" in taken or f"{stem}.R" in taken:
             stem, number = f"{base} {number + 1}", number + 1
         renamed[left], renamed[right] = f"{stem}.L", f"{stem}.R"
         taken |= {f"{stem}.L", f"{stem}.R"}
     return renamed
+
+
+def _base(left: str, right: str) -> str:
+    """What two parts that mirror each other are both called; empty where they have different typed names."""
+    first, second = (_SIDE.sub("", _COPY.sub("", name)) for name in (left, right))
+    if first == second or is_default_name(second):
+        return first
+    return second if is_default_name(first) else ""
 
 
 def _pairs_across(shapes: dict[int, PartShape], plane: float, diagonal: float) -> list[tuple[int, int]]:

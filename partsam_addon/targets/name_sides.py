@@ -12,7 +12,7 @@ from .target import Target
 
 
 class PARTSAM_OT_parts_name_mirrored(ApplyOperator, bpy.types.Operator):
-    """Rename parts that mirror each other across X to .L and .R"""
+    """Rename parts that mirror each other across X to .L and .R. Pairs with two names of yours keep them"""
 
     bl_idname = "partsam.parts_name_mirrored"
     bl_label = "Name Left and Right Parts"
@@ -22,7 +22,7 @@ class PARTSAM_OT_parts_name_mirrored(ApplyOperator, bpy.types.Operator):
             count = name_mirrored_parts(obj)
             if count:
                 return say_count(count, "One mirrored pair is named", "{count} mirrored pairs are named")
-            return say("No parts mirror each other across X")
+            return say("No parts mirror each other across X, other than pairs with two names of yours")
 
         return write
 
@@ -32,5 +32,5 @@ TARGET = Target(
     icon="MOD_MIRROR",
     section="RIG",
     order=1,
-    row="names mirrored parts `.L` and `.R`",
+    row="names mirrored parts `.L` and `.R`, except for pairs with two different names of yours",
 )

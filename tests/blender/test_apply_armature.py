@@ -87,6 +87,8 @@ def test_bones_lie_along_the_parts_and_start_at_the_joint(figure):
 def test_sides_are_named_and_swapped_names_do_not_collide(figure, parts):
     parts.get_part(figure.data, 4).name = "Arm.R"  # on the left
     parts.get_part(figure.data, 5).name = "Arm.L"
+    parts.get_part(figure.data, 6).name = "Part 6"  # as if nobody had typed it
+    parts.get_part(figure.data, 7).name = "Leg"
     bpy.ops.partsam.apply_armature()
     names = [part.name for part in figure.data.partsam.parts]
     assert names == ["Torso", "Neck", "Head", "Arm.L", "Arm.R", "Leg.L", "Leg.R"]
@@ -96,14 +98,24 @@ def test_sides_are_named_and_swapped_names_do_not_collide(figure, parts):
 
 def test_sides_across_the_middle_of_a_shifted_mesh_and_not_of_a_lopsided_one(figure, parts):
     figure.data.transform(Matrix.Translation((30, 0, 0)))
+    parts.get_part(figure.data, 5).name = "Arm"  # Blender makes "Arm.001" of it
     bpy.ops.partsam.parts_name_mirrored()
-    assert parts.get_part(figure.data, 4).name == "Arm.L"
+    assert [parts.get_part(figure.data, part).name for part in (4, 5)] == ["Arm.L", "Arm.R"]
     lopsided, labels = voxels(
         {0: ((0, 0, 0), (6, 1, 1)), 1: ((6, 0, 0), (7, 1, 1)), 2: ((-4, 0, 0), (0, 1, 1))}
     )
     parts.write_labels(lopsided.data, labels)
     bpy.ops.partsam.parts_name_mirrored()
     assert [part.name for part in lopsided.data.partsam.parts] == ["Part 1", "Part 2", "Part 3"]
+
+
+def test_two_typed_names_of_a_pair_stay(figure, parts):
+    parts.get_part(figure.data, 4).name = "Sword"
+    parts.get_part(figure.data, 5).name = "Shield"
+    for press in (bpy.ops.partsam.parts_name_mirrored, bpy.ops.partsam.apply_armature):
+        assert press() == {"FINISHED"}
+        names = [part.name for part in figure.data.partsam.parts]
+        assert names == ["Torso", "Neck", "Head", "Sword", "Shield", "Leg", "Other Leg"]
 
 
 def evaluated_positions(obj):

@@ -94,6 +94,44 @@ def test_names_come_back_when_the_slider_does(parts):
         assert [(p.name, p.face_count, tuple(p.color)) for p in obj.data.partsam.parts] == first
 
 
+def test_a_name_comes_back_where_other_parts_have_become_smaller_meanwhile(parts):
+    obj = grid(8)
+    parts.write_labels(obj.data, columns(8, [3, 6]))
+    parts.get_part(obj.data, 2).name = "Belly"
+    belly = ids(obj, parts) == 2
+    parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+    assert [part.name for part in obj.data.partsam.parts] == ["Part 1"]
+    parts.write_labels(obj.data, columns(8, [1, 3, 6]))  # the largest piece of Part 1 is the former Belly
+    assert [part.name for part in obj.data.partsam.parts] == ["Part 1", "Belly", "Part 3", "Part 4"]
+    assert (ids(obj, parts) == 2).tolist() == belly.tolist()
+
+
+def test_a_remembered_name_takes_no_part_away_from_another_name(parts):
+    obj = grid(8)
+    parts.write_labels(obj.data, columns(8, [4]))
+    parts.get_part(obj.data, 1).name = "Arm"
+    parts.get_part(obj.data, 2).name = "Body"
+    for _ in range(3):  # half of all is where Body was
+        parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+        assert [part.name for part in obj.data.partsam.parts] == ["Arm"]
+    parts.write_labels(obj.data, columns(8, [4]))
+    assert [part.name for part in obj.data.partsam.parts] == ["Arm", "Body"]
+
+
+def test_what_is_left_of_a_named_part_comes_back_beside_a_part_by_hand(parts):
+    obj = grid(8)
+    columns_of_two = columns(8, [2, 4, 6])
+    parts.write_labels(obj.data, columns_of_two)
+    parts.get_part(obj.data, 2).name = "Belly"
+    most = (columns_of_two == 1) & (np.arange(64) >= 8)  # all but a row
+    parts.write_labels(obj.data, np.where(most, 0, parts.KEEP).astype(np.int32), by_hand=True)
+    assert parts.get_part(obj.data, 2).face_count == 2
+    parts.write_labels(obj.data, np.zeros(64, dtype=np.int32))
+    parts.write_labels(obj.data, columns_of_two)
+    assert parts.get_part(obj.data, 2).name == "Belly"
+    assert parts.get_part(obj.data, 2).face_count == 2
+
+
 def test_other_faces_do_not_get_a_remembered_name(parts):
     obj = grid(8)
     parts.write_labels(obj.data, columns(8, [2]))
