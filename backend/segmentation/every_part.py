@@ -19,6 +19,7 @@ from ..devices import works_by_itself
 from ..errors import Cancelled
 from ..freed_memory import give_back_freed_memory
 from ..geometry.mesh import FloatArray
+from ..network.model import Decoding
 from ..refinement.face_graph import FaceGraph
 from ..threads import meanwhile
 from .candidates import stability_scores, support_scores, suppress_overlaps
@@ -47,7 +48,9 @@ prompts have little use for it, and the most memory held of a million faces is 8
 class EveryPartSettings:
     """Settings of segment-every-part.
 
-    min_score: masks with a lower predicted IoU are dropped
+    min_score: masks with a lower predicted IoU are dropped, those that cover at least the share `large` of
+        the patches where it is lower by `large_margin`: large masks rate themselves lower, and where none of
+        them is kept most of the surface is no part at all
     min_stability, stability_offset: masks whose IoU between the logit thresholds +offset and -offset
         is lower are dropped
     min_support, support_iou: masks that too few of the clicks inside them agree on (with a mask of at
@@ -60,6 +63,8 @@ class EveryPartSettings:
     """
 
     min_score: float = 0.35
+    large: float = 0.08
+    large_margin: float = 0.15
     min_stability: float = 0.45
     stability_offset: float = 1.0
     min_support: float = 0.15
@@ -202,7 +207,7 @@ def propose(
         report("prompts", start / len(clicks))
         decoding = decoder.decode_batch(clicks[start : start + step], step)
         scores = decoding.iou[0, :, 1:].float()
-        good = scores > settings.min_score
+        good = scores > _least_scores(decoding, settings)
         logits = decoder.estimated_logits(decoding, coarse, slice(1, 4), wanted=good)
         stable = stability_scores(logits, settings.stability_offset) > settings.min_stability
         found.append((stable & good, scores, logits > 0))
@@ -210,6 +215,15 @@ def propose(
     passed, scores, masks = (torch.cat(batches) for batches in zip(*found, strict=True))
     click, token = passed.nonzero(as_tuple=True)
     return Proposals(click, token + 1, scores[click, token], masks[click, token])
+
+
+def _least_scores(decoding: Decoding, settings: EveryPartSettings) -> Tensor:
+    """Predicted IoUs above which the three masks of each click are kept: float32 [P, 3]."""
+    least = torch.full_like(decoding.iou[0, :, 1:], settings.min_score, dtype=torch.float32)
+    if decoding.center_logits is None:  # the network does not say which masks are large
+        return least
+    covered = (decoding.center_logits[0, :, 1:] > 0).float().mean(dim=-1)
+    return least - settings.large_margin * (covered >= settings.large)
 
 
 def decode_at_sites(

@@ -41,7 +41,7 @@ class SelectionSettings:
     cost: float = 0.22
     hidden: float = 0.2
     visible: float = 0.8
-    whole: float = 0.7
+    whole: float = 0.5
     least_piece: float = 0.015
     piece_ratio: float = 0.05
     least_border: float = 0.03
