@@ -36,7 +36,7 @@ from .session.find_parts import SegmentSettings, encode
 from .session.find_parts import segment as segment_flow
 from .session.flow import Flow
 from .session.reading import read_objects, read_tasks
-from .session.recutting import recut, targets_of
+from .session.recutting import recut, targets_of, update_tables
 from .session.writing import Change, NewPart, new_levels, write_changes
 from .wording import say
 
@@ -116,6 +116,7 @@ def cut(
     parts: about so many parts instead of a granularity; 0: by granularity
     """
     session = get_session()
+    update_tables(bpy.context, [obj])
     wanted = targets_of(session, obj, Cut(granularity, strength), count=parts)
     if not wanted:
         raise PromptError(say('"{name}" has no part tree; segment it first', name=obj.name))

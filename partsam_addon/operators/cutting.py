@@ -15,7 +15,7 @@ from ..constants import WAITED_FACES
 from ..mesh_exchange.elements import is_cloud
 from ..parts import Cut
 from ..session import get_session
-from ..session.recutting import Target, driven_objects, recut, targets_of
+from ..session.recutting import Target, candidates, driven_objects, recut, targets_of, update_tables
 from ..session.writing import write_changes
 from .reporting import reports_errors
 from .running import (
@@ -127,6 +127,7 @@ class CuttingOperator(CutProperties):
     def _targets(self, context: bpy.types.Context) -> list[Target]:
         """What to cut. PromptError where no mesh has a part tree."""
         session = get_session()
+        update_tables(context, candidates(context))
         objects = driven_objects(context)
         targets = [one for obj in objects for one in targets_of(session, obj, self.cut(), count=self.count)]
         if not targets:

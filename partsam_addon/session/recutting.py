@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 import bpy
 
 from ..backend_process import Result
-from ..parts import Cut, PartTree, driven_level, driven_levels, granularity_for, has_parts
+from ..mesh_exchange import editable_problem, object_mode
+from ..mesh_exchange.elements import has_integers
+from ..parts import (
+    PART_ATTRIBUTE,
+    Cut,
+    PartTree,
+    bring_together,
+    driven_level,
+    driven_levels,
+    granularity_for,
+    has_parts,
+)
 from .find_parts import confidences, refinement_request
 from .flow import Flow
 from .held import Held
@@ -55,15 +66,33 @@ def target(place: Workplace, obj: bpy.types.Object, level: bpy.types.PropertyGro
     return Target(obj.session_uid, level.number, cut, held)
 
 
+def candidates(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The active object and the selected ones, as far as they are meshes; each once."""
+    active = getattr(context, "object", None)
+    chosen = [active, *(getattr(context, "selected_objects", None) or ())]
+    return list({obj.session_uid: obj for obj in chosen if obj is not None and obj.type == "MESH"}.values())
+
+
 def driven_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The active object and the selected ones that have a part tree, each mesh once."""
-    active = getattr(context, "object", None)
-    candidates = [active, *(getattr(context, "selected_objects", None) or ())]
     found: dict[int, bpy.types.Object] = {}
-    for obj in candidates:
-        if obj is not None and obj.type == "MESH" and has_parts(obj.data) and driven_level(obj.data):
+    for obj in candidates(context):
+        if has_parts(obj.data) and driven_level(obj.data):
             found.setdefault(obj.data.session_uid, obj)
     return list(found.values())
+
+
+def update_tables(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> None:
+    """Take in the part trees of what was joined to `objects`, which a cut has to drive as well.
+
+    Before `driven_objects` and `targets_of`, except in panels, which must not change anything.
+    """
+    ready = [
+        obj for obj in objects if editable_problem(obj) is None and has_integers(obj.data, PART_ATTRIBUTE)
+    ]
+    with object_mode(context, *ready):
+        for obj in ready:
+            bring_together(obj.data)
 
 
 def recut(place: Workplace, targets: Sequence[Target]) -> Flow:

@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from meshes import activate, cube, grid, select_polygons, voxels
-from part_trees import cut, delete_first_column, give_tree
+from part_trees import cut, delete_first_column, give_tree, quartered
 from test_parts import ids
 
 
@@ -235,3 +235,19 @@ def check_table(obj, parts):
     assert {part.part_id: part.face_count for part in obj.data.partsam.parts} == {
         part_id: count for part_id, count in zip(present.tolist(), counts.tolist(), strict=True) if part_id
     }
+
+
+@pytest.mark.parametrize("into_bare", [False, True])
+@pytest.mark.parametrize("by_api", [False, True])
+def test_the_first_cut_after_a_join_cuts_all_that_was_joined(parts, addon, into_bare, by_api):
+    """Without a panel nothing has looked at the mesh since."""
+    joined = quartered(parts)
+    obj = grid(4, name="bare") if into_bare else quartered(parts)
+    joined.location.x = 4
+    joined.select_set(True)
+    bpy.ops.object.join()
+    if by_api:
+        addon("api").cut(obj, granularity=0.0, strength=None)
+    else:
+        cut(0.0)
+    assert sorted(part.face_count for part in obj.data.partsam.parts) == [64] * (1 if into_bare else 2)
