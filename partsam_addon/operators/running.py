@@ -145,27 +145,30 @@ class PARTSAM_OT_cancel(bpy.types.Operator):
 
 
 class PARTSAM_OT_watch_input(bpy.types.Operator):
-    """Notice what the user has open while PartSAM works, so that the result waits for it"""
+    """Notice what the user has open in a window while PartSAM works, so that the result waits for it"""
 
     bl_idname = "partsam.watch_input"
     bl_label = "Watch Input"
     bl_options = {"INTERNAL"}
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        self._number = get_session().input.number
-        context.window_manager.modal_handler_add(self)
+        opened = get_session().input.open_next(list(context.window_manager.windows))
+        if opened is None:
+            return {"CANCELLED"}
+        window, self._ear = opened
+        with context.temp_override(window=window):
+            context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
-    def modal(self, _context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        listener = get_session().input
-        if not listener.is_running or listener.number != self._number:
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self._ear.is_closed:
             return {"CANCELLED", "PASS_THROUGH"}
-        listener.hear(event)
+        self._ear.hear(context.window, event, passed=True)
         return {"PASS_THROUGH"}
 
     def cancel(self, _context: bpy.types.Context) -> None:
         """Blender ends it: the window is closed, a file is loaded, Blender quits."""
-        get_session().input.end()
+        get_session().input.close(self._ear)
 
 
 classes: tuple[type, ...] = (PARTSAM_OT_cancel, PARTSAM_OT_watch_input)

@@ -74,15 +74,17 @@ class PARTSAM_OT_part_pick(bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
-            return self._handle(context, event)
+            result = self._handle(context, event)
         except PartSAMError as error:
             self.report({"WARNING"}, str(error))
             self._picking.hint = str(error)
             get_session().redraw(panels=False)
-            return {"RUNNING_MODAL"}
+            result = {"RUNNING_MODAL"}
         except Exception:
             self._end(context)
             raise
+        get_session().input.hear(context.window, event, passed="PASS_THROUGH" in result)
+        return result
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender ends the operator."""

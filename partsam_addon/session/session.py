@@ -56,7 +56,7 @@ class Session:
     live: follows the sliders; again: follows the redo panel
     setup: of the backend's environment
     clicks: of the click tool, while it runs; picking: of the picking of parts
-    input: whether the user is in the middle of something while work is in progress
+    input: whether the user is in the middle of something while there may be something to write
     waits_for: what keeps a finished piece of work from being written: a foreign operator, or OPEN_INPUT
     progress: of the work in progress
     finished: what the last segmentation from the window has found
@@ -193,6 +193,7 @@ class Session:
 
     def abandon(self, reason: str) -> None:
         """End the work in progress at once, because what it was for is gone."""
+        self.input.end()
         self.live.drop()
         self.again.drop()
         clicking = self.clicks is not None
@@ -254,15 +255,17 @@ class Session:
         if self.run is not None:
             # What a flow does after its last answer is writing into the scene.
             may_write = self.run.may_write and not self.run.is_cancelled
-            self.waits_for = self._obstacle() if may_write else ""
+            self.waits_for = self.obstacle() if may_write else ""
             if not self.waits_for:
                 self.run.poll()
-        if self.run is None:
-            self.input.end()
         self._show_progress()
         self.live.poll()
         self._count_outdated()
         self._watchers = [poll for poll in self._watchers if poll()]
+        if self.is_free and not self.live.is_waiting:
+            self.input.end()
+        else:
+            self.input.follow_windows()
         return (
             self.run is not None
             or self.live.is_waiting
@@ -277,7 +280,7 @@ class Session:
             self._outdated.add(obj.session_uid)
             self.wake()
 
-    def _obstacle(self) -> str:
+    def obstacle(self) -> str:
         """What must end before anything is written; empty for nothing.
 
         The redo panel that has started the work itself may stay open.
@@ -285,7 +288,7 @@ class Session:
         return foreign_modal() or (OPEN_INPUT if self.input.is_taken and not self.again.is_running else "")
 
     def _count_outdated(self) -> None:
-        if not self._outdated or foreign_modal():
+        if not self._outdated or self.obstacle():
             return
         for obj in bpy.data.objects:
             known = obj.session_uid in self._outdated and obj.type == "MESH"

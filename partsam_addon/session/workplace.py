@@ -9,6 +9,7 @@ from typing import Protocol
 from ..backend_process import Job, Request
 from .choices import Choices
 from .held import HeldTrees
+from .input_watch import InputWatch
 from .progress import WorkProgress
 
 
@@ -19,11 +20,14 @@ class Workplace(Protocol):
     notices: tuple[str, ...]
     held: HeldTrees
     progress: WorkProgress
+    input: InputWatch
 
     @property
     def is_free(self) -> bool: ...
 
     def send(self, request: Request) -> Job: ...
+
+    def obstacle(self) -> str: ...
 
     def report(self, error: Exception) -> None: ...
 

@@ -12,7 +12,7 @@ from ..constants import TAB
 from ..mesh_exchange import hidden_notice
 from ..session import Session, get_session
 from ..session.choices import chosen_python
-from ..session.input_watch import OPEN_INPUT
+from ..session.input_watch import waiting_text
 from ..session.progress import clock
 from ..wording import say
 from .preferences_layout import draw_failure, draw_outdated, origin_line
@@ -144,10 +144,8 @@ def progress_text(session: Session) -> str:
     stage = say(run.title)
     if run.job is not None:
         stage = say(STAGES.get(run.job.stage) or run.job.stage.capitalize() or run.title)
-    if session.waits_for == OPEN_INPUT:
-        stage = say("Waiting for your input")
-    elif session.waits_for:
-        stage = say("Waiting for {operator} to end", operator=session.waits_for)
+    if session.waits_for:
+        stage = waiting_text(session.waits_for)
     facts = [stage]
     if progress.steps > 1:
         facts.append(say("{number} of {count} objects", number=progress.step + 1, count=progress.steps))

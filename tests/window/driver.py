@@ -31,15 +31,25 @@ FRAME_BUFFER = os.environ.get("BLENDER_GUI_FB", "")
 
 
 class WindowDriver:
-    """The mouse, the keyboard and the eyes of a test."""
+    """The mouse, the keyboard and the eyes of a test.
+
+    address: of the window that it is in; 0: the active one
+    """
 
     def __init__(self) -> None:
         self.record: dict[str, object] = {}
+        self.address = 0
+
+    @property
+    def window(self) -> bpy.types.Window:
+        """The window that it is in."""
+        windows = {window.as_pointer(): window for window in bpy.context.window_manager.windows}
+        return windows.get(self.address, bpy.context.window)
 
     @property
     def area(self) -> bpy.types.Area:
         """The 3D viewport."""
-        return next(area for area in bpy.context.window.screen.areas if area.type == "VIEW_3D")
+        return next(area for area in self.window.screen.areas if area.type == "VIEW_3D")
 
     def region(self, kind: str = "WINDOW") -> bpy.types.Region:
         return next(region for region in self.area.regions if region.type == kind)
@@ -57,20 +67,20 @@ class WindowDriver:
     def move(self, x: float, y: float) -> Steps:
         """Move the mouse there in two steps: a button reacts only once it knows that the mouse is over it."""
         for offset in (-2, 0):
-            bpy.context.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=int(x) + offset, y=int(y))
+            self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=int(x) + offset, y=int(y))
             yield 0.15
 
     def click(self, x: float, y: float, *, button: str = "LEFTMOUSE", **modifiers: bool) -> Steps:
         """modifiers: shift, ctrl, alt"""
         yield from self.move(x, y)
         for value in ("PRESS", "RELEASE"):
-            bpy.context.window.event_simulate(type=button, value=value, x=int(x), y=int(y), **modifiers)
+            self.window.event_simulate(type=button, value=value, x=int(x), y=int(y), **modifiers)
             yield 0.1
 
     def drag(self, start: tuple[float, float], stop: tuple[float, float], *, steps: int = 6) -> Steps:
         """Press at `start`, move to `stop`, release."""
         yield from self.move(*start)
-        window = bpy.context.window
+        window = self.window
         window.event_simulate(type="LEFTMOUSE", value="PRESS", x=int(start[0]), y=int(start[1]))
         yield 0.15
         for step in range(1, steps + 1):
@@ -84,14 +94,14 @@ class WindowDriver:
         """modifiers: shift, ctrl, alt"""
         yield from self.move(x, y)
         for value in ("PRESS", "RELEASE"):
-            bpy.context.window.event_simulate(type=name, value=value, x=int(x), y=int(y), **modifiers)
+            self.window.event_simulate(type=name, value=value, x=int(x), y=int(y), **modifiers)
             yield 0.1
 
     def wheel(self, name: str, x: float, y: float, *, notches: int = 1, **modifiers: bool) -> Steps:
         """Turn the wheel: WHEELUPMOUSE or WHEELDOWNMOUSE. modifiers: shift, ctrl, alt"""
         yield from self.move(x, y)
         for _ in range(notches):
-            bpy.context.window.event_simulate(type=name, value="PRESS", x=int(x), y=int(y), **modifiers)
+            self.window.event_simulate(type=name, value="PRESS", x=int(x), y=int(y), **modifiers)
             yield 0.1
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> Steps:
