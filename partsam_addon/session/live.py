@@ -13,8 +13,8 @@ from ..backend_process import Job
 from ..constants import LIVE_REFINE_FACES
 from ..parts import Cut, cut_of, driven_level, driven_levels
 from .find_parts import refinement_request
-from .modal import foreign_modal
 from .recutting import Target, driven_objects, refined, target
+from .undo_steps import push_undo_step
 from .workplace import Workplace
 from .writing import Recut, write_changes
 
@@ -35,6 +35,7 @@ class LiveLabels:
         self._asked: Target | None = None
         self._job: Job | None = None
         self._unsettled_since: float | None = None
+        self._moved_in = 0
 
     @property
     def is_waiting(self) -> bool:
@@ -61,6 +62,8 @@ class LiveLabels:
                 key = obj.session_uid, level.number
                 before = self._wanted[key].cut if key in self._wanted else cut_of(level)
                 self._wanted[key] = target(self._place, obj, level, moved(before))
+        if self._wanted and context.window is not None:
+            self._moved_in = context.window.as_pointer()
         self._place.wake()
 
     def drop(self) -> None:
@@ -71,8 +74,15 @@ class LiveLabels:
         self._job = self._asked = self._unsettled_since = None
 
     def poll(self) -> None:
-        """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag."""
-        if foreign_modal():
+        """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag.
+
+        The slider may be held meanwhile. What else has the input must end first: a redo panel would take
+        back what is written, and crash where its operator is not the last any more.
+        """
+        if self._moved_in:
+            self._place.input.begin(self._moved_in)
+            self._moved_in = 0
+        if self._place.obstacle():
             return
         try:
             if self._job is not None and self._job.poll():
@@ -125,4 +135,4 @@ class LiveLabels:
             return
         if time.monotonic() - since > SETTLE_SECONDS:
             self._unsettled_since = None
-            bpy.ops.ed.undo_push(message="Change Granularity")
+            push_undo_step("Change Granularity")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import bpy
 import numpy as np
 import pytest
@@ -192,5 +194,25 @@ def test_sliders_belong_to_the_object_and_all_selected_follow(quarters, parts, s
     assert sliders.granularity == 0.0
     tick_until(session, lambda: not session.live.is_waiting)
     assert [len(obj.data.partsam.parts) for obj in (quarters, other)] == [1, 1]
+    # Adjust Last Operation would rewind past a step that is not of Blender's last operator.
+    assert bpy.context.window_manager.operators[-1].bl_idname == "PARTSAM_OT_step_change_granularity"
     bpy.ops.ed.undo()
     assert [len(bpy.data.objects[name].data.partsam.parts) for name in ("grid", "other")] == [4, 2]
+
+
+def test_sliders_wait_for_what_else_the_user_is_in_the_middle_of(quarters, session, addon, monkeypatch):
+    sliders, table = bpy.context.window_manager.partsam, quarters.data.partsam
+    sliders.refine = False
+    tick_until(session, lambda: not session.live.is_waiting)
+    steps = len(bpy.context.window_manager.operators)
+    monkeypatch.setattr(addon("session.input_watch").InputWatch, "is_taken", True)
+    sliders.granularity = 0.0
+    for _ in range(60):
+        session.tick()
+        time.sleep(0.01)
+    assert session.live.is_waiting and len(table.parts) == 4
+    assert len(bpy.context.window_manager.operators) == steps
+    monkeypatch.undo()
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert len(table.parts) == 1
+    assert len(bpy.context.window_manager.operators) == steps + 1
