@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 
-from ..session.flow import FlowRun
+from ..session.flow import FlowRun, Pause
+from ..session.input_watch import waiting_text
 from ..session.progress import WorkProgress, clock
 from ..session.workplace import Workplace
 from ..wording import say
@@ -54,4 +55,6 @@ class WorkBar:
         """What is going on and for how long; empty where nothing is."""
         if self._run is None:
             return ""
-        return f"{say(self._run.title)} · {clock(time.monotonic() - self._started)}"
+        obstacle = self._place.obstacle() if isinstance(self._run.job, Pause) else ""
+        stage = waiting_text(obstacle) if obstacle else say(self._run.title)
+        return f"{stage} · {clock(time.monotonic() - self._started)}"

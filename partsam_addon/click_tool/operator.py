@@ -110,6 +110,7 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
         work.host = run = ClickRun(work, gestures, keys, active_tool(context) == TOOL)
         work.prepare(seed=context.scene.partsam.seed)
         session.watch(work.poll)
+        session.input.begin()
         return self._listen(context, run)
 
     def _listen(self, context: bpy.types.Context, run: ClickRun) -> set[str]:
@@ -122,14 +123,16 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
-            return self._handle(context, event)
+            result = self._handle(context, event)
         except PartSAMError as error:
             self.report({"WARNING"}, str(error))
             self._hint(str(error))
-            return {"RUNNING_MODAL"}
+            result = {"RUNNING_MODAL"}
         except Exception:
             get_session().end_clicks()
             raise
+        get_session().input.hear(context.window, event, passed="PASS_THROUGH" in result)
+        return result
 
     def cancel(self, _context: bpy.types.Context) -> None:
         """Blender ends the tool (a window is closed, a file is loaded, Blender quits)."""

@@ -100,6 +100,24 @@ def test_part_after_part_each_an_undo_step(tool, clicking, addon):
     assert len(bpy.data.objects[name].data.partsam.parts) == 0
 
 
+@needs_backend
+def test_an_accepted_part_waits_for_what_the_user_is_in_the_middle_of(tool, clicking, addon, monkeypatch):
+    obj = dumbbell()
+    work, _picker, session = clicking(obj)
+    watch = addon("session.input_watch").InputWatch
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "is_taken", True)
+        work.add(click_on(tool, obj, 60))
+        work.accept()
+        tick_until(session, lambda: "your input" in work.bar.text)
+        for _ in range(20):
+            session.tick()
+        assert work.is_accepting and not obj.data.partsam.parts
+        assert "your input" in work.bar.text
+    tick_until(session, lambda: not work.is_accepting)
+    assert len(obj.data.partsam.parts) == len(work.accepted) == 1
+
+
 def test_contested_polygons_go_to_whom_the_joint_answer_names(tool):
     accepting, masks, Click = tool("accepting"), tool("masks"), tool("prompts").Click
 

@@ -267,3 +267,32 @@ def test_a_result_waits_for_what_the_user_is_in_the_middle_of(play: Play) -> Non
     assert record["redo_panel"]["last"] == ["TRANSFORM_OT_translate", "PARTSAM_OT_segment"]
     assert record["typing"]["waits_for"]
     assert any(name.startswith("HAT") for name in record["typing"]["names"])
+
+
+def test_a_result_waits_for_what_is_open_in_any_window(play: Play) -> None:
+    record = play("second_window")
+    there = record["opened_meanwhile"]
+    assert there["open"] == ["your input", 0]
+    waited_for, parts, moved = there["dragged"]
+    assert [waited_for, parts] == ["your input", 0]
+    assert moved[0] or moved[1]
+    assert moved == there["place"]
+    assert there["parts"] == 1
+    assert there["last"] == ["TRANSFORM_OT_translate", "PARTSAM_OT_step_segment"]
+    assert record["closed_meanwhile"] == {"open": ["your input", 0], "parts": 1}
+    assert record["first_one_closed"] == {"open": ["your input", 0], "parts": 1, "windows": 1}
+    assert record["problem"] == "None"
+
+
+def test_sliders_and_clicks_wait_for_others_but_not_for_themselves(play: Play) -> None:
+    record = play("held_writes")
+    counts = record["slider"]["counts"]
+    assert counts[3] > counts[0] >= 1 and counts[7] > counts[4]  # they follow while they are held
+    assert record["slider"]["last"] == ["TRANSFORM_OT_translate", "PARTSAM_OT_step_change_granularity"]
+    assert record["slider_and_redo_panel"]["open"] == [True, "TRANSFORM_OT_translate"]
+    assert record["slider_and_redo_panel"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
+    assert record["slider_and_redo_panel"]["other"]
+    assert record["accepting"]
+    assert record["taken"] == [False, True, False]
+    assert record["still_running"]
+    assert record["problem"] == "None"
