@@ -287,8 +287,8 @@ def test_a_result_waits_for_what_is_open_in_any_window(play: Play) -> None:
 def test_sliders_and_clicks_wait_for_others_but_not_for_themselves(play: Play) -> None:
     record = play("held_writes")
     counts = record["slider"]["counts"]
-    assert counts[3] > counts[0] >= 1 and counts[7] > counts[4]  # they follow while they are held
-    assert record["slider"]["last"] == ["TRANSFORM_OT_translate", "PARTSAM_OT_step_change_granularity"]
+    assert counts[7] > counts[4]  # they follow while they are held
+    assert record["slider"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
     assert record["slider_and_redo_panel"]["open"] == [True, "TRANSFORM_OT_translate"]
     assert record["slider_and_redo_panel"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
     assert record["slider_and_redo_panel"]["other"]

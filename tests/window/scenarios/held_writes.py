@@ -56,7 +56,7 @@ def move_up(obj: object) -> None:
 
 
 def slider(window: WindowDriver, obj: object) -> Steps:
-    """Granularity is dragged twice, the second time while the first is not settled."""
+    """Granularity is dragged twice: the first press may only give the sidebar the focus."""
     session, told = window.session(), {}
     window.record["slider"] = told
     move_up(obj)
@@ -68,11 +68,11 @@ def slider(window: WindowDriver, obj: object) -> Steps:
         event = window.window.event_simulate
         event(type="LEFTMOUSE", value="PRESS", x=int(x), y=int(y))
         yield 0.15
-        for way in (10, 20, 30, 40):
+        for way in (30, 60, 90, 120):
             event(type="MOUSEMOVE", value="NOTHING", x=int(x) + way, y=int(y))
             yield 0.3
             counts.append(len(obj().data.partsam.parts))
-        event(type="LEFTMOUSE", value="RELEASE", x=int(x) + 40, y=int(y))
+        event(type="LEFTMOUSE", value="RELEASE", x=int(x) + 120, y=int(y))
         yield 0.1
     window.shot("dragged")
     yield from window.wait_for(lambda: not session.live.is_waiting, 20, "the drag was settled")
@@ -88,6 +88,7 @@ def slider_and_redo_panel(window: WindowDriver, obj: object) -> Steps:
     place = window.view_point(0.2, 0.6)
     yield from window.move(*place)
     bpy.context.window_manager.partsam.granularity = 0.0 if before > 1 else 1.0
+    yield 0.15  # until the session has noticed
     for value in ("PRESS", "RELEASE"):
         window.window.event_simulate(type="F9", value=value, x=int(place[0]), y=int(place[1]))
     yield 1.5
