@@ -15,12 +15,15 @@ from hypothesis.extra.numpy import arrays
 
 from backend.errors import CheckpointError, DataError
 from backend.refinement.face_graph import FaceGraph
+from backend.segmentation.containment import containment
 from backend.segmentation.nested_masks import NestingSettings, alike_sites, nest_masks
 from backend.segmentation.node_features import FEATURES, Candidates, node_features
 from backend.segmentation.part_quality import PartQuality, bundled_part_quality, load_part_quality
-from backend.segmentation.part_tree import MASK, REST, ROOT, PartTree, TreeSettings, build_part_tree
+from backend.segmentation.part_tree import MASK, PIECE, REST, ROOT, PartTree, TreeSettings, build_part_tree
 from backend.segmentation.partition import tree_partition
+from backend.segmentation.parts import Parts
 from backend.segmentation.selection import SelectionSettings, partition_chain
+from backend.segmentation.sites import Sites
 from backend.training.part_quality import (
     FitSettings,
     NodeRecord,
@@ -31,6 +34,7 @@ from backend.training.part_quality import (
 )
 
 SITES = 14
+NO_ISLANDS = TreeSettings(island_size=0.0, noise_size=0.0)
 
 
 def path_graph(weights: np.ndarray, *, gaps: tuple[int, ...] = ()) -> FaceGraph:
@@ -108,10 +112,12 @@ def test_the_tree_divides_each_node_among_its_children(
 
 
 @settings(max_examples=60)
-@given(candidates(), st.integers(0, 99))
-def test_each_partition_refines_the_one_before(case: tuple[np.ndarray, ...], seed: int) -> None:
+@given(candidates(), st.sampled_from([(), (4,), (2, 9)]), st.integers(0, 99))
+def test_each_partition_refines_the_one_before(
+    case: tuple[np.ndarray, ...], gaps: tuple[int, ...], seed: int
+) -> None:
     logits, ranks, weights = case
-    tree = build_part_tree(logits, ranks, weights, path_graph(weights), TreeSettings())
+    tree = build_part_tree(logits, ranks, weights, path_graph(weights, gaps=gaps), TreeSettings())
     quality = np.random.default_rng(seed).random(len(tree.parents))
     chain = partition_chain(tree, quality, SelectionSettings())
     counts = [len(np.unique(owners)) for owners in chain.owners]
@@ -194,6 +200,131 @@ def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
     middle = chain.owners[chain.middle][tree.atoms]
     assert len({middle[0], middle[6], middle[10], middle[12]}) == 4
     assert (middle[:5] == 0).all(), "the largest piece stays with the root"
+
+
+def head_and_nose(nose: float = 0.005) -> PartTree:
+    """In a row a hat that no mask wants, a head (a mask), a nose that no mask wants, either, and a hand (a
+    mask); the nose has a longer border with the head than with the hand."""
+    weights = np.full(SITES, (1 - nose) / (SITES - 1))
+    weights[9] = nose
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, 5:9], logits[1, 10:] = 3, 3
+    graph = replace(path_graph(weights), edge_length=np.where(np.arange(SITES - 1) == 8, 0.15, 0.1))
+    return build_part_tree(logits, np.array([0.9, 0.8]), weights, graph, NO_ISLANDS)
+
+
+def partitions_of(tree: PartTree) -> tuple[list[np.ndarray], np.ndarray]:
+    """Owners of sites in all partitions and in the middle one, where masks are good parts."""
+    chain = partition_chain(tree, np.where(tree.kinds == MASK, 0.9, 0.0), SelectionSettings())
+    owners = [each[tree.atoms] for each in chain.owners]
+    return owners, owners[chain.middle]
+
+
+@pytest.mark.parametrize(("nose", "finest_parts"), [(0.005, 4), (0.001, 3)])
+def test_a_small_piece_of_what_no_mask_wants_joins_its_neighbor_and_not_what_is_far(
+    nose: float, finest_parts: int
+) -> None:
+    owners, middle = partitions_of(head_and_nose(nose))
+    assert middle[0] == 0, "the hat is the root's"
+    assert middle[9] == middle[8] != middle[10]
+    assert [len(np.unique(each)) for each in owners] == list(range(1, finest_parts + 1))
+    assert (owners[-1][9] != owners[-1][8]) == (finest_parts == 4), "split off again if it is worth a look"
+    assert (owners[-1] == owners[-1][9]).sum() == (1 if finest_parts == 4 else 5)
+
+
+def test_a_small_piece_does_not_swamp_a_smaller_part() -> None:
+    """It has a longer border with a head that is hardly larger than itself than with the hand."""
+    tree = head_and_nose(0.014)
+    areas = tree.areas.copy()
+    areas[tree.atoms[[0, 5]]] += (areas[tree.atoms[5]] - 0.02) * np.array([1, -1])
+    _, middle = partitions_of(replace(tree, areas=areas))
+    assert middle[9] == middle[10] != middle[8]
+
+
+def test_what_is_left_of_the_root_is_no_part_if_it_is_small() -> None:
+    """A nose between head and hand is all that no mask wants: not even the largest piece is a part."""
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, :9], logits[1, 10:] = 3, 3
+    weights = np.full(SITES, 0.995 / (SITES - 1))
+    weights[9] = 0.005
+    tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), NO_ISLANDS)
+    owners, middle = partitions_of(tree)
+    assert len(np.unique(middle)) == 2
+    assert (owners[-1] == owners[-1][9]).sum() == 1
+
+
+def test_a_weak_part_that_joined_a_neighbor_can_be_split_off_again() -> None:
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, :6], logits[1, 6] = 3, 3
+    weights = np.full(SITES, 0.985 / (SITES - 1))
+    weights[6] = 0.015
+    graph = replace(path_graph(weights), edge_length=np.where(np.arange(SITES - 1) == 5, 0.2, 0.1))
+    tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, graph, NO_ISLANDS)
+    quality = np.select([tree.masks == 0, tree.masks == 1], [0.9, 0.23], 0.0)
+    chain = partition_chain(tree, quality, SelectionSettings())
+    middle, finest = (owners[tree.atoms] for owners in (chain.owners[chain.middle], chain.owners[-1]))
+    assert middle[6] == middle[5] != middle[7]
+    assert len({finest[5], finest[6], finest[7]}) == 3
+
+
+def test_a_split_takes_from_one_part_where_a_piece_joined_what_is_around_its_node() -> None:
+    """Each partition refines the one before also if a hidden node lies over a border made later."""
+    atoms = 6
+    inside = np.zeros((4, atoms), dtype=bool)
+    inside[0], inside[1, 1:], inside[2, 2], inside[3, 3:5] = True, True, True, True
+    tree = PartTree(
+        atoms=np.arange(atoms),
+        areas=np.array([0.4, 0.3, 0.1, 0.01, 0.09, 0.1]),
+        inside=inside,
+        parents=np.array([-1, 0, 1, 1]),
+        masks=np.array([3, 0, 1, 2]),
+        kinds=np.array([ROOT, PIECE, MASK, MASK]),
+        # The fourth atom touches the root's, and what it belongs to only across the third.
+        touching=np.array([[0, 1], [1, 2], [0, 3], [2, 3], [1, 4], [4, 5]]),
+        contact=np.array([0.5, 0.5, 0.4, 0.1, 0.5, 0.5]),
+    )
+    chain = partition_chain(tree, np.array([0.0, 0.9, 0.9, 0.1]), SelectionSettings())
+    middle, finest = chain.owners[chain.middle], chain.owners[-1]
+    assert middle.tolist() == [0, 1, 2, 0, 1, 1]
+    assert finest[4] == 3 != finest[3], "the mask over both takes what is still with its node"
+    for coarse, fine in pairwise(chain.owners):
+        assert len(np.unique(np.stack([coarse, fine]), axis=1).T) == len(np.unique(fine))
+
+
+def body_with_arm() -> PartTree:
+    """Four atoms, one for each site: what no mask wants, upper and lower arm in one mask, and a crumb."""
+    return PartTree(
+        atoms=np.arange(4),
+        areas=np.array([0.5, 0.2, 0.29, 0.01]),
+        inside=np.array([[1, 1, 1, 1], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]], dtype=bool),
+        parents=np.array([-1, 0, 1, 1]),
+        masks=np.array([3, 0, 1, 2]),
+        kinds=np.array([ROOT, MASK, MASK, MASK]),
+        touching=np.array([[0, 1], [1, 2], [2, 3]]),
+        contact=np.array([0.5, 0.5, 0.5]),
+    )
+
+
+def test_a_part_hangs_below_its_group_with_what_it_was_given_from_elsewhere() -> None:
+    tree = body_with_arm()
+    partition = tree_partition(tree, np.array([0, 2, 3, 3]))
+    found = [(node.parent, node.part, round(node.area, 9)) for node in containment(tree, partition)]
+    assert found == [(None, None, 1), (0, None, 0.5), (0, 0, 0.5), (1, 1, 0.3), (1, 2, 0.2)]
+    swallowed = containment(tree, tree_partition(tree, np.array([2, 2, 3, 3])))
+    assert [node.parent for node in swallowed] == [None, 0, 0], "most of it is the body"
+
+
+def test_a_mask_may_speak_for_what_its_part_was_given() -> None:
+    """The lower arm's mask claims the crumb, which is not its node's, but the tree gave it back."""
+    tree = body_with_arm()
+    logits = np.full((3, 4), -9.0, dtype=np.float16)
+    logits[0, [1, 2]], logits[1, 1], logits[2, [2, 3]] = 3, 3, 3
+    logits[1, 3] = -4
+    points = np.eye(4, 3)
+    for owner in (3, 2):
+        partition = tree_partition(tree, np.array([0, 2, 3, owner]))
+        parts = Parts(Sites.of_points(points), logits, np.ones(3), [partition], 0, None, tree)
+        assert parts.site_evidence(partition)[3].argmax() == partition.labels[3]
 
 
 def test_a_piece_that_an_inner_part_divides_is_two_parts_and_a_mask_is_not() -> None:

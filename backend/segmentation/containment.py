@@ -29,7 +29,8 @@ def containment(tree: PartTree | None, partition: Partition) -> list[Containment
     """The parts of a partition and the groups around them, groups before what lies in them.
 
     Groups are nodes of the part tree that hold at least two parts wholly, and not the same as another
-    group. Without a tree all parts lie in the whole shape.
+    group. What a part was given beyond its own node does not count, unless it is most of it. Without a tree
+    all parts lie in the whole shape.
     """
     sizes = [1 / max(partition.count, 1)] * partition.count
     if tree is None:
@@ -39,7 +40,9 @@ def containment(tree: PartTree | None, partition: Partition) -> list[Containment
     of_atom = np.zeros(len(tree.areas), dtype=np.int64)
     of_atom[tree.atoms] = partition.labels
     parts = np.arange(partition.count)[:, None] == of_atom  # [P, A]
-    held = ~(parts @ (~tree.inside).T.astype(np.float32)).astype(bool)  # [P, T]: part wholly in node
+    own = parts & tree.inside[partition.nodes]
+    own = np.where((own @ tree.areas >= parts @ tree.areas / 2)[:, None], own, parts)
+    held = ~(own @ (~tree.inside).T.astype(np.float32)).astype(bool)  # [P, T]: part wholly in node
     groups: list[int] = [0]
     for node in range(1, len(tree.parents)):  # parents come before their children
         same = [group for group in groups if (held[:, group] == held[:, node]).all()]

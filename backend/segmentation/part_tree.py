@@ -77,15 +77,14 @@ class PartTree:
             depths[node] = depths[self.parents[node]] + 1
         return depths
 
-    def with_nodes_below(self, node: int, inside: NDArray[np.bool_]) -> PartTree:
-        """The tree with nodes bool [N, A] of no mask appended, children of `node`."""
-        count = len(inside)
+    def with_nodes_below(self, parents: IntArray, inside: NDArray[np.bool_]) -> PartTree:
+        """The tree with nodes bool [N, A] of no mask appended, children of `parents` int [N]."""
         return replace(
             self,
             inside=np.concatenate([self.inside, inside]),
-            parents=np.append(self.parents, np.full(count, node)),
-            masks=np.append(self.masks, np.full(count, self.masks[node])),
-            kinds=np.append(self.kinds, np.full(count, REST)),
+            parents=np.append(self.parents, parents),
+            masks=np.append(self.masks, self.masks[parents]),
+            kinds=np.append(self.kinds, np.full(len(parents), REST)),
         )
 
     def painted(self, nodes: IntArray) -> IntArray:

@@ -148,7 +148,8 @@ class Parts:
             return np.zeros(len(inside), dtype=bool)
         atoms = self.tree.atoms
         claimed = np.bincount(atoms, inside > 0.5) >= _CLAIMED * np.bincount(atoms)
-        return claimed[atoms] & ~self.tree.inside[partition.nodes[piece], atoms]
+        elsewhere = ~self.tree.inside[partition.nodes[piece], atoms] & (partition.labels != piece)
+        return claimed[atoms] & elsewhere
 
     def _nearest_piece(self, partition: Partition, pieces: IntArray) -> IntArray:
         """Which of the pieces of one mask each site is nearest to, int [S]."""

@@ -29,9 +29,11 @@ class SelectionSettings:
     hidden, visible: share of a node's area up to which it is worth nothing under the parts painted over it,
         and from which it is worth all of its quality
     whole: share from which the root begins to lose its worth: the whole shape is no part of itself
-    least_piece, piece_ratio: share of the surface, and of the largest piece, from which a separate piece of
-        what no part wants is a part; least_border: of the square root of an atom's area, what a border must
-        have to connect it with another there. Pieces of a mesh that only lie near each other are separate
+    least_piece: share of the surface from which a separate piece of what no mask wants is a part; a smaller
+        one joins a neighbour, if it can one that has heir_ratio times its area. least_detail: from which
+        it can be split off again
+    least_border: of the square root of an atom's area, what a border must have to connect it with another
+        there. Pieces of a mesh that only lie near each other are separate
     weak, weak_share: a part that shows less than this share of the surface joins what is around it if its
         quality is below `weak`: it hardly pays for itself
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
@@ -43,7 +45,8 @@ class SelectionSettings:
     visible: float = 0.8
     whole: float = 0.5
     least_piece: float = 0.015
-    piece_ratio: float = 0.05
+    heir_ratio: float = 2.0
+    least_detail: float = 0.002
     least_border: float = 0.03
     weak: float = 0.25
     weak_share: float = 0.02
@@ -70,6 +73,8 @@ def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSett
     count = len(tree.parents)
     tree, quality, middle = _with_pieces_of_remainder(tree, quality, middle, settings)
     worth = _Worth(tree, quality, settings, appended=count)
+    for piece in range(count, len(tree.parents)):
+        worth.lay_in(piece, middle[tree.inside[piece].argmax()], middle)
     middle = _without_weak_parts(worth, middle, count)
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
     finer = list(_split_one_by_one(worth, middle))
@@ -81,24 +86,46 @@ def _with_pieces_of_remainder(
 ) -> tuple[PartTree, FloatArray, IntArray]:
     """Tree, quality and owners [A] with nodes for the separate pieces of what no mask wants.
 
+    Large ones are parts. A small one joins the part that it shares the longest border with, if it can one
+    that it does not change much; by its node it can be split off again.
+    """
+    nodes, pieces = _separate_pieces(tree, owners, settings)
+    areas, first = pieces @ tree.areas, len(tree.parents)
+    owners = owners.copy()
+    for number, inside in enumerate(pieces, first):
+        owners[inside] = number
+    small = areas < settings.least_piece
+    for row in np.flatnonzero(small)[::-1]:  # the smallest first
+        beside = _longest_border(tree, owners, first + row, least=settings.heir_ratio * areas[row])
+        owners = np.where(owners == first + row, beside if beside >= 0 else nodes[row], owners)
+    kept = ~small | (areas >= settings.least_detail)
+    quality = np.append(quality, np.where(small, 0.0, quality[nodes])[kept])
+    return tree.with_nodes_below(nodes[kept], pieces[kept]), quality, owners
+
+
+def _separate_pieces(
+    tree: PartTree, owners: IntArray, settings: SelectionSettings
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Pieces bool [P, A] of what no mask wants, the largest first, and the node int64 [P] that each is of.
+
     That is of the root, and of nodes that no mask stands for as a whole. Of each the largest piece stays with
-    the node, and so do crumbs.
+    the node and is not among them; nor with the root if that is small, too: nobody chose the root.
     """
     size = np.sqrt(tree.areas[tree.touching].min(axis=1))
     connected = tree.touching[tree.contact > settings.least_border * size]
-    owners = owners.copy()
+    nodes, pieces = [np.zeros(0, dtype=np.int64)], [np.zeros((0, len(owners)), dtype=bool)]
     for node in np.unique(owners[tree.kinds[owners] != MASK]):
         free = owners == node
         piece = connected_nodes(len(owners), connected[free[connected].all(axis=1)])
         areas = np.bincount(piece[free], tree.areas[free], minlength=int(piece.max()) + 1)
-        own = areas >= max(settings.least_piece, settings.piece_ratio * areas.max())
-        own[areas.argmax()] = False
-        pieces = np.flatnonzero(own)[:, None] == piece
-        for number, inside in enumerate(pieces, len(tree.parents)):
-            owners[inside] = number
-        tree = tree.with_nodes_below(node, pieces)
-        quality = np.append(quality, np.full(len(pieces), quality[node]))
-    return tree, quality, owners
+        apart = np.zeros(len(areas), dtype=bool)
+        apart[piece[free]] = True
+        apart[areas.argmax()] = node == 0 and areas.max() < settings.least_piece
+        pieces.append(np.flatnonzero(apart)[:, None] == piece)
+        nodes.append(np.full(len(pieces[-1]), node))
+    found = np.concatenate(pieces)
+    order = np.argsort(-(found @ tree.areas), kind="stable")
+    return np.concatenate(nodes)[order], found[order]
 
 
 def _without_weak_parts(worth: _Worth, owners: IntArray, judged: int) -> IntArray:
@@ -117,7 +144,9 @@ def _without_weak_parts(worth: _Worth, owners: IntArray, judged: int) -> IntArra
         if heir < 1:  # what lies in no other part joins its neighbour
             beside = _longest_border(worth.tree, owners, node)
             heir = beside if beside >= 0 else heir
-        owners = np.where(owners == node, heir, owners) if heir >= 0 else owners
+        if heir >= 0:
+            owners = np.where(owners == node, heir, owners)
+            worth.lay_in(node, heir, owners)
     return owners
 
 
@@ -138,6 +167,12 @@ class _Worth:
             self.within[:, node] |= self.within[:, tree.parents[node]]
         for node in range(len(self.areas) if appended is None else appended, len(self.areas)):
             self.within[node] |= ~(tree.inside & ~tree.inside[node]).any(axis=1)
+
+    def lay_in(self, node: int, heir: int, owners: IntArray) -> None:
+        """Let what is hidden of `node` and of all that lies in it lie in `heir`, too. owners: int64 [A]"""
+        inner = self.within[node].copy()
+        inner[owners] = False
+        self.within |= self.within[:, heir, None] & inner
 
     def of(self, owners: IntArray, *, by_size: bool = False) -> FloatArray:
         """Sum of the visible nodes' quality, without the cost of parts: of partitions [N, A], float64 [N]."""
@@ -225,14 +260,19 @@ def _merges(worth: _Worth, owners: IntArray) -> IntArray:
     return np.concatenate([np.where(owners == node, heir, owners), joined])
 
 
-def _longest_border(tree: PartTree, owners: IntArray, node: int) -> int:
-    """The part that shares the longest border with that of `node`; -1 if it touches none."""
+def _longest_border(tree: PartTree, owners: IntArray, node: int, *, least: float = 0.0) -> int:
+    """The part that shares the longest border with that of `node`; -1 if it touches none.
+
+    least: share of the surface; parts of less only count where there are no others
+    """
     ends = owners[tree.touching]
     beside = (ends == node).sum(axis=1) == 1
     if not beside.any():
         return -1
     other = np.where(ends[:, 0] == node, ends[:, 1], ends[:, 0])[beside]
-    return int(np.bincount(other, tree.contact[beside]).argmax())
+    border = np.bincount(other, tree.contact[beside])
+    of_large = np.where(np.bincount(owners, tree.areas)[: len(border)] >= least, border, 0.0)
+    return int((of_large if of_large.any() else border).argmax())
 
 
 def _split_one_by_one(worth: _Worth, owners: IntArray) -> Iterator[IntArray]:
@@ -248,6 +288,7 @@ def _split_one_by_one(worth: _Worth, owners: IntArray) -> Iterator[IntArray]:
 
 
 def _split_off(worth: _Worth, owners: IntArray, nodes: IntArray) -> IntArray:
-    """Each of `nodes` [N] painted over what is around it, under what is inside of it: int64 [N, A]."""
-    around = worth.within[:, nodes].take(owners, axis=0).T
-    return np.where(worth.tree.inside[nodes] & around, nodes[:, None], owners)
+    """Each of `nodes` [N] painted over the innermost part around it, under what is inside: int64 [N, A]."""
+    over = worth.tree.inside[nodes] & worth.within[:, nodes].take(owners, axis=0).T
+    innermost = np.where(over, owners, -1).max(axis=1, initial=-1)
+    return np.where(over & (owners == innermost[:, None]), nodes[:, None], owners)
