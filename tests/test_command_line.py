@@ -254,6 +254,15 @@ def test_places_that_cannot_be_written_are_named_first(
     assert own.read_bytes() == KNIGHT.read_bytes()
 
 
+@pytest.mark.parametrize("command", ["segment", "segment-many"])
+def test_a_number_of_parts_and_a_granularity_exclude_each_other(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = ["--granularity", "0.3", "--parts", "4"]
+    assert exit_code([command, KNIGHT, "-o", tmp_path / "out.glb", *cut]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
 def test_unknown_model_and_device_end_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

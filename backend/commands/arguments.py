@@ -40,6 +40,16 @@ def add_poses_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_cut_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --granularity and --parts, of which only one may be given."""
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument(
+        "--granularity", type=fraction, default=0.5, metavar="0..1",
+        help="0: few large parts, 1: many small ones (default: %(default)s)",
+    )  # fmt: skip
+    cut.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
+
+
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says where a batch runs and how much of this machine, or of a Ray cluster, it takes."""
     parser.add_argument("--engine", choices=("local", "ray"), default="local")

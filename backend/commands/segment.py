@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import MeshFileError
 from ..stage_times import StageTimes
-from .arguments import add_network_arguments, add_poses_argument, fraction, npy_path, parts_path, positive
+from .arguments import add_cut_arguments, add_network_arguments, add_poses_argument, npy_path, parts_path
 from .outputs import check_outputs, print_notes
 from .progress_bar import ProgressBar
 from .tree_files import groups_of, write_tree
@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_network_arguments(parser)
     add_poses_argument(parser)
-    parser.add_argument(
-        "--granularity", type=fraction, default=0.5, metavar="0..1",
-        help="0: few large parts, 1: many small ones (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
+    add_cut_arguments(parser)
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
     parser.add_argument(
         "--split", action="store_true", help="make each connected piece of a part a part of its own"

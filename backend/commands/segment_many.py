@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from .arguments import (
+    add_cut_arguments,
     add_engine_arguments,
     add_network_arguments,
     add_poses_argument,
     engine_settings,
-    fraction,
-    positive,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_network_arguments(parser)
     add_poses_argument(parser)
-    parser.add_argument("--granularity", type=fraction, default=0.5, metavar="0..1")
-    parser.add_argument("--parts", type=positive, metavar="N", help="about N parts, instead of a granularity")
+    add_cut_arguments(parser)
     parser.add_argument("--no-refine", action="store_true", help="keep the network's borders as they are")
     parser.add_argument("--split", action="store_true", help="make each connected piece of a part a part")
     parser.add_argument("--seed", type=int, default=0)
