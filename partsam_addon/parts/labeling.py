@@ -117,7 +117,8 @@ def _known(
     """Ids of groups [N] of writable faces: those of the parts that were there, and of remembered parts.
 
     A remembered part comes before the one that had taken its faces over, which only lies there because the
-    slider had merged them; but no part that the user named loses its last group to a remembered one.
+    slider had merged them; but no part that the user named loses its group because of that, unless it gets
+    another.
     """
     customized = {part.part_id for part in mesh.partsam.parts if is_customized(part)}
     present = {part.part_id for part in mesh.partsam.parts}
@@ -125,14 +126,17 @@ def _known(
     recalled = recall(mesh, writable, groups, areas, taken=present | kept)
     there, sizes = old[writable], areas[writable]
     overlapping = match_by_overlap(groups, there, sizes, ignore=ignore)
-    while True:
-        rest = ~np.isin(groups, list(recalled))
-        inherited = match_by_overlap(groups[rest], there[rest], sizes[rest], ignore=ignore)
+    while recalled:
+        kept_names = {k: p for k, p in overlapping.items() if p in customized and k not in recalled}
+        rest = ~np.isin(groups, [*recalled, *kept_names])
+        others = ignore | set(kept_names.values())
+        inherited = kept_names | match_by_overlap(groups[rest], there[rest], sizes[rest], ignore=others)
         homeless = customized & set(overlapping.values()) - set(inherited.values())
         needed = {group for group in recalled if overlapping.get(group) in homeless}
         if not needed:
             return inherited, recalled
         recalled = {group: part_id for group, part_id in recalled.items() if group not in needed}
+    return overlapping, recalled
 
 
 def _leaked(

@@ -118,6 +118,18 @@ def test_a_remembered_name_takes_no_part_away_from_another_name(parts):
     assert [part.name for part in obj.data.partsam.parts] == ["Arm", "Body"]
 
 
+def test_a_part_that_a_remembered_name_displaces_takes_no_group_from_another_name(parts):
+    obj = grid(8)
+    parts.write_labels(obj.data, columns(8, [4, 7]))
+    parts.get_part(obj.data, 2).name = "Belly"
+    parts.get_part(obj.data, 3).name = "Tail"
+    parts.write_labels(obj.data, columns(8, [7]))
+    assert [part.name for part in obj.data.partsam.parts] == ["Part 1", "Tail"]
+    mixed = np.array([1, 0, 2, 0])[columns(8, [2, 4, 7])].astype(np.int32)  # Tail, and some of Part 1
+    parts.write_labels(obj.data, mixed)
+    assert [part.name for part in obj.data.partsam.parts] == ["Part 1", "Belly", "Tail"]
+
+
 def test_what_is_left_of_a_named_part_comes_back_beside_a_part_by_hand(parts):
     obj = grid(8)
     columns_of_two = columns(8, [2, 4, 6])
