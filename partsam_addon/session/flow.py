@@ -66,7 +66,7 @@ class Calculation:
 
 
 class Pause:
-    """The end of a tick of a flow that reads Blender's data for long: it goes on in the next one."""
+    """The end of a tick of a flow that reads for long, or waits for the user: it goes on in the next one."""
 
     def __init__(self, stage: str, *, fraction: float = 0.0) -> None:
         self.stage, self.fraction = stage, fraction

@@ -72,6 +72,7 @@ class LiveLabels:
             self._job.cancel()
         self._wanted.clear()
         self._job = self._asked = self._unsettled_since = None
+        self._moved_in = 0
 
     def poll(self) -> None:
         """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag.

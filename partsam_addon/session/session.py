@@ -324,7 +324,6 @@ class Session:
         self.abandon("PartSAM was disabled; the running work was dropped")
         self.setup.close()
         self._watchers.clear()
-        self.input.end()
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
         self.close_backend()
