@@ -72,7 +72,7 @@ class Recordings:
         return self._record is not None
 
     def run(self, name: str, compute: Compute, *inputs: Tensor | None) -> Tensors:
-        """`compute(*inputs)`, whose results do not change when it is run again."""
+        """`compute(*inputs)`, whose results do not change when it is run again and lie in no weight."""
         if self._record is None:
             return compute(*inputs)
         key = (name, *(None if x is None else (tuple(x.shape), x.dtype) for x in inputs))

@@ -41,7 +41,8 @@ def containment(tree: PartTree | None, partition: Partition) -> list[Containment
     of_atom[tree.atoms] = partition.labels
     parts = np.arange(partition.count)[:, None] == of_atom  # [P, A]
     own = parts & tree.inside[partition.nodes]
-    own = np.where((own @ tree.areas >= parts @ tree.areas / 2)[:, None], own, parts)
+    mostly = own.any(axis=1) & (own @ tree.areas >= parts @ tree.areas / 2)
+    own = np.where(mostly[:, None], own, parts)
     held = ~(own @ (~tree.inside).T.astype(np.float32)).astype(bool)  # [P, T]: part wholly in node
     groups: list[int] = [0]
     for node in range(1, len(tree.parents)):  # parents come before their children

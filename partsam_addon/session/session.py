@@ -152,7 +152,7 @@ class Session:
         """Run `flow` and wait for it: for scripts, background mode and the redo panel."""
         self._refuse_second()
         backend = self.open_backend()
-        self.problem, self.notices = None, ()
+        self.problem, self.notices, self.waits_for = None, (), ""
         self.live.drop()
         return run_now(flow, backend)
 

@@ -80,7 +80,7 @@ def slider(window: WindowDriver, obj: object) -> Steps:
 
 
 def slider_and_redo_panel(window: WindowDriver, obj: object) -> Steps:
-    """A redo panel is opened before the new position is cut."""
+    """A redo panel is opened before the new position has settled."""
     session, told = window.session(), {}
     window.record["slider_and_redo_panel"] = told
     move_up(obj)
