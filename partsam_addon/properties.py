@@ -35,7 +35,12 @@ SOURCES = (
 
 SEVERAL = (
     ("EACH", "Each in Turn", "Segment every selected object by itself"),
-    ("JOINED", "As One Shape", "Segment the selected objects as one shape; parts may span objects"),
+    (
+        "JOINED",
+        "As One Shape",
+        "Segment the selected objects as one shape; parts may span objects. If all are copies of one mesh "
+        "that do not touch, the first one is segmented, and the others get the same parts",
+    ),
 )
 
 

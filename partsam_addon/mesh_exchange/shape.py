@@ -23,6 +23,7 @@ from . import arrays
 from .arrays import FloatArray, IntArray
 from .evaluated import evaluated_mesh
 from .modes import check_editable, have_undo_store_the_file
+from .repeated import stand_apart
 from .surface_colors import SurfaceColors, read_surface_colors
 
 
@@ -50,6 +51,7 @@ class MeshSource:
     """Where a run of a shape's triangles comes from, and how to know the mesh again.
 
     object_name, object_uid: the object, by name and by the id that survives renaming
+    mesh_uid: its base mesh, by such an id
     mesh_hash: hash of the base mesh's positions and polygons
     polygon_count: polygons of the base mesh
     triangle_polygons: int32 [T], the base polygon of each triangle, -1 where a modifier made it anew
@@ -58,6 +60,7 @@ class MeshSource:
 
     object_name: str
     object_uid: int
+    mesh_uid: int
     mesh_hash: str
     polygon_count: int
     triangle_polygons: IntArray = field(repr=False)
@@ -76,12 +79,15 @@ class ShapeData:
         where an object is mirrored
     origin: float64 [3], the world position of the first object. Moving it does not change `mesh`.
     sources, colors: one per object, in the order of their triangles in `mesh`
+    copies: further objects, each with the triangles of the only source, which are not in `mesh` again:
+        what is found for the source holds for them
     """
 
     mesh: Mesh
     origin: FloatArray
     sources: tuple[MeshSource, ...]
     colors: tuple[SurfaceColors, ...]
+    copies: tuple[MeshSource, ...] = ()
 
     @functools.cached_property
     def content_hash(self) -> str:
@@ -103,7 +109,11 @@ def read_shape(
     objects: Sequence[bpy.types.Object],
     settings: ReadSettings | None = None,
 ) -> ShapeData:
-    """Read `objects`, in Object mode, as one shape. Raises MeshError for what cannot be segmented."""
+    """Read `objects`, in Object mode, as one shape. Raises MeshError for what cannot be segmented.
+
+    Where all are copies of one mesh and stand apart, the shape is the first of them: together they are no
+    shape that anybody would part, and each would be seen at a fraction of its size.
+    """
     if not objects:
         raise MeshError("Select a mesh object first")
     settings = settings or ReadSettings()
@@ -111,13 +121,29 @@ def read_shape(
     pieces = [_read_object(context, obj, origin, settings) for obj in objects]
     mesh = _joined([piece.mesh for piece in pieces])
     _check_usable(mesh, [piece.source.object_name for piece in pieces if piece.mesh.problem is not None])
+    copies: list[_Piece] = []
+    if _are_copies_apart(pieces):
+        pieces, copies = pieces[:1], pieces[1:]
+        mesh = pieces[0].mesh
     colors = tuple(piece.colors for piece in pieces)
     return ShapeData(
         mesh=mesh,
         origin=origin,
         sources=tuple(piece.source for piece in pieces),
         colors=colors,
+        copies=tuple(piece.source for piece in copies),
     )
+
+
+def _are_copies_apart(pieces: Sequence[_Piece]) -> bool:
+    """Whether there are several pieces, all of the same triangles, that do not touch: copies of one thing."""
+    first = pieces[0]
+    if len(pieces) == 1 or any(piece.seen_hash != first.seen_hash for piece in pieces):
+        return False
+    polygons = first.source.triangle_polygons
+    if not all(np.array_equal(piece.source.triangle_polygons, polygons) for piece in pieces):
+        return False
+    return all(piece.mesh.problem is None for piece in pieces) and stand_apart([p.mesh for p in pieces])
 
 
 def read_surface(obj: bpy.types.Object, matrix: FloatArray | None = None) -> tuple[Mesh, MeshSource]:
@@ -182,7 +208,8 @@ def unread_source(obj: bpy.types.Object) -> MeshSource:
     """How to know the mesh of `obj` again, without its triangles. Not in Edit mode."""
     nothing = np.zeros(0)
     count, read = len(obj.data.polygons), mesh_hash(obj.data)
-    return MeshSource(obj.name, obj.session_uid, read, count, nothing.astype(np.int32), nothing)
+    uid = obj.data.session_uid
+    return MeshSource(obj.name, obj.session_uid, uid, read, count, nothing.astype(np.int32), nothing)
 
 
 def find_unchanged(source: MeshRecord) -> bpy.types.Object:
@@ -222,9 +249,12 @@ def mesh_hash(mesh: bpy.types.Mesh) -> str:
 
 @dataclass(frozen=True)
 class _Piece:
+    """What is read of an object. seen_hash: of the mesh that its triangles come from, as `mesh_hash`"""
+
     mesh: Mesh
     source: MeshSource
     colors: SurfaceColors
+    seen_hash: str
 
 
 def _read_object(
@@ -257,7 +287,8 @@ def _read_mesh(
     source = _source(obj, part, base_polygons[polygons])
     materials = [slot.material for slot in obj.material_slots]
     colors = read_surface_colors(mesh, materials, corners=corners, polygons=polygons)
-    return _Piece(part, source, colors)
+    seen_hash = source.mesh_hash if mesh == obj.data else mesh_hash(mesh)
+    return _Piece(part, source, colors, seen_hash)
 
 
 def _placed(mesh: bpy.types.Mesh, corners: IntArray, matrix: FloatArray) -> tuple[IntArray, Mesh]:
@@ -272,6 +303,7 @@ def _source(obj: bpy.types.Object, part: Mesh, triangle_polygons: IntArray) -> M
     return MeshSource(
         object_name=obj.name,
         object_uid=obj.session_uid,
+        mesh_uid=obj.data.session_uid,
         mesh_hash=mesh_hash(obj.data),
         polygon_count=len(obj.data.polygons),
         triangle_polygons=triangle_polygons,

@@ -157,9 +157,14 @@ def confidences(answer: Result) -> NDArray:
 def _by_object(
     task: Task, parts_id: str, atoms: NDArray, tree: PartTree, cut: Cut, answer: Result
 ) -> Iterator[Found]:
-    start = 0
-    for source in task.shape.sources:
-        held = Held(parts_id, source, start, task.shape.mesh.face_count)
+    """What each mesh gets: of objects that share one, what the first of them has, as labels belong to it."""
+    shape = task.shape
+    starts = np.cumsum([0, *(source.triangle_count for source in shape.sources)]).tolist()
+    runs = [*zip(shape.sources, starts, strict=False), *((copy, 0) for copy in shape.copies)]
+    of_meshes: dict[int, Held] = {}
+    for source, start in runs:
+        of_meshes.setdefault(source.mesh_uid, Held(parts_id, source, start, shape.mesh.face_count))
+    for held in of_meshes.values():
         yield Found(
             task=task,
             held=held,
@@ -169,4 +174,3 @@ def _by_object(
             labels=held.own(answer.arrays["labels"]),
             confidence=confidences(answer),
         )
-        start += source.triangle_count

@@ -104,14 +104,49 @@ def test_selected_faces_only(exchange, mesh_error):
 
 
 def test_several_objects_as_one_shape(exchange):
-    first, second = cube(name="first"), cube(name="second")
+    first, second = cube(name="first"), cube(size=4, name="second")
     second.matrix_world = Matrix.Translation((10, 0, 0))
     shape = exchange.read_shape(bpy.context, [first, second])
     assert shape.mesh.face_count == 24
-    assert np.ptp(shape.mesh.vertices[:, 0]) == pytest.approx(12)
+    assert np.ptp(shape.mesh.vertices[:, 0]) == pytest.approx(13)
     runs = shape.split(np.arange(24))
     assert [source.object_name for source, _ in runs] == ["first", "second"]
     assert runs[1][1].tolist() == list(range(12, 24))
+
+
+@pytest.mark.parametrize(
+    ("scale", "place", "apart"),
+    [
+        ((-1, 1, 1), (10, 0, 0), True),
+        ((2, 2, 2), (0, 0, 10), True),
+        ((1, 1, 1), (1.9, 1.9, 0), True),  # their boxes meet, they do not
+        ((-1, 1, 1), (0, 0, 0), False),  # the other half of what is modelled with a mirrored instance
+        ((1, 1, 1), (0.2, 0, 0), False),  # they cross
+    ],
+)
+def test_copies_that_stand_apart_are_read_once(exchange, scale, place, apart):
+    corner = [(0, 0, 0), (2, 0, 0), (2, 0, 0.2), (0, 0, 0.2), (0, 2, 0.2), (0, 2, 0)]
+    first = add_object("angle", corner, [[0, 1, 2, 3], [0, 3, 4, 5]])  # two walls that meet at right angles
+    copies = [bpy.data.objects.new("instance", first.data), bpy.data.objects.new("copy", first.data.copy())]
+    for copy in copies:
+        bpy.context.scene.collection.objects.link(copy)
+        copy.location, copy.scale = place, scale
+    bpy.context.view_layer.update()
+    for copy in copies:
+        shape = exchange.read_shape(bpy.context, [first, copy])
+        assert [source.object_name for source in shape.copies] == ([copy.name] if apart else [])
+        assert shape.mesh.face_count == (4 if apart else 8)
+
+
+def test_copies_that_modifiers_change_differently_are_one_shape(exchange):
+    first, second = grid(4, name="first"), grid(4, name="second")
+    second.location.x = 10
+    bend = second.modifiers.new("bend", "SIMPLE_DEFORM")
+    bend.deform_method, bend.angle = "TWIST", 1.0
+    bpy.context.view_layer.update()
+    for evaluated in (False, True):
+        shape = exchange.read_shape(bpy.context, [first, second], exchange.ReadSettings(evaluated=evaluated))
+        assert len(shape.copies) == (0 if evaluated else 1)
 
 
 def test_evaluated_mesh_maps_back_to_base_polygons(exchange, mesh_error, addon):

@@ -231,6 +231,38 @@ def test_a_shared_mesh_is_segmented_once(session):
     assert held(session, first).shape_faces == 2 * held(session, first).source.polygon_count
 
 
+@pytest.mark.parametrize("is_instance", [True, False])
+def test_a_mirrored_copy_beside_a_mesh_gets_its_parts(session, is_instance):
+    first = dumbbell()
+    segment()
+    alone = part_ids(first)
+    copy = bpy.data.objects.new("copy", first.data if is_instance else first.data.copy())
+    bpy.context.scene.collection.objects.link(copy)
+    copy.scale.x, copy.location.y = -1, 3
+    copy.select_set(True)
+    bpy.context.view_layer.update()
+    segment(several="JOINED")
+    assert part_ids(first).tolist() == part_ids(copy).tolist() == alone.tolist()
+    for obj in (first, copy):  # seen alone: beside another of its size it would have fewer parts
+        assert held(session, obj).shape_faces == held(session, obj).source.triangle_count
+    bpy.ops.partsam.cut(granularity=0.0)
+    assert part_ids(first).tolist() == part_ids(copy).tolist()
+
+
+def test_of_two_halves_that_share_a_mesh_the_active_one_says_what_it_gets(session):
+    """Modelled with a mirrored instance: one shape, whose labels the mesh can hold for one side only."""
+    half = dumbbell()
+    other = bpy.data.objects.new("other", half.data)
+    bpy.context.scene.collection.objects.link(other)
+    other.scale.x, other.location.x = -1, 5.9
+    other.select_set(True)
+    bpy.context.view_layer.update()
+    segment(several="JOINED")
+    assert held(session, half).shape_faces == 2 * held(session, half).source.triangle_count
+    assert held(session, half).start == 0 and held(session, half).source.object_uid == half.session_uid
+    assert len(half.data.partsam.levels) == 1
+
+
 def test_modifiers_are_looked_at_and_labels_mapped_back():
     obj = cube()
     obj.modifiers.new("smooth", "SUBSURF").levels = 3
