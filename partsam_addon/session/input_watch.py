@@ -62,6 +62,11 @@ class Ear:
     def is_taken(self) -> bool:
         return self._is_pressed or self._is_missing
 
+    @property
+    def is_open(self) -> bool:
+        """Whether input goes to what is open there."""
+        return self._is_missing
+
     def close(self) -> None:
         """Stop listening. May be called twice, but not first when Blender has freed the window."""
         timer, self._timer = self._timer, None
@@ -102,6 +107,11 @@ class InputWatch:
     def is_taken(self) -> bool:
         """Whether something is held down in a window, or input goes to what is open."""
         return any(ear.is_taken for ear in self._ears.values())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether input goes to what is open in a window."""
+        return any(ear.is_open for ear in self._ears.values())
 
     def begin(self, window: int = 0) -> None:
         """Listen. May be called again.

@@ -14,12 +14,15 @@ from ..constants import LIVE_REFINE_FACES
 from ..parts import Cut, cut_of, driven_level, driven_levels
 from .find_parts import refinement_request
 from .recutting import Target, driven_objects, refined, target
-from .undo_steps import push_undo_step
+from .undo_steps import last_operator_is_own, push_undo_step
 from .workplace import Workplace
 from .writing import Recut, write_changes
 
 SETTLE_SECONDS = 0.4
 """A drag that pauses for so long is one undo step."""
+
+STEP = "Change Granularity"
+"""Its name."""
 
 
 class LiveLabels:
@@ -34,13 +37,14 @@ class LiveLabels:
         self._wanted: dict[tuple[int, int], Target] = {}
         self._asked: Target | None = None
         self._job: Job | None = None
-        self._unsettled_since: float | None = None
+        self._unsettled: dict[tuple[int, int], Target] = {}
+        self._written_at = 0.0
         self._moved_in = 0
 
     @property
     def is_waiting(self) -> bool:
         """Whether the timer must go on."""
-        return bool(self._wanted) or self._job is not None or self._unsettled_since is not None
+        return bool(self._wanted) or self._job is not None or bool(self._unsettled)
 
     def shown(self, context: bpy.types.Context) -> Cut | None:
         """Where the sliders stand for the active object; None where there is nothing to drive."""
@@ -71,8 +75,24 @@ class LiveLabels:
         if self._job is not None:
             self._job.cancel()
         self._wanted.clear()
-        self._job = self._asked = self._unsettled_since = None
+        self._unsettled.clear()
+        self._job = self._asked = None
         self._moved_in = 0
+
+    def before_undo(self) -> None:
+        """Blender is about to undo or redo. What was written and is no undo step yet becomes one, so that
+        undo takes back that and nothing else.
+
+        A redo panel that is open takes back its own operator, with all that came after: then what was written
+        is wanted again, unless that operator cuts parts itself.
+        """
+        unsettled, self._unsettled = self._unsettled, {}
+        if not unsettled:
+            return
+        if not self._place.input.is_open:
+            bpy.ops.ed.undo_push(message=STEP)
+        elif not last_operator_is_own():
+            self._wanted = unsettled | self._wanted
 
     def poll(self) -> None:
         """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag.
@@ -104,9 +124,9 @@ class LiveLabels:
             for key, one in wanted.items()
             if one.is_refined and one.held is not None and one.held.shape_faces <= LIVE_REFINE_FACES
         }
-        changes = [one.from_tree() for key, one in wanted.items() if key not in to_refine]
-        if changes:
-            self._write(changes)
+        at_once = {key: one for key, one in wanted.items() if key not in to_refine}
+        if at_once:
+            self._write(at_once, [one.from_tree() for one in at_once.values()])
         if to_refine:
             _, self._asked = to_refine.popitem()
             self._wanted = to_refine | self._wanted
@@ -120,20 +140,21 @@ class LiveLabels:
         job, asked = self._job, self._asked
         self._job = self._asked = None
         assert asked.held is not None
+        written = {(asked.object_uid, asked.level): asked}
         try:
-            self._write([refined(asked, asked.held, job.result())])
+            self._write(written, [refined(asked, asked.held, job.result())])
         except MeshError:  # the mesh was edited: the stored tree went with it, the backend's did not
-            self._write([asked.from_tree()])
+            self._write(written, [asked.from_tree()])
 
-    def _write(self, changes: list[Recut]) -> None:
+    def _write(self, written: dict[tuple[int, int], Target], changes: list[Recut]) -> None:
         write_changes(bpy.context, changes)
-        self._unsettled_since = time.monotonic()
+        self._unsettled |= written
+        self._written_at = time.monotonic()
         self._place.redraw()
 
     def _settle(self) -> None:
-        since = self._unsettled_since
-        if since is None or self._job is not None or self._wanted:
+        if not self._unsettled or self._job is not None or self._wanted:
             return
-        if time.monotonic() - since > SETTLE_SECONDS:
-            self._unsettled_since = None
-            push_undo_step("Change Granularity")
+        if time.monotonic() - self._written_at > SETTLE_SECONDS:
+            self._unsettled.clear()
+            push_undo_step(STEP)

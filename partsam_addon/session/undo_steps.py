@@ -11,6 +11,8 @@ import re
 
 import bpy
 
+from .modal import OWN_PREFIX
+
 
 class UndoStep:
     """What the operators have in common."""
@@ -33,6 +35,12 @@ def push_undo_step(label: str) -> None:
     getattr(bpy.ops.partsam, name)("EXEC_DEFAULT", True)
     if _last_operator() == before:  # within another operator none is registered
         bpy.ops.ed.undo_push(message=label)
+
+
+def last_operator_is_own() -> bool:
+    """Whether Adjust Last Operation would show an operator of PartSAM."""
+    operators = bpy.context.window_manager.operators
+    return bool(operators) and operators[-1].bl_idname.startswith(OWN_PREFIX)
 
 
 def _last_operator() -> int:

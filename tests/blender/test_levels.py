@@ -216,3 +216,68 @@ def test_sliders_wait_for_what_else_the_user_is_in_the_middle_of(quarters, sessi
     tick_until(session, lambda: not session.live.is_waiting)
     assert len(table.parts) == 1
     assert len(bpy.context.window_manager.operators) == steps + 1
+
+
+def drag(session, granularity):
+    """Move the slider, and have it written; not yet an undo step."""
+    bpy.context.window_manager.partsam.refine = False
+    bpy.context.window_manager.partsam.granularity = granularity
+    session.tick()
+
+
+def part_count():
+    return len(bpy.data.objects["grid"].data.partsam.parts)
+
+
+def test_undo_right_after_a_slider_takes_back_the_slider_alone(quarters, session):
+    quarters.location.x = 1.0
+    bpy.ops.ed.undo_push(message="moved")
+    drag(session, 0.5)
+    assert part_count() == 2
+    bpy.ops.ed.undo()
+    assert part_count() == 4 and bpy.data.objects["grid"].location.x == 1.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    bpy.ops.ed.redo()  # no step without content has come between
+    assert part_count() == 2
+
+
+def test_redo_after_a_slider_does_not_take_it_back(quarters, session):
+    quarters.location.x = 1.0
+    bpy.ops.ed.undo_push(message="moved")
+    bpy.ops.ed.undo()
+    drag(session, 0.5)
+    if bpy.ops.ed.redo.poll():
+        bpy.ops.ed.redo()
+    assert part_count() == 2 and bpy.data.objects["grid"].location.x == 0.0
+
+
+def test_two_drags_are_two_steps_and_one_where_no_pause_was_between(quarters, session):
+    drag(session, 0.5)
+    tick_until(session, lambda: not session.live.is_waiting)
+    drag(session, 0.0)
+    drag(session, 1.0)
+    drag(session, 0.0)  # before the one before has settled
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert part_count() == 1
+    for expected in (2, 4):
+        bpy.ops.ed.undo()
+        assert part_count() == expected
+    for expected in (2, 1):
+        bpy.ops.ed.redo()
+        assert part_count() == expected
+
+
+def test_what_an_open_redo_panel_takes_back_is_cut_again(quarters, session, addon, monkeypatch):
+    """The window test opens a real one; here its undo comes without its operator."""
+    bpy.ops.transform.translate("EXEC_DEFAULT", True, value=(1.0, 0.0, 0.0))
+    drag(session, 0.5)
+    watch = addon("session.input_watch").InputWatch
+    monkeypatch.setattr(watch, "is_open", True)
+    monkeypatch.setattr(watch, "is_taken", True)
+    bpy.ops.ed.undo()
+    assert part_count() == 4 and session.live.is_waiting
+    monkeypatch.undo()
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert part_count() == 2
+    bpy.ops.ed.undo()
+    assert part_count() == 4

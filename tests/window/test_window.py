@@ -290,6 +290,8 @@ def test_sliders_and_clicks_wait_for_others_but_not_for_themselves(play: Play) -
     assert counts[7] > counts[4]  # they follow while they are held
     assert record["slider"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
     assert record["slider_and_redo_panel"]["open"] == [True, "TRANSFORM_OT_translate"]
+    assert record["slider_and_redo_panel"]["moved"] != 0
+    assert record["slider_and_redo_panel"]["taken_back"]  # until the panel is closed
     assert record["slider_and_redo_panel"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
     assert record["slider_and_redo_panel"]["other"]
     assert record["accepting"]

@@ -17,6 +17,8 @@ from driver import Steps, WindowDriver, run
 BODY = 0.46, 0.42
 GRANULARITY_BELOW_TOP = 168
 """Pixels from the sidebar's top edge to the slider."""
+MOVE_Z = 222, 92
+"""Pixels to the right of the mouse and below it, to that field of the redo panel of a move."""
 
 
 def scenario(window: WindowDriver) -> Steps:
@@ -80,7 +82,7 @@ def slider(window: WindowDriver, obj: object) -> Steps:
 
 
 def slider_and_redo_panel(window: WindowDriver, obj: object) -> Steps:
-    """A redo panel is opened before the new position has settled."""
+    """A redo panel is opened before the new position has settled, and one of its values is dragged."""
     session, told = window.session(), {}
     window.record["slider_and_redo_panel"] = told
     move_up(obj)
@@ -93,6 +95,11 @@ def slider_and_redo_panel(window: WindowDriver, obj: object) -> Steps:
         window.window.event_simulate(type="F9", value=value, x=int(place[0]), y=int(place[1]))
     yield 1.5
     told["open"] = [session.live.is_waiting, last_operators()[-1]]
+    height = obj().location.z
+    across, below = MOVE_Z
+    yield from window.drag((place[0] + across, place[1] - below), (place[0] + across + 60, place[1] - below))
+    told["moved"] = obj().location.z - height
+    told["taken_back"] = len(obj().data.partsam.parts) == before
     window.shot("slider_and_redo_panel")
     yield from window.key("ESC", *place)
     yield from window.wait_for(lambda: not session.live.is_waiting, 20, "it was settled")
