@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
 
@@ -16,8 +18,8 @@ TOLERANCE = 0.04
 
 _SIDE = re.compile(r"([._\- ](l|r|left|right))$", re.IGNORECASE)
 
-_COPY = re.compile(r"\.\d{3,}$")
-"""What Blender adds to a name that is taken."""
+_NUMBERED = re.compile(r"(?P<stem>.+)\.(?P<number>\d{3})")
+"""What Blender makes of a name that is taken; a typed name may look like it."""
 
 
 def mirrored_pairs(shapes: dict[int, PartShape]) -> list[tuple[int, int]]:
@@ -40,7 +42,12 @@ def side_names(names: dict[int, str], pairs: list[tuple[int, int]]) -> dict[int,
     and a shield) keep them and are left out.
     """
     renamed: dict[int, str] = {}
-    bases = {pair: base for pair in pairs if (base := _base(names[pair[0]], names[pair[1]]))}
+    plain = _without_copy_numbers(names.values())
+    bases = {
+        (left, right): base
+        for left, right in pairs
+        if (base := _base(plain[names[left]], plain[names[right]]))
+    }
     changing = {part for pair in bases for part in pair}
     taken = {name for part, name in names.items() if part not in changing}
     for (left, right), base in bases.items():
@@ -52,9 +59,26 @@ def side_names(names: dict[int, str], pairs: list[tuple[int, int]]) -> dict[int,
     return renamed
 
 
+def _without_copy_numbers(names: Collection[str]) -> dict[str, str]:
+    """For each of `names`, which differ, the one without the number that Blender has added.
+
+    It is Blender's where the rest names another part, or did: the numbers then run from 1. The number of
+    "Gear.120" alone was typed.
+    """
+    found = {name: _NUMBERED.fullmatch(name) for name in names}
+    copies = Counter(match["stem"] for match in found.values() if match)
+    return {
+        name: match["stem"]
+        if match and (match["stem"] in found or 0 < int(match["number"]) <= copies[match["stem"]])
+        else name
+        for name, match in found.items()
+    }
+
+
 def _base(left: str, right: str) -> str:
-    """What two parts that mirror each other are both called; empty where they have different typed names."""
-    first, second = (_SIDE.sub("", _COPY.sub("", name)) for name in (left, right))
+    """What two parts that mirror each other are both called, given their names without copy numbers; empty
+    where they have different typed names."""
+    first, second = (_SIDE.sub("", name) for name in (left, right))
     if first == second or is_default_name(second):
         return first
     return second if is_default_name(first) else ""

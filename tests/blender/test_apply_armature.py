@@ -96,6 +96,26 @@ def test_sides_are_named_and_swapped_names_do_not_collide(figure, parts):
     assert bones_of(figure)["Arm.L"].head_local.x > 0
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "named"),
+    [
+        ("Gear.2024", "Part 5", ["Gear.2024.L", "Gear.2024.R"]),
+        ("Gear.120", "Part 5", ["Gear.120.L", "Gear.120.R"]),
+        ("Gear.120", "Gear.121", ["Gear.120", "Gear.121"]),  # two names of the user's
+        ("Gear.120", "Gear", ["Gear.L", "Gear.R"]),
+        ("Gear.001", "Gear.002", ["Gear.L", "Gear.R"]),  # Gear itself has another name by now
+        ("Gear.L", "Gear.L.001", ["Gear.L", "Gear.R"]),
+        ("Neck.003", "Part 5", ["Neck.L", "Neck.R"]),  # a copy of the name of the part Neck
+    ],
+)
+def test_only_numbers_of_copies_are_left_out_of_names_of_sides(figure, parts, left, right, named):
+    parts.get_part(figure.data, 4).name, parts.get_part(figure.data, 5).name = "a", "b"
+    parts.get_part(figure.data, 4).name, parts.get_part(figure.data, 5).name = left, right
+    parts.get_part(figure.data, 2).name = "Neck"
+    bpy.ops.partsam.parts_name_mirrored()
+    assert [parts.get_part(figure.data, part).name for part in (4, 5)] == named
+
+
 def test_sides_across_the_middle_of_a_shifted_mesh_and_not_of_a_lopsided_one(figure, parts):
     figure.data.transform(Matrix.Translation((30, 0, 0)))
     parts.get_part(figure.data, 5).name = "Arm"  # Blender makes "Arm.001" of it
