@@ -94,7 +94,7 @@ def segment(
     poses: in how many poses the network sees the shape, 1 to 8; see the option in the README
     evaluated: look at the mesh after its modifiers; the labels are mapped back
     keep_edits: parts that were made or changed by hand keep their faces
-    parts: about so many parts instead of a granularity; 0: by granularity
+    parts: about so many parts instead of a granularity, those that stay as they are included
     """
     session = get_session()
     reading = ReadSettings(evaluated=evaluated, selected_only=selected_faces_only)
@@ -113,7 +113,7 @@ def cut(
     split, else the whole. Needs neither the network nor, from a file, the backend that found the parts;
     borders are refined only while that backend runs.
 
-    parts: about so many parts instead of a granularity; 0: by granularity
+    parts: about so many parts instead of a granularity, those that stay as they are included
     """
     session = get_session()
     update_tables(bpy.context, [obj])

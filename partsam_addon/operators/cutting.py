@@ -13,9 +13,17 @@ from bpy.props import BoolProperty, FloatProperty, IntProperty
 from ...backend.errors import PromptError
 from ..constants import WAITED_FACES
 from ..mesh_exchange.elements import is_cloud
-from ..parts import Cut
+from ..parts import Cut, driven_level
 from ..session import get_session
-from ..session.recutting import Target, candidates, driven_objects, recut, targets_of, update_tables
+from ..session.recutting import (
+    Target,
+    candidates,
+    driven_objects,
+    may_be_driven,
+    recut,
+    targets_of,
+    update_tables,
+)
 from ..session.writing import write_changes
 from .reporting import reports_errors
 from .running import (
@@ -66,12 +74,14 @@ class CutProperties:
 
     count: IntProperty(
         name="Number of Parts",
-        description="Find about so many parts, whatever the granularity; 0: as the granularity says. "
+        description="About so many parts in the list, those that are locked or made by hand included, "
+        "whatever the granularity; 0: as the granularity says. In what was split again, so many of its own. "
         "There are at most as many as at granularity 1; more Prompts find more",
         default=0,
         min=0,
         soft_max=64,
         max=1024,
+        options={"SKIP_SAVE"},  # or the next press would ask for as many, wherever the sliders stand
     )
 
     def cut(self) -> Cut:
@@ -159,7 +169,7 @@ class PARTSAM_OT_cut(CuttingOperator, bpy.types.Operator):
 
 
 class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
-    """Say how many parts there should be, instead of moving the slider until there are so many"""
+    """Say how many parts the list should have. Parts that are locked or made by hand stay, and count"""
 
     bl_idname = "partsam.cut_to_count"
     bl_label = "Set Number of Parts"
@@ -169,7 +179,7 @@ class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not poll_idle(cls):
             return False
-        if not driven_objects(context):
+        if not may_be_driven(context):
             cls.poll_message_set("Segment the mesh first")
             return False
         return True
@@ -177,8 +187,8 @@ class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         self.take_sliders(context)
         if not self.properties.is_property_set("count"):
-            self.count = len(driven_objects(context)[0].data.partsam.parts)
-        if bpy.app.background:
+            self.count = count_now(context)
+        if bpy.app.background or not self.count:  # execute says what is missing
             return self.execute(context)
         return context.window_manager.invoke_props_dialog(self)
 
@@ -186,6 +196,17 @@ class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
         column = self.layout.column()
         column.use_property_split = True
         column.prop(self, "count")
+
+
+def count_now(context: bpy.types.Context) -> int:
+    """What `count` is now, for the active object; 0 where there is nothing to cut. Updates the tables."""
+    update_tables(context, candidates(context))
+    for obj in driven_objects(context):
+        level, parts = driven_level(obj.data), obj.data.partsam.parts
+        if level is None or not level.title:
+            return len(parts)
+        return sum(part.level == level.number for part in parts)
+    return 0
 
 
 classes: tuple[type, ...] = (PARTSAM_OT_cut, PARTSAM_OT_cut_to_count)

@@ -2,7 +2,8 @@
 """The parts of a mesh: stored labels, their table, and all that edits them. See `schema` and `attributes`."""
 
 from ..constants import PART_ATTRIBUTE
-from .attributes import read_part_ids
+from .attributes import TREE_ATTRIBUTE, read_part_ids
+from .counting import Room, granularity_of_levels, room_of
 from .editing import (
     assign_selected,
     check_parts,
@@ -33,7 +34,7 @@ from .levels import (
 from .naming import rename_parts
 from .origin import bring_together
 from .palette import UNASSIGNED, UNASSIGNED_COLOR, part_color
-from .part_tree import Cut, PartTree, granularity_for
+from .part_tree import CountedTree, Cut, PartTree, granularity_for
 from .polygon_graph import PolygonGraph, build_polygon_graph, part_borders
 from .registration import classes, register_properties, unregister_properties
 from .table import (
@@ -53,11 +54,14 @@ from .visibility import select_part
 __all__ = [
     "KEEP",
     "PART_ATTRIBUTE",
+    "TREE_ATTRIBUTE",
     "UNASSIGNED",
     "UNASSIGNED_COLOR",
+    "CountedTree",
     "Cut",
     "PartTree",
     "PolygonGraph",
+    "Room",
     "active_part",
     "assign_selected",
     "bring_together",
@@ -77,6 +81,7 @@ __all__ = [
     "find_level",
     "get_part",
     "granularity_for",
+    "granularity_of_levels",
     "has_edits",
     "has_parts",
     "is_outdated",
@@ -95,6 +100,7 @@ __all__ = [
     "release_edits",
     "remove_small_parts",
     "rename_parts",
+    "room_of",
     "select_part",
     "set_active_part",
     "store_level",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -15,16 +16,14 @@ from ..wording import say
 from .attributes import read_edits, read_part_ids
 from .edits import ABSORBED, FIXED, mark_edits
 from .growing import give_to_neighbors
-from .memory import is_customized, recall, remember_vanishing, remembered_ids
+from .memory import is_customized, read_memory, recall, remember_vanishing, remembered_ids
 from .naming import name_by_size, rounded_sizes
 from .palette import UNASSIGNED
+from .part_tree import LEAK_SHARE
 from .table import forget_retired, free_ids, locked_ids, parts_by_id, write_part_ids
 
 KEEP = -1
 """Label of polygons whose part stays as it is."""
-
-LEAK_SHARE = 0.2
-"""Share of a label's area from which what lies outside of parts made by hand is a part of its own."""
 
 
 def write_labels(
@@ -62,12 +61,13 @@ def write_labels(
             )
         )
     old = read_part_ids(mesh)
-    writable, absorbed = _writable(mesh, labels, by_hand=by_hand)
+    writable, absorbed = open_to_labels(mesh, labels >= 0, by_hand=by_hand)
     present, groups = distinct(labels[writable])
     areas = np.nan_to_num(element_sizes(mesh)).astype(np.float64)
     kept = set(distinct(old[~(writable | absorbed)])[0].tolist())
-    inherited, recalled = _known(mesh, old, writable, groups, areas, kept=kept, renumber=renumber)
-    leaked = _leaked(labels, writable, groups, present, areas, inherited | recalled)
+    places = Places(old, read_memory(mesh), writable, areas)
+    inherited, recalled = _known(mesh, places, groups, kept=kept, renumber=renumber)
+    leaked = _leaked(labels, places, groups, present, inherited | recalled)
     sizes = np.bincount(groups, weights=areas[writable], minlength=len(present)).astype(np.float64)
     given = dict.fromkeys(leaked, UNASSIGNED) | recalled
     ids = _ids_of_groups(mesh, inherited, given, kept=kept, sizes=sizes, by_size=by_size)
@@ -89,15 +89,39 @@ def write_labels(
     return result
 
 
+@dataclass(frozen=True)
+class Places:
+    """Faces that get labels, or sets of faces that are alike.
+
+    old, memory: int [N], the part that is there, and the one that is remembered there (see `memory`)
+    writable: bool [N], whether they take their label; areas: float64 [N]
+    """
+
+    old: IntArray
+    memory: IntArray | None
+    writable: BoolArray
+    areas: FloatArray
+
+
+def count_parts(mesh: bpy.types.Mesh, labels: IntArray, places: Places, *, kept: set[int]) -> int:
+    """How many parts `write_labels` would make of `labels` int [N], from 0, of `places`.
+
+    kept: ids of the parts that have other faces
+    """
+    present, groups = distinct(labels[places.writable])
+    inherited, recalled = _known(mesh, places, groups, kept=kept, renumber=False)
+    return len(present) - len(_leaked(labels, places, groups, present, inherited | recalled))
+
+
 def open_faces(mesh: bpy.types.Mesh, faces: BoolArray, *, by_hand: bool = False) -> BoolArray:
     """Those polygons of a mask [P] that `write_labels` may give another part."""
     result = faces & ~np.isin(read_part_ids(mesh), locked_ids(mesh))
     return result if by_hand else result & (read_edits(mesh) != FIXED)
 
 
-def _writable(mesh: bpy.types.Mesh, labels: IntArray, *, by_hand: bool) -> tuple[BoolArray, BoolArray]:
-    """Which polygons [P] take their label, and which take the part around them."""
-    writable = open_faces(mesh, labels >= 0, by_hand=by_hand)
+def open_to_labels(mesh: bpy.types.Mesh, labeled: BoolArray, *, by_hand: bool) -> tuple[BoolArray, BoolArray]:
+    """Which of the polygons that have a label, a mask [P], take it, and which take the part around them."""
+    writable = open_faces(mesh, labeled, by_hand=by_hand)
     absorbed = writable & (read_edits(mesh) == ABSORBED) & (not by_hand)
     if (writable == absorbed).all():
         return writable, np.zeros_like(absorbed)  # nothing is around that could take them
@@ -105,14 +129,7 @@ def _writable(mesh: bpy.types.Mesh, labels: IntArray, *, by_hand: bool) -> tuple
 
 
 def _known(
-    mesh: bpy.types.Mesh,
-    old: IntArray,
-    writable: BoolArray,
-    groups: IntArray,
-    areas: FloatArray,
-    *,
-    kept: set[int],
-    renumber: bool,
+    mesh: bpy.types.Mesh, places: Places, groups: IntArray, *, kept: set[int], renumber: bool
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Ids of groups [N] of writable faces: those of the parts that were there, and of remembered parts.
 
@@ -123,8 +140,9 @@ def _known(
     customized = {part.part_id for part in mesh.partsam.parts if is_customized(part)}
     present = {part.part_id for part in mesh.partsam.parts}
     ignore = kept | (present - customized if renumber else set())
-    recalled = recall(mesh, writable, groups, areas, taken=present | kept)
-    there, sizes = old[writable], areas[writable]
+    writable, areas = places.writable, places.areas
+    recalled = recall(mesh, places.memory, writable, groups, areas, taken=present | kept)
+    there, sizes = places.old[writable], areas[writable]
     overlapping = match_by_overlap(groups, there, sizes, ignore=ignore)
     while recalled:
         kept_names = {k: p for k, p in overlapping.items() if p in customized and k not in recalled}
@@ -140,20 +158,15 @@ def _known(
 
 
 def _leaked(
-    labels: IntArray,
-    writable: BoolArray,
-    groups: IntArray,
-    present: IntArray,
-    areas: FloatArray,
-    known: dict[int, int],
+    labels: IntArray, places: Places, groups: IntArray, present: IntArray, known: dict[int, int]
 ) -> set[int]:
     """Groups that are only what sticks out of parts made by hand, and were no part before."""
     if len(present) == 0:
         return set()
     count = int(labels.max(initial=0)) + 1
-    labeled = labels >= 0
+    labeled, areas = labels >= 0, places.areas
     whole = np.bincount(labels[labeled], weights=areas[labeled], minlength=count)[present]
-    open_area = np.bincount(groups, weights=areas[writable], minlength=len(present))
+    open_area = np.bincount(groups, weights=areas[places.writable], minlength=len(present))
     return set(np.flatnonzero(open_area < LEAK_SHARE * whole).tolist()) - set(known)
 
 

@@ -38,6 +38,12 @@ def automatic_name(part: bpy.types.PropertyGroup) -> str:
     return part.automatic_name or default_name(part.part_id)
 
 
+def read_memory(mesh: bpy.types.Mesh) -> IntArray | None:
+    """The id of the remembered part that was where each polygon is, int32 [P], 0 for none; None for no part
+    at all. Not in Edit mode."""
+    return read_element_integers(mesh, MEMORY_ATTRIBUTE)
+
+
 def remembered_ids(mesh: bpy.types.Mesh) -> set[int]:
     """Ids of former parts that the user had named or coloured."""
     if not has_element_integers(mesh, MEMORY_ATTRIBUTE):
@@ -54,7 +60,7 @@ def remember_vanishing(mesh: bpy.types.Mesh, old: IntArray, new: IntArray) -> No
     vanishing = [p.part_id for p in mesh.partsam.parts if p.part_id not in present and is_customized(p)]
     if not vanishing:
         return
-    memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
+    memory = read_memory(mesh)
     if memory is None:
         memory = np.zeros(len(old), dtype=np.int32)
     memory[np.isin(memory, vanishing)] = 0
@@ -65,6 +71,7 @@ def remember_vanishing(mesh: bpy.types.Mesh, old: IntArray, new: IntArray) -> No
 
 def recall(
     mesh: bpy.types.Mesh,
+    memory: IntArray | None,
     faces: BoolArray,
     groups: IntArray,
     areas: FloatArray,
@@ -73,10 +80,10 @@ def recall(
 ) -> dict[int, int]:
     """Groups of faces that are where a remembered part was: group -> its id.
 
+    memory: int [P], `read_memory`
     faces: bool [P], the N faces that are grouped; groups: int [N]; areas: [P], of all faces
     taken: ids that are not free
     """
-    memory = read_element_integers(mesh, MEMORY_ATTRIBUTE)
     found: dict[int, int] = {}
     if memory is None:
         return found

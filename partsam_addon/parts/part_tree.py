@@ -11,7 +11,7 @@ import base64
 import binascii
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ from ...backend.errors import MeshError
 
 _HEADER = struct.Struct("<BHHIH")
 _VERSION = 1
+
+LEAK_SHARE = 0.2
+"""Share of a label's area from which what lies outside of parts made by hand is a part of its own."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class PartTree:
 
     def part_count(self, granularity: float) -> int:
         return len(np.unique(self.cut(granularity)[0]))
+
+    def at_steps(self, count: Callable[[NDArray[np.integer]], int]) -> NDArray[np.integer]:
+        """For each step, int [S], what `count` makes of its labels [A]: asked once for equal ones."""
+        distinct, rows = np.unique(self.labels, axis=0, return_inverse=True)
+        values: NDArray[np.integer] = np.array([count(labels) for labels in distinct])[rows.reshape(-1)]
+        return values
 
     def to_text(self) -> str:
         """The tree as ASCII text, compressed; `from_text` reads it."""
@@ -88,15 +97,56 @@ class PartTree:
         return PartTree(labels, confidences)
 
 
-def granularity_for(count: int, trees: Sequence[PartTree]) -> float:
+@dataclass(frozen=True)
+class CountedTree:
+    """A part tree over a shape of which some faces do not take part in a cut: they are locked, or by hand.
+
+    areas: float64 [A], of each atom; open: float64 [A], of its faces that take part
+    kept: the number of parts that the other faces have
+    """
+
+    tree: PartTree
+    areas: NDArray[np.floating]
+    open: NDArray[np.floating]
+    kept: int = 0
+
+    @staticmethod
+    def of(
+        tree: PartTree,
+        atoms: NDArray[np.integer],
+        areas: NDArray[np.floating],
+        is_open: NDArray[np.bool_],
+        kept: int,
+    ) -> CountedTree:
+        """atoms: int [F], of each face, below 0 for none; areas: float [F]; is_open: bool [F]"""
+        known = atoms >= 0
+        # As in `match_by_overlap`: faces without area count a little.
+        weights = areas[known] + 1e-12 * (areas.sum() + 1)
+        of_open = weights * is_open[known]
+        whole, part = (np.bincount(atoms[known], sums, tree.atom_count) for sums in (weights, of_open))
+        return CountedTree(tree, whole.astype(np.float64), part.astype(np.float64), kept)
+
+    def all_open(self) -> CountedTree:
+        """The same where all faces take part."""
+        return CountedTree(self.tree, self.areas, self.areas)
+
+    def part_counts(self) -> NDArray[np.integer]:
+        """How many parts each step leaves, int [S]. What little sticks out of parts by hand is none."""
+
+        def count(labels: NDArray[np.integer]) -> int:
+            areas, open_areas = (np.bincount(labels, weights=sums) for sums in (self.areas, self.open))
+            return int(((open_areas > 0) & (open_areas >= LEAK_SHARE * areas)).sum())
+
+        return self.kept + self.tree.at_steps(count)
+
+
+def granularity_for(count: int, counts: Sequence[NDArray[np.integer]]) -> float:
     """Where the number of parts of all trees comes nearest to `count`; of several the one nearest to the
     middle.
+
+    counts: of each tree int [S], the parts of each step, from granularity 0 to 1
     """
-    steps = np.linspace(0.0, 1.0, max(len(tree.labels) for tree in trees))
-    parts = np.zeros(len(steps))
-    for tree in trees:
-        distinct, rows = np.unique(tree.labels, axis=0, return_inverse=True)
-        counts = np.array([len(np.unique(row)) for row in distinct])[rows.reshape(-1)]
-        parts += counts[np.round(steps * (len(counts) - 1)).astype(int)]
+    steps = np.linspace(0.0, 1.0, max(map(len, counts)))
+    parts = sum(of_tree[np.round(steps * (len(of_tree) - 1)).astype(int)] for of_tree in counts)
     best = np.lexsort((np.abs(steps - 0.5), np.abs(parts - count)))[0]
     return float(steps[best])

@@ -10,35 +10,39 @@ from numpy.typing import NDArray
 
 from ..backend_process import Result, requests
 from ..mesh_exchange.clouds import CloudData
-from ..parts import Cut, PartTree, granularity_for
+from ..parts import CountedTree, Cut, PartTree, Room, granularity_for
 from .flow import Flow
 from .workplace import Workplace
 
 
 @dataclass(frozen=True)
 class CloudTask:
-    """One point cloud to segment; the other values as in `find_parts.Task`."""
+    """One point cloud to segment; the other values as in `find_parts.Task`. room: of the cloud's points"""
 
     cloud: CloudData
-    partial: bool = False
-    title: str = ""
-    keep_edits: bool = True
+    partial: bool
+    title: str
+    keep_edits: bool
+    room: Room
 
 
 @dataclass(frozen=True)
 class FoundCloud:
     """The parts of a point cloud: atoms int32 [N] (-1 where a point is not finite), the tree over them, and
-    where that is cut.
+    where that is cut. counted: as in `find_parts.Found`
     """
 
     task: CloudTask
     atoms: NDArray = field(repr=False)
     tree: PartTree
+    counted: CountedTree
     cut: Cut
 
     def with_edits(self, keep_edits: bool) -> FoundCloud:
         """The same, with another `keep_edits` of its task."""
-        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+        if keep_edits == self.task.keep_edits:
+            return self
+        return replace(self, task=replace(self.task, keep_edits=keep_edits), counted=self.counted.all_open())
 
 
 def segment_cloud(
@@ -61,6 +65,8 @@ def segment_cloud(
     tree = PartTree(answer.arrays["labels"], np.clip(answer.arrays["confidences"], 0.0, 1.0))
     # Points have no edges along which a border could be drawn.
     cut = replace(cut, strength=None)
+    atoms, room = answer.arrays["atoms"], task.room
+    counted = CountedTree.of(tree, atoms, np.ones(len(atoms)), room.open, room.kept)
     if count:
-        cut = replace(cut, granularity=granularity_for(count, [tree]))
-    return FoundCloud(task, answer.arrays["atoms"], tree, cut)
+        cut = replace(cut, granularity=granularity_for(count, [counted.part_counts()]))
+    return FoundCloud(task, atoms, tree, counted, cut)

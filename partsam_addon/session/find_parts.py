@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
-from ..parts import Cut, PartTree, granularity_for
+from ..parts import CountedTree, Cut, PartTree, Room, granularity_for
 from .clouds import CloudTask, FoundCloud, segment_cloud
 from .flow import Calculation, Flow
 from .held import Held
@@ -40,12 +40,14 @@ class Task:
     partial: only some faces are in it; all others keep their part
     title: name of the part that is split; empty otherwise
     keep_edits: what was made by hand outranks the result
+    room: of the shape's triangles, what the result may change
     """
 
     shape: ShapeData
-    partial: bool = False
-    title: str = ""
-    keep_edits: bool = True
+    partial: bool
+    title: str
+    keep_edits: bool
+    room: Room
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Found:
     """The parts of one object. T: its triangles.
 
     held: how the backend knows it
-    atoms: int32 [T], and the tree over them
+    atoms: int32 [T], and the tree over them; counted: the tree with what counts of the shape
     cut: where the tree is cut
     labels: int32 [T], the labels of that cut, refined if `cut` says so; confidence: float32 [P]
     """
@@ -62,13 +64,16 @@ class Found:
     held: Held
     atoms: NDArray
     tree: PartTree
+    counted: CountedTree
     cut: Cut
     labels: NDArray
     confidence: NDArray
 
     def with_edits(self, keep_edits: bool) -> Found:
         """The same, with another `keep_edits` of its task."""
-        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+        if keep_edits == self.task.keep_edits:
+            return self
+        return replace(self, task=replace(self.task, keep_edits=keep_edits), counted=self.counted.all_open())
 
 
 def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
@@ -127,10 +132,12 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
         parts_id = str(answer.fields["parts"])
         arrays: Result = yield place.send(requests.part_tree(parts_id))
         tree = PartTree(arrays.arrays["labels"], np.clip(arrays.arrays["confidences"], 0.0, 1.0))
+        atoms, room = arrays.arrays["atoms"], task.room
+        counted = CountedTree.of(tree, atoms, task.shape.mesh.areas, room.open, room.kept)
         cut, notices = settings.cut, answer.notices
         labels_at = refinement_request(parts_id, cut)
         if settings.count:
-            cut = replace(cut, granularity=granularity_for(settings.count, [tree]))
+            cut = replace(cut, granularity=granularity_for(settings.count, [counted.part_counts()]))
             labels_at = refinement_request(parts_id, cut) or requests.face_labels(
                 parts_id, granularity=cut.granularity
             )
@@ -138,7 +145,7 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
             answer = yield place.send(labels_at)
             notices += answer.notices
         place.notices += notices
-        found += _by_object(task, parts_id, arrays.arrays["atoms"], tree, cut, answer)
+        found += _by_object(task, parts_id, atoms, counted, cut, answer)
     return found
 
 
@@ -155,7 +162,7 @@ def confidences(answer: Result) -> NDArray:
 
 
 def _by_object(
-    task: Task, parts_id: str, atoms: NDArray, tree: PartTree, cut: Cut, answer: Result
+    task: Task, parts_id: str, atoms: NDArray, counted: CountedTree, cut: Cut, answer: Result
 ) -> Iterator[Found]:
     """What each mesh gets: of objects that share one, what the first of them has, as labels belong to it."""
     shape = task.shape
@@ -169,7 +176,8 @@ def _by_object(
             task=task,
             held=held,
             atoms=held.own(atoms),
-            tree=tree,
+            tree=counted.tree,
+            counted=counted,
             cut=cut,
             labels=held.own(answer.arrays["labels"]),
             confidence=confidences(answer),

@@ -37,7 +37,7 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
     result: list[Found | FoundCloud] = []
     for one in found:
         if count:
-            cut = replace(cut, granularity=granularity_for(count, [one.tree]))
+            cut = replace(cut, granularity=granularity_for(count, [one.counted.part_counts()]))
         if isinstance(one, FoundCloud):
             result.append(replace(one, cut=replace(cut, strength=None)))
             continue

@@ -11,9 +11,9 @@ import bpy
 from ...backend.errors import Cancelled, MeshError, PartSAMError
 from ..backend_process import Job
 from ..constants import LIVE_REFINE_FACES
-from ..parts import Cut, cut_of, driven_level, driven_levels
+from ..parts import Cut, cut_of, driven_level, driven_levels, is_outdated
 from .find_parts import refinement_request
-from .recutting import Target, driven_objects, refined, target
+from .recutting import Target, candidates, driven_objects, refined, target, update_tables
 from .undo_steps import last_operator_is_own, push_undo_step
 from .workplace import Workplace
 from .writing import Recut, write_changes
@@ -61,6 +61,7 @@ class LiveLabels:
         """A slider has a new value: cut each selected object where `moved` takes its cut."""
         if not self._place.is_free:
             return
+        update_tables(context, [obj for obj in candidates(context) if _has_joined(obj)])
         for obj in driven_objects(context):
             for level in driven_levels(obj.data):
                 key = obj.session_uid, level.number
@@ -158,3 +159,9 @@ class LiveLabels:
         if time.monotonic() - self._written_at > SETTLE_SECONDS:
             self._unsettled.clear()
             push_undo_step(STEP)
+
+
+def _has_joined(obj: bpy.types.Object) -> bool:
+    """Whether there may be part trees that are not known yet, of what a script has joined to `obj`: panels
+    see to it themselves. Not while it is edited."""
+    return obj.mode == "OBJECT" and is_outdated(obj.data)

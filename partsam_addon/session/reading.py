@@ -7,12 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import bpy
+import numpy as np
 
 from ...backend.errors import MeshError
-from ..mesh_exchange import ReadSettings, ShapeData, check_editable, object_mode, read_shape
-from ..mesh_exchange.clouds import CloudData, read_cloud
+from ..mesh_exchange import (
+    ReadSettings,
+    ShapeData,
+    check_editable,
+    find_object,
+    object_mode,
+    read_shape,
+)
+from ..mesh_exchange.clouds import read_cloud
 from ..mesh_exchange.elements import is_cloud
-from ..parts import bring_together
+from ..parts import Room, bring_together, room_of
 from ..wording import say
 from .clouds import CloudTask
 from .find_parts import Task
@@ -24,25 +32,6 @@ def read_objects(
     """`objects` as one shape, whatever mode they are in. Raises MeshError for unusable ones."""
     with _ready(context, objects):
         return read_shape(context, objects, settings)
-
-
-def _read(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], settings: ReadSettings
-) -> ShapeData | CloudData:
-    """`objects` as one shape, or a single one without faces as a point cloud."""
-    with _ready(context, objects):
-        clouds = [obj for obj in objects if is_cloud(obj.data)]
-        if not clouds:
-            return read_shape(context, objects, settings)
-        if len(objects) > 1:
-            raise MeshError(
-                say(
-                    '"{name}" has no faces: a point cloud cannot be one shape with other '
-                    "objects; set Several Objects to Each in Turn",
-                    name=clouds[0].name,
-                )
-            )
-        return read_cloud(clouds[0], settings)
 
 
 @contextmanager
@@ -69,12 +58,58 @@ def read_tasks(
     groups = [list(objects)] if joined else [[obj] for obj in unique_meshes(objects)]
     tasks: list[Task | CloudTask] = []
     for group in groups:
-        read = _read(context, group, settings)
-        if isinstance(read, CloudData):
-            tasks.append(CloudTask(read, settings.is_partial, title, keep_edits))
-        else:
-            tasks.append(Task(read, settings.is_partial, title, keep_edits))
+        with _ready(context, group):
+            clouds = [obj for obj in group if is_cloud(obj.data)]
+            if not clouds:
+                tasks.append(_read_task(context, group, settings, title, keep_edits))
+            elif len(group) == 1:
+                tasks.append(_read_cloud_task(group[0], settings, title, keep_edits))
+            else:
+                raise MeshError(
+                    say(
+                        '"{name}" has no faces: a point cloud cannot be one shape with other '
+                        "objects; set Several Objects to Each in Turn",
+                        name=clouds[0].name,
+                    )
+                )
     return tasks
+
+
+def _read_task(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    settings: ReadSettings,
+    title: str,
+    keep_edits: bool,
+) -> Task:
+    """`objects`, all with faces, as one shape."""
+    shape = read_shape(context, objects, settings)
+    is_open, kept = [], 0
+    for source in shape.sources:
+        polygons = source.triangle_polygons
+        mesh = find_object(source.object_uid).data
+        inside = np.zeros(source.polygon_count, dtype=bool)
+        inside[polygons[polygons >= 0]] = True
+        room = room_of(
+            mesh, inside | (not settings.is_partial), within=settings.is_partial, keep_edits=keep_edits
+        )
+        is_open.append((polygons < 0) | room.open[polygons])
+        kept += room.kept
+    room = Room(np.concatenate(is_open), kept)
+    return Task(shape, settings.is_partial, title, keep_edits, room)
+
+
+def _read_cloud_task(
+    obj: bpy.types.Object, settings: ReadSettings, title: str, keep_edits: bool
+) -> CloudTask:
+    cloud = read_cloud(obj, settings)
+    inside = np.zeros(cloud.vertex_count, dtype=bool)
+    inside[cloud.vertices] = True
+    inside |= not settings.is_partial
+    room = room_of(obj.data, inside, within=settings.is_partial, keep_edits=keep_edits)
+    return CloudTask(
+        cloud, settings.is_partial, title, keep_edits, Room(room.open[cloud.vertices], room.kept)
+    )
 
 
 def unique_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:

@@ -13,13 +13,14 @@ from ..mesh_exchange import editable_problem, object_mode
 from ..mesh_exchange.elements import has_integers
 from ..parts import (
     PART_ATTRIBUTE,
+    TREE_ATTRIBUTE,
     Cut,
-    PartTree,
     bring_together,
     driven_level,
     driven_levels,
-    granularity_for,
+    granularity_of_levels,
     has_parts,
+    is_outdated,
 )
 from .find_parts import confidences, refinement_request
 from .flow import Flow
@@ -49,12 +50,13 @@ class Target:
 def targets_of(place: Workplace, obj: bpy.types.Object, cut: Cut, *, count: int = 0) -> list[Target]:
     """What Granularity drives of `obj`; nothing where it has no part tree.
 
-    count: about so many parts instead of the cut's granularity; 0: as the cut says
+    count: about so many parts in the list instead of the cut's granularity; 0: as the cut says
     """
+    if count and driven_levels(obj.data):
+        with object_mode(bpy.context, obj):
+            granularity = granularity_of_levels(obj.data, driven_levels(obj.data), count)
+        cut = replace(cut, granularity=granularity)
     levels = driven_levels(obj.data)
-    if count and levels:
-        trees = [PartTree.from_text(level.data) for level in levels]
-        cut = replace(cut, granularity=granularity_for(count, trees))
     return [target(place, obj, level, cut) for level in levels]
 
 
@@ -71,6 +73,14 @@ def candidates(context: bpy.types.Context) -> list[bpy.types.Object]:
     active = getattr(context, "object", None)
     chosen = [active, *(getattr(context, "selected_objects", None) or ())]
     return list({obj.session_uid: obj for obj in chosen if obj is not None and obj.type == "MESH"}.values())
+
+
+def may_be_driven(context: bpy.types.Context) -> bool:
+    """Whether there are `driven_objects`, or will be after `update_tables`. Changes nothing."""
+    return bool(driven_objects(context)) or any(
+        has_integers(obj.data, TREE_ATTRIBUTE) and (obj.mode == "EDIT" or is_outdated(obj.data))
+        for obj in candidates(context)
+    )
 
 
 def driven_objects(context: bpy.types.Context) -> list[bpy.types.Object]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from meshes import activate, cube, grid, select_polygons, voxels
 from part_trees import cut, delete_first_column, give_tree, quartered
+from segmenting import tick_until
 from test_parts import ids
 
 
@@ -139,6 +140,42 @@ def test_a_mesh_without_parts_takes_those_that_are_joined_to_it(quarters, parts)
     assert bpy.ops.partsam.part_select.poll()
     bpy.ops.partsam.part_select(part=2)
     assert [part.face_count for part in plain.data.partsam.parts] == [16] * 4
+
+
+def joined_by_script(quarters):
+    """A mesh that has had no parts, with the faces of another; no panel has been drawn since."""
+    plain = cube(name="plain")
+    quarters.select_set(True)
+    bpy.ops.object.join()
+    return plain
+
+
+@pytest.mark.parametrize("in_edit_mode", [False, True])
+def test_a_number_of_parts_right_after_a_script_has_joined(quarters, addon, in_edit_mode):
+    plain = joined_by_script(quarters)
+    if in_edit_mode:
+        bpy.ops.object.mode_set(mode="EDIT")
+    assert bpy.ops.partsam.cut_to_count.poll()
+    assert addon("operators.cutting").count_now(bpy.context) == 4
+    bpy.ops.partsam.cut_to_count(count=2, refine=False)
+    assert len(plain.data.partsam.parts) == 2
+
+
+def test_a_number_of_parts_needs_a_part_tree(quarters, parts):
+    plain = joined_by_script(quarters)
+    for mesh in (plain.data, cube(name="bare").data):
+        parts.bring_together(mesh)
+        parts.drop_levels(mesh)
+        assert bpy.ops.partsam.cut_to_count.poll() is False
+        activate(plain)
+
+
+def test_a_slider_moved_by_a_script_right_after_it_has_joined(quarters, session):
+    plain = joined_by_script(quarters)
+    bpy.context.window_manager.partsam.refine = False
+    bpy.context.window_manager.partsam.granularity = 0.5
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert len(plain.data.partsam.parts) == 2
 
 
 def subdivide(_obj):

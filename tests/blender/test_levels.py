@@ -73,6 +73,62 @@ def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
         bpy.ops.partsam.cut_to_count(count=2, refine=False)
 
 
+@pytest.mark.parametrize("name", ["segment", "split_part", "cut", "cut_to_count"])
+def test_a_press_does_not_begin_with_the_number_of_parts_of_the_one_before(name):
+    """Blender remembers the values of the redo panel, whatever the sidebar's slider says."""
+    assert getattr(bpy.ops.partsam, name).get_rna_type().properties["count"].is_skip_save
+
+
+def test_a_number_of_parts_counts_those_that_stay(addon, quarters, parts):
+    labels = np.where(np.arange(64) < 16, 0, parts.KEEP)
+    parts.write_labels(quarters.data, labels, by_hand=True)  # two rows across all columns
+    quarters.data.partsam.parts[0].locked = True  # two columns
+    table = quarters.data.partsam.parts
+    for count, granularity in ((3, 0.0), (4, 0.5), (5, 1.0)):
+        bpy.ops.partsam.cut_to_count(count=count, refine=False)
+        assert len(table) == count and quarters.data.partsam.levels[0].granularity == granularity
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.partsam.cut_to_count(count=3, refine=False)
+    assert quarters.mode == "EDIT" and len(quarters.data.partsam.parts) == 3
+    assert len(set(addon("api").cut(quarters, strength=None, parts=4).part_ids)) == 4
+
+
+def test_a_number_of_parts_of_what_was_split_again_are_its_own(addon, quarters, parts):
+    give_tree(parts, quarters, faces=np.arange(64) < 16, title="Part 1")  # two rows, in four
+    assert len(quarters.data.partsam.parts) == 8
+    level, count_now = quarters.data.partsam.levels[1].number, addon("operators.cutting").count_now
+    for count in (1, 2, 4):
+        parts.set_active_part(
+            quarters.data, next(p.part_id for p in quarters.data.partsam.parts if p.level == level)
+        )
+        bpy.ops.partsam.cut_to_count(count=count, refine=False)
+        assert sum(part.level == level for part in quarters.data.partsam.parts) == count
+        assert len(quarters.data.partsam.parts) == 4 + count
+        assert count_now(bpy.context) == count
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_other_granularity_comes_nearer_to_a_number_of_parts(quarters, parts, seed):
+    """With parts by hand, deleted ones and a locked one anywhere, in any order of cuts."""
+    random, mesh = np.random.default_rng(seed), quarters.data
+    for _ in range(3):
+        row, column, height, width = random.integers(1, 6, size=4)
+        inside = np.zeros((8, 8), dtype=bool)
+        inside[row : row + height, column : column + width] = True
+        parts.write_labels(mesh, np.where(inside.ravel(), 0, parts.KEEP), by_hand=True)
+    parts.delete_part(mesh, int(random.choice([part.part_id for part in mesh.partsam.parts])))
+    mesh.partsam.parts[int(random.integers(len(mesh.partsam.parts)))].locked = True
+    bpy.ops.ed.undo_push(message="by hand")
+    for count in random.integers(1, 9, size=4).tolist():
+        distances = []
+        for granularity in (0.0, 0.5, 1.0):
+            bpy.ops.partsam.cut("EXEC_DEFAULT", True, granularity=granularity, refine=False)
+            distances.append(abs(part_count() - count))
+            bpy.ops.ed.undo()
+        bpy.ops.partsam.cut_to_count("EXEC_DEFAULT", True, count=count, refine=False)
+        assert abs(part_count() - count) == min(distances)
+
+
 def test_granularity_works_after_reload_and_on_a_copy(quarters, parts, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
     bpy.ops.wm.read_homefile(use_empty=True)

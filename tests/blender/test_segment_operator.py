@@ -403,6 +403,19 @@ def test_about_so_many_parts(addon, strength):
         assert len(set(found.part_ids)) == wanted == len(obj.data.partsam.parts)
 
 
+def test_so_many_parts_with_those_made_by_hand(addon):
+    obj = dumbbell()
+    api, labels = addon("api"), np.full(len(obj.data.polygons), -1)
+    labels[LEFT_BALL][:64] = 0
+    addon("parts").write_labels(obj.data, labels, by_hand=True)
+    for wanted in (2, 3):
+        api.segment(obj, prompts=PROMPTS, parts=wanted)
+        assert len(obj.data.partsam.parts) == wanted
+    obj.data.partsam.parts[0].locked = True
+    bpy.ops.partsam.segment(prompts=PROMPTS, count=2, keep_edits=False)
+    assert len(obj.data.partsam.parts) == 2
+
+
 def test_the_script_api(addon):
     api = addon("api")
     obj = dumbbell()
