@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import bpy
 import numpy as np
@@ -16,17 +17,21 @@ from ..parts import (
     KEEP,
     UNASSIGNED,
     get_part,
+    has_parts,
     open_faces,
     read_part_ids,
     set_active_part,
     write_labels,
     write_part_ids,
 )
-from ..parts.crumbs import without_crumbs
+from ..parts.crumbs import named_parts, read_surroundings, without_crumbs
 from ..parts.edits import FIXED, mark_edits
 from .masks import Preview, obey_clicks
 
 NEW_PART = 0
+
+BESIDE_POLYGONS = 50_000
+"""From so many on crumbs are looked for beside Blender, which takes a tenth of a second and more."""
 
 ONE_PART_SHARE = 0.3
 """Two sides of a symmetric mesh that share this much of the smaller one are one part."""
@@ -136,7 +141,28 @@ class AcceptedChange:
         self.written = part
         self._source, self._part = source, part
         self._polygons = part.polygons
+        self._searched: _Searched | None = None
         self._clicked_before = [polygon for other in earlier for polygon in _clicked(other, positive=True)]
+
+    def search_crumbs(self) -> Callable[[], None] | None:
+        """Reads what `write` has to look at for longest. Returns what does that, for a thread beside Blender;
+        `write` does it itself without, and where parts have changed since. None where it is soon done.
+        """
+        source = self._source
+        if source.polygon_count < BESIDE_POLYGONS:
+            return None
+        obj = find_object(source.object_uid, name=source.object_name)
+        if obj.mode == "EDIT" or len(obj.data.polygons) != source.polygon_count or not has_parts(obj.data):
+            return None
+        taken, surroundings = self._taken(obj.data), read_surroundings(obj.data)
+        if not taken.any():
+            return None
+
+        def search() -> None:
+            tidied = surroundings.without_crumbs(taken, **self._crumb_rules())
+            self._searched = _Searched(taken, surroundings.part_ids, surroundings.named, tidied)
+
+        return search
 
     def find(self) -> bpy.types.Object:
         source = self._source
@@ -173,15 +199,51 @@ class AcceptedChange:
 
     def _tidied(self, mesh: bpy.types.Mesh) -> BoolArray:
         """What is written, bool [P]: without crumbs of parts that lose faces."""
-        target, polygons = self._part.target, self._polygons
-        taken = open_faces(mesh, polygons, by_hand=True)
+        taken, searched = self._taken(mesh), self._searched
+        if searched is not None and searched.holds(mesh, taken):
+            tidied = searched.tidied
+        else:
+            tidied = without_crumbs(mesh, taken, **self._crumb_rules())
+        return (self._polygons & ~taken) | tidied
+
+    def _taken(self, mesh: bpy.types.Mesh) -> BoolArray:
+        """The polygons [P] that change their part."""
+        target = self._part.target
+        taken = open_faces(mesh, self._polygons, by_hand=True)
         if target is not None:
             taken &= (read_part_ids(mesh) == target.part_id) == (target.action == "TAKE")
-        clicked = _clicked(self._part, positive=True)
+        return taken
+
+    def _crumb_rules(self) -> _CrumbRules:
         kept = [*_clicked(self._part, positive=False), *self._clicked_before]
-        inherits = target is None
-        tidied = without_crumbs(mesh, taken, clicked=clicked, kept=kept, inherits=inherits)
-        return (polygons & ~taken) | tidied
+        clicked = _clicked(self._part, positive=True)
+        return {"clicked": clicked, "kept": kept, "inherits": self._part.target is None}
+
+
+class _CrumbRules(TypedDict):
+    """See `without_crumbs`."""
+
+    clicked: list[int]
+    kept: list[int]
+    inherits: bool
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """tidied: bool [P], `taken` [P] without crumbs, of a mesh with these part ids [P] and named parts"""
+
+    taken: BoolArray
+    part_ids: IntArray
+    named: frozenset[int]
+    tidied: BoolArray
+
+    def holds(self, mesh: bpy.types.Mesh, taken: BoolArray) -> bool:
+        """Whether that is what `mesh`, whose geometry was looked at, still has."""
+        return (
+            np.array_equal(taken, self.taken)
+            and np.array_equal(read_part_ids(mesh), self.part_ids)
+            and named_parts(mesh) == self.named
+        )
 
 
 def _clicked(part: Accepted, *, positive: bool) -> list[int]:

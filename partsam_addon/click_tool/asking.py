@@ -13,7 +13,7 @@ from ..backend_process import Result, requests
 from ..backend_process.prompts import EarlierMask, Points, Size
 from ..mesh_exchange import ShapeData, labels_of_polygons
 from ..mesh_exchange.arrays import FloatArray
-from ..session.flow import Flow, Pause
+from ..session.flow import Calculation, Flow, Pause
 from ..session.workplace import Workplace
 from ..session.writing import write_changes
 from .accepting import Accepted, AcceptedChange, contested, joint_clicks, rivals_of, settled_polygons
@@ -107,6 +107,9 @@ def accept_part(
     wanted = replace(part, polygons=polygons)
     wanted = replace(wanted, polygons=(yield from _compete(place, known, wanted, earlier, strength or 0.0)))
     change = AcceptedChange(source, wanted, earlier)
+    search = change.search_crumbs()
+    if search is not None:
+        yield Calculation("crumbs", search)
     while place.obstacle():
         yield Pause("input")
     write_changes(bpy.context, [change], undo_message=settings.undo_message)

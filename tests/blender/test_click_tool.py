@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
+from meshes import grid
 from segmenting import (
     LEFT_BALL,
     RIGHT_BALL,
@@ -116,6 +117,38 @@ def test_an_accepted_part_waits_for_what_the_user_is_in_the_middle_of(tool, clic
         assert "your input" in work.bar.text
     tick_until(session, lambda: not work.is_accepting)
     assert len(obj.data.partsam.parts) == len(work.accepted) == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another part", "a name", "edit mode"])
+def test_crumbs_of_a_large_mesh_are_looked_for_beside_blender(tool, parts, addon, monkeypatch, meanwhile):
+    """`write` does it itself where parts have changed since."""
+    accepting, masks, cells = tool("accepting"), tool("masks"), 230
+    obj = grid(cells)
+    rows = np.repeat(np.arange(cells), cells)
+    parts.write_labels(obj.data, (rows >= 100).astype(np.int32))
+    wanted = (rows < 99) | (rows == 110) & (np.arange(cells**2) % cells < 2)  # a strip is left; a speck of it
+    click = tool("prompts").Click((0.0, 0.0, 0.0), 0, True)
+    answer = masks.Answer("", (click,), None, np.zeros((1, 5)), np.ones(1), np.ones(1), 0)
+    part = accepting.Accepted(masks.Preview(answer, 0, wanted.astype(np.float32), wanted), wanted, None)
+    source = addon("mesh_exchange").unread_source(obj)
+    change = accepting.AcceptedChange(source, part)
+    if meanwhile == "edit mode":
+        bpy.ops.object.mode_set(mode="EDIT")
+        assert change.search_crumbs() is None
+        bpy.ops.object.mode_set(mode="OBJECT")
+    else:
+        change.search_crumbs()()
+    if meanwhile == "another part":
+        parts.write_labels(obj.data, np.where(rows == 99, 0, parts.KEEP), by_hand=True)
+    elif meanwhile == "a name":
+        obj.data.partsam.parts[1].name = "Coat"
+    at_write = []
+    search = accepting.without_crumbs
+    monkeypatch.setattr(accepting, "without_crumbs", lambda *a, **k: at_write.append(1) or search(*a, **k))
+    change.check(obj.data)
+    change.write(obj.data)
+    assert bool(at_write) == (meanwhile != "nothing")
+    assert (change.written.polygons == (rows < (99 if meanwhile == "another part" else 100))).all()
 
 
 def test_contested_polygons_go_to_whom_the_joint_answer_names(tool):
