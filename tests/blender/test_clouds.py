@@ -180,7 +180,7 @@ def test_what_needs_faces_says_so_and_loses_nothing(addon):
             bpy.ops.partsam.apply_separate(**wish)
     with pytest.raises(RuntimeError, match="set Falloff to 0"):
         bpy.ops.partsam.apply_vertex_groups(falloff=0.1)
-    with pytest.raises(RuntimeError, match="this needs faces"):
+    with pytest.raises(RuntimeError, match=r"this needs faces\. Press Segment .* select points in Edit mode"):
         bpy.ops.partsam.click(points="0 0 1")
     target = grid(3)
     activate(obj)
