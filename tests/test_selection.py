@@ -22,7 +22,8 @@ from backend.segmentation.part_quality import PartQuality, bundled_part_quality,
 from backend.segmentation.part_tree import MASK, PIECE, REST, ROOT, PartTree, TreeSettings, build_part_tree
 from backend.segmentation.partition import tree_partition
 from backend.segmentation.parts import Parts
-from backend.segmentation.selection import SelectionSettings, partition_chain
+from backend.segmentation.places import PlaceSettings
+from backend.segmentation.selection import PartitionChain, SelectionSettings, partition_chain
 from backend.segmentation.sites import Sites
 from backend.training.part_quality import (
     FitSettings,
@@ -50,6 +51,20 @@ def path_graph(weights: np.ndarray, *, gaps: tuple[int, ...] = ()) -> FaceGraph:
         shells=shells.astype(np.int32),
         diagonal=1.0,
     )
+
+
+def in_a_row(count: int) -> np.ndarray:
+    """Places one apart, [count, 3]."""
+    return np.arange(count)[:, None] * np.eye(1, 3)
+
+
+def chain_of(
+    tree: PartTree, quality: np.ndarray, *, at: np.ndarray | None = None, **places: float
+) -> PartitionChain:
+    """Partitions of a tree whose sites lie in a row, or at other places; `places` are settings for them."""
+    points = in_a_row(len(tree.atoms)) if at is None else at
+    settings = SelectionSettings(places=PlaceSettings(**places))
+    return partition_chain(tree, quality, Sites.of_points(points), points, settings)
 
 
 @st.composite
@@ -111,15 +126,21 @@ def test_the_tree_divides_each_node_among_its_children(
     assert np.isfinite(features).all()
 
 
-@settings(max_examples=60)
-@given(candidates(), st.sampled_from([(), (4,), (2, 9)]), st.integers(0, 99))
+@settings(max_examples=90)
+@given(
+    candidates(),
+    st.sampled_from([(), (4,), (2, 9), (1, 3, 10)]),
+    st.integers(0, 99),
+    st.sampled_from([1, 10]),
+)
 def test_each_partition_refines_the_one_before(
-    case: tuple[np.ndarray, ...], gaps: tuple[int, ...], seed: int
+    case: tuple[np.ndarray, ...], gaps: tuple[int, ...], seed: int, small: int
 ) -> None:
+    """small: so many times larger than usual are the places that join others"""
     logits, ranks, weights = case
     tree = build_part_tree(logits, ranks, weights, path_graph(weights, gaps=gaps), TreeSettings())
     quality = np.random.default_rng(seed).random(len(tree.parents))
-    chain = partition_chain(tree, quality, SelectionSettings())
+    chain = chain_of(tree, quality, least_piece=0.015 * small, crumb=0.1 * small, least_alone=0.005 * small)
     counts = [len(np.unique(owners)) for owners in chain.owners]
     assert counts[0] == 1
     assert counts == sorted(set(counts))
@@ -158,7 +179,7 @@ def test_the_middle_has_the_parts_that_are_worth_it() -> None:
     regions = [tuple(np.flatnonzero(inside[tree.atoms])) for inside in tree.inside]
     good = {(0, 1): 0.9, (10, 11): 0.9, (0, 1, 10, 11): 0.5, tuple(range(12)): 0.8, (12, 13): 0.1}
     quality = np.array([good.get(region, 0.0) for region in regions])
-    chain = partition_chain(tree, quality, SelectionSettings())
+    chain = chain_of(tree, quality)
     shown = {regions[node] for node in np.unique(chain.owners[chain.middle])}
     assert shown == {(0, 1), (10, 11), tuple(range(12)), (12, 13)}
     # The belt is not worth its cost; it is among what comes next.
@@ -180,7 +201,7 @@ def test_a_small_part_of_little_quality_joins_what_is_around_it(
     tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
     qualities = np.select([tree.masks == 0, tree.masks == 1], [0.9, quality], 0.0)
     qualities[tree.kinds != MASK] = 0
-    chain = partition_chain(tree, qualities, SelectionSettings())
+    chain = chain_of(tree, qualities)
     middle, finest = (owners[tree.atoms] for owners in (chain.owners[chain.middle], chain.owners[-1]))
     assert (middle[5] != middle[0]) == stays
     assert finest[5] != finest[0]
@@ -196,7 +217,7 @@ def test_separate_pieces_of_what_no_part_wants_are_parts() -> None:
     weights /= weights.sum()
     tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
     good = tree.masks < len(logits)
-    chain = partition_chain(tree, np.where(good, 0.9, 0.0), SelectionSettings())
+    chain = chain_of(tree, np.where(good, 0.9, 0.0))
     middle = chain.owners[chain.middle][tree.atoms]
     assert len({middle[0], middle[6], middle[10], middle[12]}) == 4
     assert (middle[:5] == 0).all(), "the largest piece stays with the root"
@@ -215,7 +236,7 @@ def head_and_nose(nose: float = 0.005) -> PartTree:
 
 def partitions_of(tree: PartTree) -> tuple[list[np.ndarray], np.ndarray]:
     """Owners of sites in all partitions and in the middle one, where masks are good parts."""
-    chain = partition_chain(tree, np.where(tree.kinds == MASK, 0.9, 0.0), SelectionSettings())
+    chain = chain_of(tree, np.where(tree.kinds == MASK, 0.9, 0.0))
     owners = [each[tree.atoms] for each in chain.owners]
     return owners, owners[chain.middle]
 
@@ -261,7 +282,7 @@ def test_a_weak_part_that_joined_a_neighbor_can_be_split_off_again() -> None:
     graph = replace(path_graph(weights), edge_length=np.where(np.arange(SITES - 1) == 5, 0.2, 0.1))
     tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, graph, NO_ISLANDS)
     quality = np.select([tree.masks == 0, tree.masks == 1], [0.9, 0.23], 0.0)
-    chain = partition_chain(tree, quality, SelectionSettings())
+    chain = chain_of(tree, quality)
     middle, finest = (owners[tree.atoms] for owners in (chain.owners[chain.middle], chain.owners[-1]))
     assert middle[6] == middle[5] != middle[7]
     assert len({finest[5], finest[6], finest[7]}) == 3
@@ -284,7 +305,7 @@ def test_a_split_takes_from_one_part_where_a_piece_joined_what_is_around_its_nod
         contact=np.array([0.5, 0.5, 0.4, 0.1, 0.5, 0.5]),
     )
     # Too small a detail to have a node of its own, which would be split off first.
-    chain = partition_chain(tree, np.array([0.0, 0.9, 0.9, 0.1]), SelectionSettings(least_detail=0.1))
+    chain = chain_of(tree, np.array([0.0, 0.9, 0.9, 0.1]), least_detail=0.1)
     middle, finest = chain.owners[chain.middle], chain.owners[-1]
     assert middle.tolist() == [0, 1, 2, 0, 1, 1]
     assert finest[4] == 3 != finest[3], "the mask over both takes what is still with its node"
@@ -336,13 +357,13 @@ def test_a_piece_that_an_inner_part_divides_is_two_parts_and_a_mask_is_not() -> 
     tree = build_part_tree(logits, np.array([0.9, 0.8]), weights, path_graph(weights), TreeSettings())
     quality = np.where(tree.masks < len(logits), 0.9, 0.0)
     quality[(tree.kinds == MASK) & (tree.masks == 0)] = 0.0  # its pieces are the parts
-    chain = partition_chain(tree, quality, SelectionSettings())
+    chain = chain_of(tree, quality)
     middle = chain.owners[chain.middle][tree.atoms]
     assert len({middle[0], middle[4], middle[8], middle[12]}) == 4
     whole = build_part_tree(
         logits[:, :12], np.array([0.9, 0.8]), weights[:12], path_graph(weights[:12]), TreeSettings()
     )
-    chain = partition_chain(whole, np.where(whole.kinds == MASK, 0.9, 0.0), SelectionSettings())
+    chain = chain_of(whole, np.where(whole.kinds == MASK, 0.9, 0.0))
     middle = chain.owners[chain.middle][whole.atoms]
     assert middle[0] == middle[8] != middle[4]
 
@@ -354,7 +375,7 @@ def test_leftover_pieces_are_divided_by_what_lies_in_them() -> None:
     weights = np.full(20, 1 / 20)
     tree = build_part_tree(logits, np.array([0.9, 0.8, 0.8]), weights, path_graph(weights), TreeSettings())
     quality = np.where(tree.masks == 0, 0.9, np.where(tree.kinds == MASK, 0.1, 0.0))
-    chain = partition_chain(tree, quality, SelectionSettings())
+    chain = chain_of(tree, quality)
     assert len(np.unique(chain.owners[chain.middle])) == 3
     finest = chain.owners[-1][tree.atoms]
     assert (tree.masks[finest[[3, 14]]] == [1, 2]).all()
@@ -371,10 +392,139 @@ def test_pieces_of_a_mesh_that_only_lie_near_each_other_are_separate_parts() -> 
     logits[0, 11:] = 3
     tree = build_part_tree(logits, np.array([0.9]), weights, graph, TreeSettings())
     assert tree.atoms[[6, 7]].tolist() in tree.touching.tolist(), "the tree knows that they are near"
-    chain = partition_chain(tree, np.where(tree.masks == 0, 0.9, 0.0), SelectionSettings())
+    chain = chain_of(tree, np.where(tree.masks == 0, 0.9, 0.0))
     middle = chain.owners[chain.middle][tree.atoms]
     assert [len(set(middle[part])) for part in (slice(7), slice(7, 11), slice(11, None))] == [1, 1, 1]
     assert len({middle[0], middle[7], middle[11]}) == 3
+
+
+# --- separate places ---------------------------------------------------------------------------------
+
+HINGE = 12
+
+
+def house(hinge: float, *, linked: bool, claimed: bool = True) -> tuple[PartTree, np.ndarray]:
+    """A roof and a wall in a row, a mask each, and a hinge apart from both, and the masks' logits [2, SITES].
+
+    hinge: its area; linked: whether it nearly touches the wall; claimed: whether the roof's mask claims it
+    """
+    weights = np.full(SITES, (1 - hinge) / (SITES - 1))
+    weights[HINGE] = hinge
+    graph = path_graph(weights, gaps=(HINGE - 1, HINGE))
+    if linked:
+        graph = replace(
+            graph,
+            edges=np.concatenate([graph.edges, [[8, HINGE]]]),
+            edge_length=np.append(graph.edge_length, 0.1),
+            dihedral=np.append(graph.dihedral, 0.0),
+            is_link=np.append(graph.is_link, True),
+        )
+    logits = np.full((2, SITES), -9.0, dtype=np.float32)
+    logits[0, :6], logits[1, 6:HINGE], logits[0, HINGE] = 3, 3, 3 if claimed else -9
+    return build_part_tree(logits, np.array([0.9, 0.8]), weights, graph, NO_ISLANDS), logits
+
+
+def beside_the_wall() -> np.ndarray:
+    """The hinge lies far from the end of the row and before the wall, nearer to it than to the roof."""
+    places = in_a_row(SITES)
+    places[HINGE] = 8, 3, 0
+    places[SITES - 1] = 40, 0, 0
+    return places
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_crumb_far_from_its_part_goes_to_what_it_touches_or_to_what_is_nearest(
+    linked: bool, claimed: bool
+) -> None:
+    """Whether the roof's mask leaked onto it or nobody wants it, and also after refinement's evidence."""
+    tree, logits = house(0.004, linked=linked, claimed=claimed)
+    # Where it is linked it lies nearer to the roof: touching comes first.
+    at = in_a_row(SITES) * (1, 1, 1) if linked else beside_the_wall()
+    at[HINGE] = (2, 3, 0) if linked else at[HINGE]
+    chain = chain_of(tree, np.where(tree.kinds == MASK, 0.9, 0.0), at=at)
+    middle = chain.owners[chain.middle][tree.atoms]
+    assert middle[HINGE] == middle[8] != middle[0]
+    partition = tree_partition(chain.tree, chain.owners[chain.middle])
+    parts = Parts(
+        Sites.of_points(at), logits.astype(np.float16), np.ones(2), [partition], 0, None, chain.tree
+    )
+    assert parts.site_evidence(partition)[HINGE].argmax() == partition.labels[HINGE]
+
+
+def test_a_notable_piece_that_touches_nothing_is_a_part() -> None:
+    tree, _ = house(0.008, linked=False)
+    chain = chain_of(tree, np.where(tree.kinds == MASK, 0.9, 0.0), at=beside_the_wall())
+    middle = chain.owners[chain.middle][tree.atoms]
+    assert (middle == middle[HINGE]).sum() == 1
+    tree, _ = house(0.008, linked=True)
+    chain = chain_of(tree, np.where(tree.kinds == MASK, 0.9, 0.0))
+    middle, finest = (owners[tree.atoms] for owners in (chain.owners[chain.middle], chain.owners[-1]))
+    assert middle[HINGE] == middle[8], "what touches something joins it"
+    assert (finest == finest[HINGE]).sum() == 1, "and can be split off again"
+
+
+def made_tree(areas: list[float], masks: list[list[int]], touching: dict[tuple[int, int], float]) -> PartTree:
+    """A tree of the root and masks, each a list of atoms, with one site for each atom."""
+    inside = np.zeros((len(masks) + 1, len(areas)), dtype=bool)
+    inside[0] = True
+    for node, atoms in enumerate(masks, 1):
+        inside[node, atoms] = True
+    return PartTree(
+        atoms=np.arange(len(areas)),
+        areas=np.array(areas),
+        inside=inside,
+        parents=np.array([-1] + [0] * len(masks)),
+        masks=np.array([len(masks), *range(len(masks))]),
+        kinds=np.array([ROOT] + [MASK] * len(masks)),
+        touching=np.array(list(touching)),
+        contact=np.array(list(touching.values())),
+    )
+
+
+def middle_of(tree: PartTree) -> np.ndarray:
+    chain = chain_of(tree, np.where(tree.kinds == MASK, 0.9, 0.0))
+    return chain.owners[chain.middle]
+
+
+def test_what_has_grown_needs_a_larger_neighbor() -> None:
+    """A place of 1 % that another one joined is no longer half of its smaller neighbour, which has the
+    longer border."""
+    tree = made_tree(
+        [0.456, 0.5, 0.025, 0.010, 0.009],
+        [[1], [2]],
+        {(0, 1): 0.3, (1, 3): 0.1, (2, 3): 0.2, (3, 4): 0.001},
+    )
+    assert middle_of(tree).tolist() == [0, 1, 2, 1, 1]
+
+
+def test_a_thing_that_masks_divide_goes_as_a_whole() -> None:
+    """A plant between wall and planter, half of it claimed by the wall: it touches the planter most."""
+    near = 0.0001
+    tree = made_tree(
+        [0.5, 0.45, 0.038, 0.006, 0.006],
+        [[0, 3], [1], [2]],
+        {(0, 1): 0.3, (3, 4): 0.1, (0, 3): 2 * near, (2, 3): near, (2, 4): 2 * near},
+    )
+    assert middle_of(tree).tolist() == [1, 2, 3, 3, 3]
+
+
+def test_a_mask_of_many_pieces_means_them_all() -> None:
+    """Slats between two frames: none of them is most of what the mask claims."""
+    slats = 14
+    near = {(1, 2 + slat): 0.0001 for slat in range(1, slats)}
+    areas = [0.4, 0.383, 0.1] + [0.009] * (slats - 1)
+    tree = made_tree(areas, [[0], [1], list(range(2, 2 + slats))], {(0, 1): 0.3, **near})
+    assert middle_of(tree).tolist() == [1, 2] + [3] * slats
+    for border, owner in ((0.0001, 2), (0.1, 3)):
+        few = made_tree(areas[:2] + [0.208, 0.009], [[0], [1], [2, 3]], {(0, 1): 0.3, (1, 3): border})
+        assert middle_of(few).tolist() == [1, 2, 3, owner], "a crumb is what is connected with nothing"
+
+
+def test_only_crumbs_stay_one_part() -> None:
+    """Where there is nothing to join, what no mask wants is still the whole shape."""
+    tree = made_tree([0.005] * 200, [], {(0, 1): 1e-6})
+    assert len(np.unique(middle_of(tree))) < 200
 
 
 # --- learning what is worth it ---------------------------------------------------------------------

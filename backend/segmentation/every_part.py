@@ -274,7 +274,8 @@ def assemble(
     scores, ranks, support = scores[order], ranks[order], support[order]
     tree = build_part_tree(values, ranks, sites.weights, site_graph, settings.tree)
     features = node_features(tree, Candidates(values, scores, support), sites.weights, site_graph)
-    chain = partition_chain(tree, bundled_part_quality()(features), settings.selection)
+    quality = bundled_part_quality()(features)
+    chain = partition_chain(tree, quality, sites, shape.world_points, settings.selection)
     return Parts(
         sites=sites,
         mask_logits=logits,

@@ -132,6 +132,10 @@ class Parts:
         for column in np.flatnonzero(~is_mask):  # a piece of the remainder claims its own faces
             own = partition.labels == column
             evidence[:, column] = np.where(own, np.maximum(remaining, _REST_FLOOR), _ELSEWHERE)
+        if self.tree is not None:  # so does a part that was given some
+            given = np.flatnonzero(~self.tree.inside[partition.nodes[partition.labels], self.tree.atoms])
+            claims = given, partition.labels[given]
+            evidence[claims] = np.maximum(evidence[claims], _REST_FLOOR)
         # Where an island was dissolved, no part may claim a face: that speaks for none of them.
         evidence += np.float32(1e-6)
         return evidence / evidence.sum(axis=1, keepdims=True)
@@ -141,14 +145,15 @@ class Parts:
 
         inside: float32 [S], the mask; piece: int [S], the part it speaks for at each site
 
-        The tree decided about those: the mask was cut where masks cross, or another piece of it was not
-        chosen. What the tree decided must not come back as evidence.
+        It was decided about those: the mask was cut where masks cross, another piece of it was not chosen, or
+        a place far from the rest of it joined what is near. What was decided must not come back as evidence.
         """
         if self.tree is None:
             return np.zeros(len(inside), dtype=bool)
-        atoms = self.tree.atoms
+        atoms, nodes = self.tree.atoms, self.tree.inside[partition.nodes]
         claimed = np.bincount(atoms, inside > 0.5) >= _CLAIMED * np.bincount(atoms)
-        elsewhere = ~self.tree.inside[partition.nodes[piece], atoms] & (partition.labels != piece)
+        lies_in = ~((nodes.astype(np.float32) @ ~nodes.T) > 0)  # [P, P], whether the first lies in the second
+        elsewhere = ~(nodes[piece, atoms] & lies_in[partition.labels, piece]) & (partition.labels != piece)
         return claimed[atoms] & elsewhere
 
     def _nearest_piece(self, partition: Partition, pieces: IntArray) -> IntArray:

@@ -11,14 +11,15 @@ each partition is a refinement of the one before, and the number of parts has no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.mesh import FloatArray, IntArray
-from ..refinement.components import connected_nodes
-from .part_tree import MASK, PartTree
+from .part_tree import PartTree
+from .places import PlaceSettings, settle_places
+from .sites import Sites
 
 
 @dataclass(frozen=True)
@@ -29,28 +30,21 @@ class SelectionSettings:
     hidden, visible: share of a node's area up to which it is worth nothing under the parts painted over it,
         and from which it is worth all of its quality
     whole: share from which the root begins to lose its worth: the whole shape is no part of itself
-    least_piece: share of the surface from which a separate piece of what no mask wants is a part; a smaller
-        one joins a neighbour, if it can one that has heir_ratio times its area. least_detail: from which
-        it can be split off again
-    least_border: of the square root of an atom's area, what a border must have to connect it with another
-        there. Pieces of a mesh that only lie near each other are separate
     weak, weak_share: a part that shows less than this share of the surface joins what is around it if its
         quality is below `weak`: it hardly pays for itself
     size_weight: power of a part's area share by which its quality counts when parts are merged: the coarser
         the view, the larger what it should keep
+    places: where separate places of a part belong
     """
 
     cost: float = 0.22
     hidden: float = 0.2
     visible: float = 0.8
     whole: float = 0.5
-    least_piece: float = 0.015
-    heir_ratio: float = 2.0
-    least_detail: float = 0.002
-    least_border: float = 0.03
     weak: float = 0.25
     weak_share: float = 0.02
     size_weight: float = 0.25
+    places: PlaceSettings = field(default_factory=PlaceSettings)
 
 
 @dataclass(frozen=True)
@@ -67,11 +61,19 @@ class PartitionChain:
     middle: int
 
 
-def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSettings) -> PartitionChain:
-    """Partitions from a single part to as many as the tree has. quality: [T] in [0, 1]."""
-    middle = _best_partition(_Worth(tree, quality, settings))
+def partition_chain(
+    tree: PartTree, quality: FloatArray, sites: Sites, points: FloatArray, settings: SelectionSettings
+) -> PartitionChain:
+    """Partitions from a single part to as many as the tree has.
+
+    quality: [T] in [0, 1]; sites, points: see `settle_places`
+    """
     count = len(tree.parents)
-    tree, quality, middle = _with_pieces_of_remainder(tree, quality, middle, settings)
+    settled = settle_places(
+        tree, _best_partition(_Worth(tree, quality, settings)), sites, points, settings.places
+    )
+    tree, middle = settled.tree, settled.owners
+    quality = np.append(quality, np.where(settled.own, quality[tree.parents[count:]], 0.0))
     worth = _Worth(tree, quality, settings, appended=count)
     for piece in range(count, len(tree.parents)):
         worth.lay_in(piece, middle[tree.inside[piece].argmax()], middle)
@@ -79,53 +81,6 @@ def partition_chain(tree: PartTree, quality: FloatArray, settings: SelectionSett
     coarser = list(_merged_one_by_one(worth, middle))[::-1]
     finer = list(_split_one_by_one(worth, middle))
     return PartitionChain(tree, [*coarser, middle, *finer], len(coarser))
-
-
-def _with_pieces_of_remainder(
-    tree: PartTree, quality: FloatArray, owners: IntArray, settings: SelectionSettings
-) -> tuple[PartTree, FloatArray, IntArray]:
-    """Tree, quality and owners [A] with nodes for the separate pieces of what no mask wants.
-
-    Large ones are parts. A small one joins the part that it shares the longest border with, if it can one
-    that it does not change much; by its node it can be split off again.
-    """
-    nodes, pieces = _separate_pieces(tree, owners, settings)
-    areas, first = pieces @ tree.areas, len(tree.parents)
-    owners = owners.copy()
-    for number, inside in enumerate(pieces, first):
-        owners[inside] = number
-    small = areas < settings.least_piece
-    for row in np.flatnonzero(small)[::-1]:  # the smallest first
-        beside = _longest_border(tree, owners, first + row, least=settings.heir_ratio * areas[row])
-        owners = np.where(owners == first + row, beside if beside >= 0 else nodes[row], owners)
-    kept = ~small | (areas >= settings.least_detail)
-    quality = np.append(quality, np.where(small, 0.0, quality[nodes])[kept])
-    return tree.with_nodes_below(nodes[kept], pieces[kept]), quality, owners
-
-
-def _separate_pieces(
-    tree: PartTree, owners: IntArray, settings: SelectionSettings
-) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Pieces bool [P, A] of what no mask wants, the largest first, and the node int64 [P] that each is of.
-
-    That is of the root, and of nodes that no mask stands for as a whole. Of each the largest piece stays with
-    the node and is not among them; nor with the root if that is small, too: nobody chose the root.
-    """
-    size = np.sqrt(tree.areas[tree.touching].min(axis=1))
-    connected = tree.touching[tree.contact > settings.least_border * size]
-    nodes, pieces = [np.zeros(0, dtype=np.int64)], [np.zeros((0, len(owners)), dtype=bool)]
-    for node in np.unique(owners[tree.kinds[owners] != MASK]):
-        free = owners == node
-        piece = connected_nodes(len(owners), connected[free[connected].all(axis=1)])
-        areas = np.bincount(piece[free], tree.areas[free], minlength=int(piece.max()) + 1)
-        apart = np.zeros(len(areas), dtype=bool)
-        apart[piece[free]] = True
-        apart[areas.argmax()] = node == 0 and areas.max() < settings.least_piece
-        pieces.append(np.flatnonzero(apart)[:, None] == piece)
-        nodes.append(np.full(len(pieces[-1]), node))
-    found = np.concatenate(pieces)
-    order = np.argsort(-(found @ tree.areas), kind="stable")
-    return np.concatenate(nodes)[order], found[order]
 
 
 def _without_weak_parts(worth: _Worth, owners: IntArray, judged: int) -> IntArray:
