@@ -113,7 +113,10 @@ class ClickAnswers:
         best = scores.argmax(axis=1)  # a single click has three readings
         rows = np.arange(len(best))
         return JointPrediction(
-            at_points[rows, best], None if at_faces is None else at_faces[rows, best], scores[rows, best]
+            at_points[rows, best],
+            None if at_faces is None else at_faces[rows, best],
+            scores[rows, best],
+            clicks=float(np.mean([len(own) for own in clicks])),
         )
 
     @torch.inference_mode()

@@ -239,6 +239,15 @@ def test_a_mask_loses_its_islands_and_its_border_finds_the_neck() -> None:
     np.testing.assert_array_equal(refined, upper)
 
 
+def test_the_more_clicks_a_mask_answers_the_less_is_smoothed_away() -> None:
+    mesh = plate(40, 40)
+    right = face_centroids(mesh)[:, 0] - 20 + np.random.default_rng(0).normal(size=mesh.face_count)
+    graph = build_face_graph(mesh)
+    kept = dissolve_islands(graph, (right > 0).astype(np.int32)) == 1
+    changed = [(refine_mask(graph, right, clicks=clicks) != kept).sum() for clicks in (1, 3, 10, 1000)]
+    assert changed[0] > changed[1] > changed[2] > changed[3] == 0
+
+
 def test_confident_evidence_is_not_overruled_by_a_crease() -> None:
     mesh = two_spheres()
     evidence, labels = neck_problem(mesh, shift=0.8, blur=0.02)

@@ -16,6 +16,8 @@ import trimesh
 from backend import Mesh, Segmenter
 from backend.geometry import sample_surface
 from backend.network import PRESETS
+from backend.refinement import build_face_graph
+from backend.refinement.mask import refine_mask
 from backend.segmenter import EncodedShape
 from backend.service.protocol import (
     DEVICE_FAILED_EXIT,
@@ -282,6 +284,18 @@ def test_clicks_give_what_the_segmenter_gives(client: Client, ball: str, segment
     assert mask.shape == (len(BALL["triangles"]),) and set(np.unique(mask)) <= {0, 1}
     kind, message = client.error("refine_prediction", {**request, "candidate": 1})
     assert kind == "protocol" and "from 0 to 0" in message
+
+
+def test_a_part_of_many_clicks_is_smoothed_less_when_it_is_refined(
+    client: Client, ball: str, ball_here
+) -> None:
+    points = np.array([[0.0, 0, 1], *np.eye(3)[:2], [0, 0, -1]])
+    found = client.result("predict", {"shape": ball}, points=points, labels=np.array([1, 0, 0, 0]))
+    logits, graph = found.arrays["face_logits"][0], build_face_graph(ball_here.mesh)
+    request = {"prediction": found.fields["prediction"], "candidate": 0, "strength": 8.0}
+    mask = client.result("refine_prediction", request).arrays["labels"]
+    np.testing.assert_array_equal(mask, refine_mask(graph, logits, strength=8.0, clicks=4))
+    assert (mask != refine_mask(graph, logits, strength=8.0)).any()
 
 
 def test_a_size_and_several_parts_give_what_the_segmenter_gives(

@@ -258,7 +258,9 @@ def accepted_ious(
                 known[[row]].astype(np.float32), logits[[row]], np.ones(1, dtype=np.float32), 0
             )
             logits[row] = rounds.closer.at(look, whole).face_logits
-        masks = np.stack([refine_mask(graph, row, strength=settings.strength) for row in logits])
+        masks = np.stack(
+            [refine_mask(graph, row, strength=settings.strength, clicks=count) for row in logits]
+        )
         accepted = masks[:, np.asarray(shape.point_faces)]
         union = (accepted | known).sum(axis=1)
         found[count] = ((accepted & known).sum(axis=1) / union).astype(np.float32)

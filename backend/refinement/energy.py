@@ -56,7 +56,7 @@ class EnergySettings:
         proportion, or the cut would prefer to eat small parts; smallest_factor: but never less than that
     """
 
-    smoothness: float = 0.1
+    smoothness: float = 0.05
     concave_angle: float = math.radians(10)
     convex_angle: float = math.radians(60)
     crease_floor: float = 0.05

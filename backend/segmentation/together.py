@@ -29,11 +29,13 @@ class JointPrediction:
 
     point_logits: float32 [K, N]; face_logits: float32 [K, F], None for point clouds; inside where > 0
     scores: float32 [K], predicted IoU
+    clicks: how many were made for a part, on average
     """
 
     point_logits: FloatArray
     face_logits: FloatArray | None
     scores: FloatArray
+    clicks: float = 1.0
 
     @property
     def point_labels(self) -> IntArray:
@@ -50,7 +52,8 @@ class JointPrediction:
     ) -> IntArray:
         """`face_labels` with borders where evidence and creases want them, int32 [F].
 
-        strength: of the smoothness; 0 returns `face_labels`. Raises errors.Cancelled.
+        strength: of the smoothness, of which many clicks leave less, as in `refine_mask`; 0 returns
+            `face_labels`. Raises errors.Cancelled.
         """
         labels = self.face_labels
         if strength <= 0:
@@ -60,7 +63,8 @@ class JointPrediction:
         evidence = np.concatenate([inside, nobody]).T + np.float32(1e-6)
         evidence /= evidence.sum(axis=1, keepdims=True)
         start = dissolve_islands(graph, np.where(labels == NOBODY, len(inside), labels).astype(np.int32))
-        refined = refine_labels(graph, evidence, start, strength=strength, cancel=cancel)
+        left = strength / max(self.clicks, 1)
+        refined = refine_labels(graph, evidence, start, strength=left, cancel=cancel)
         return np.where(refined == len(inside), NOBODY, refined).astype(np.int32)
 
     def _face_logits(self) -> FloatArray:

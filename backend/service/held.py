@@ -156,10 +156,11 @@ class HeldShape:
 @dataclass(frozen=True)
 class HeldPrediction:
     """Masks for clicks on a shape. It knows the shape by its id only: holding it would keep an encoding
-    alive that was given up, and counted nowhere."""
+    alive that was given up, and counted nowhere. clicks: how many there were"""
 
     shape_id: str
     prediction: MaskPrediction
+    clicks: int
 
     def face_logits(self) -> NDArray[np.float32]:
         """float32 [C, F]; held shapes always have faces."""

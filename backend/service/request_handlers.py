@@ -189,7 +189,7 @@ class RequestHandlers:
             answer = segmenter.predict(encoded, **said)
             if zooms:
                 answer = self._holdings.look_closer(call, shape, segmenter, said, answer)
-            return HeldPrediction(shape.id, answer)
+            return HeldPrediction(shape.id, answer, len(said["points"]))
 
         held = self._holdings.within_memory(call, shape, predict)
         prediction_id = f"prediction-{next(self._ids)}"
@@ -257,7 +257,7 @@ class RequestHandlers:
         call.progress("refine", 0.0)
         graph, logits = self._holdings.graph(shape), held.face_logits()[candidate]
         started = time.monotonic()
-        mask = refine_mask(graph, logits, strength=strength, cancel=call.cancelled)
+        mask = refine_mask(graph, logits, strength=strength, clicks=held.clicks, cancel=call.cancelled)
         return Reply({"seconds": time.monotonic() - started}, {"labels": mask.astype(np.int32)})
 
     def _segment_cloud(self, call: Call) -> Reply:
