@@ -39,7 +39,7 @@ SEVERAL = (
         "JOINED",
         "As One Shape",
         "Segment the selected objects as one shape; parts may span objects. If all are copies of one mesh "
-        "that do not touch, the first one is segmented, and the others get the same parts",
+        "that do not touch, the active one is segmented, and the others get the same parts",
     ),
 )
 

@@ -222,7 +222,7 @@ def _longest_border(tree: PartTree, owners: IntArray, node: int, *, least: float
     """
     ends = owners[tree.touching]
     beside = (ends == node).sum(axis=1) == 1
-    if not beside.any():
+    if not tree.contact[beside].any():  # or it meets them in points only
         return -1
     other = np.where(ends[:, 0] == node, ends[:, 1], ends[:, 0])[beside]
     border = np.bincount(other, tree.contact[beside])

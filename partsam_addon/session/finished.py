@@ -35,6 +35,7 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
     count: about so many parts instead of the cut's granularity; 0: as the cut says
     """
     result: list[Found | FoundCloud] = []
+    answers: dict[tuple[str, Cut], Result] = {}  # copies of one mesh share theirs
     for one in found:
         if count:
             cut = replace(cut, granularity=granularity_for(count, [one.counted.part_counts()]))
@@ -46,8 +47,10 @@ def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *
             of_atom, confidence = one.tree.cut(cut.granularity)
             labels = of_atom[one.atoms]
         else:
-            answer: Result = yield place.send(request)
-            labels, confidence = one.held.own(answer.arrays["labels"]), confidences(answer)
+            key = one.held.parts_id, cut
+            if key not in answers:
+                answers[key] = yield place.send(request)
+            labels, confidence = one.held.own(answers[key].arrays["labels"]), confidences(answers[key])
         result.append(replace(one, cut=cut, labels=labels, confidence=confidence))
     return result
 

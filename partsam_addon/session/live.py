@@ -75,25 +75,46 @@ class LiveLabels:
         """Forget what was wanted and under way."""
         if self._job is not None:
             self._job.cancel()
-        self._wanted.clear()
-        self._unsettled.clear()
+        self._wanted, self._unsettled = {}, {}
         self._job = self._asked = None
         self._moved_in = 0
 
+    def make_way(self) -> None:
+        """Other work begins: what was written becomes an undo step of its own, the rest is dropped."""
+        if self._unsettled:
+            self._unsettled.clear()
+            push_undo_step(STEP)
+        self.drop()
+
     def before_undo(self) -> None:
-        """Blender is about to undo or redo. What was written and is no undo step yet becomes one, so that
-        undo takes back that and nothing else.
+        """Blender is about to undo or redo. What is no undo step yet becomes one, so that undo takes back
+        that and nothing else.
 
         A redo panel that is open takes back its own operator, with all that came after: then what was written
         is wanted again, unless that operator cuts parts itself.
         """
-        unsettled, self._unsettled = self._unsettled, {}
-        if not unsettled:
-            return
         if not self._place.input.is_open:
-            bpy.ops.ed.undo_push(message=STEP)
-        elif not last_operator_is_own():
+            self._finish_at_once()
+            return
+        unsettled, self._unsettled = self._unsettled, {}
+        if unsettled and not last_operator_is_own():
             self._wanted = unsettled | self._wanted
+
+    def _finish_at_once(self) -> None:
+        """Write what is wanted without waiting for its borders, and push the step. In Edit mode, where
+        nothing is written while Blender undoes, what is not written yet is dropped."""
+        pending, unsettled = self._wanted, self._unsettled
+        if self._asked is not None:
+            pending = {(self._asked.object_uid, self._asked.level): self._asked} | pending
+        self.drop()
+        try:
+            if pending and bpy.context.mode != "EDIT_MESH":
+                self._write(pending, [one.from_tree() for one in pending.values()])
+        except PartSAMError as error:
+            self._place.report(error)
+        if unsettled or self._unsettled:
+            self._unsettled = {}
+            bpy.ops.ed.undo_push(message=STEP)
 
     def poll(self) -> None:
         """Take the answer that came, cut what is wanted now, and push the undo step of a finished drag.

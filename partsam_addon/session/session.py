@@ -153,7 +153,7 @@ class Session:
         self._refuse_second()
         backend = self.open_backend()
         self.problem, self.notices, self.waits_for = None, (), ""
-        self.live.drop()
+        self.live.make_way()
         return run_now(flow, backend)
 
     def start(
@@ -173,7 +173,7 @@ class Session:
         if needs_backend:
             self.open_backend()
         self.problem, self.notices = None, ()
-        self.live.drop()
+        self.live.make_way()
         self.progress = WorkProgress()
         self._started = time.monotonic()
         self.run = FlowRun(title, flow, done=lambda value: self._finish(done, value), failed=self._fail)

@@ -297,6 +297,30 @@ def test_undo_right_after_a_slider_takes_back_the_slider_alone(quarters, session
     assert part_count() == 2
 
 
+def test_undo_before_a_sliders_cut_is_written_takes_back_the_slider_alone(quarters, session):
+    quarters.location.x = 1.0
+    bpy.ops.ed.undo_push(message="moved")
+    bpy.context.window_manager.partsam.refine = False
+    bpy.context.window_manager.partsam.granularity = 0.5
+    assert part_count() == 4 and session.live.is_waiting
+    bpy.ops.ed.undo()
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert part_count() == 4 and bpy.data.objects["grid"].location.x == 1.0
+    bpy.ops.ed.redo()
+    assert part_count() == 2
+
+
+def test_work_that_begins_right_after_a_slider_leaves_it_a_step_of_its_own(quarters, session):
+    quarters.location.x = 1.0
+    bpy.ops.ed.undo_push(message="moved")
+    drag(session, 0.5)
+    session.start("Other work", (one for one in ()), needs_backend=False)
+    tick_until(session, lambda: session.is_free)
+    assert part_count() == 2
+    bpy.ops.ed.undo()
+    assert part_count() == 4 and bpy.data.objects["grid"].location.x == 1.0
+
+
 def test_redo_after_a_slider_does_not_take_it_back(quarters, session):
     quarters.location.x = 1.0
     bpy.ops.ed.undo_push(message="moved")
