@@ -67,11 +67,13 @@ def random_found(task, seed):
     tree = parts.PartTree(labels, random.random((finest, finest)).astype(np.float32))
     cut = parts.Cut(float(random.random()), None)
     of_atom, confidence = tree.cut(cut.granularity)
+    everywhere = np.ones(source.triangle_count, dtype=bool)
     return steps.Found(
         task,
         held.Held("none", source, 0, source.triangle_count),
         atoms,
         tree,
+        parts.CountedTree.of(tree, atoms, task.shape.mesh.areas, everywhere, 0),
         cut,
         of_atom[atoms],
         confidence,
