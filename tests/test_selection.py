@@ -487,6 +487,12 @@ def middle_of(tree: PartTree) -> np.ndarray:
     return chain.owners[chain.middle]
 
 
+def test_parts_that_meet_along_no_length_are_merged_as_those_that_do_not_touch() -> None:
+    tree = made_tree([0.3, 0.4, 0.3], [[0], [1], [2]], {(0, 1): 0.0, (1, 2): 0.0})
+    owners, _ = partitions_of(tree)
+    assert [len(np.unique(each)) for each in owners] == [1, 3]
+
+
 def test_what_has_grown_needs_a_larger_neighbor() -> None:
     """A place of 1 % that another one joined is no longer half of its smaller neighbour, which has the
     longer border."""

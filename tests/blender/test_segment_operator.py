@@ -249,6 +249,26 @@ def test_a_mirrored_copy_beside_a_mesh_gets_its_parts(session, is_instance):
     assert part_ids(first).tolist() == part_ids(copy).tolist()
 
 
+def test_copies_share_one_refinement(session, addon, monkeypatch):
+    first = dumbbell()
+    copy = bpy.data.objects.new("copy", first.data.copy())
+    bpy.context.scene.collection.objects.link(copy)
+    copy.location.y = 3
+    copy.select_set(True)
+    bpy.context.view_layer.update()
+    steps, parts = addon("session.find_parts"), addon("parts")
+    tasks = addon("session.reading").read_tasks(
+        bpy.context, [first, copy], addon("mesh_exchange").ReadSettings(), joined=True
+    )
+    settings = steps.SegmentSettings(prompts=PROMPTS, cut=parts.Cut())
+    found = session.run_now(steps.segment(session, tasks, settings))
+    sent, send = [], session.send
+    monkeypatch.setattr(session, "send", lambda request: sent.append(request) or send(request))
+    again = session.run_now(addon("session.finished").cut_found(session, found, parts.Cut(1.0, strength=1.0)))
+    assert len(again) == 2 and len(sent) == 1
+    assert again[0].labels.tolist() == again[1].labels.tolist()
+
+
 def test_of_two_halves_that_share_a_mesh_the_active_one_says_what_it_gets(session):
     """Modelled with a mirrored instance: one shape, whose labels the mesh can hold for one side only."""
     half = dumbbell()
