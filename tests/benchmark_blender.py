@@ -215,10 +215,10 @@ def label_stages(watch: Stopwatch, obj: bpy.types.Object, labels: np.ndarray) ->
     table = np.floor(np.arange(PARTS)[None] * steps[:, None] / PARTS).astype(np.int32)
     tree = parts.PartTree(table, np.full((TREE_STEPS, PARTS), 0.8))
     room = parts.Room(np.ones(shape.mesh.face_count, dtype=bool))
-    task, cut = choice.Task(shape, False, "", True, room), parts.Cut(granularity=1.0)
+    task, cut = choice.Task(shape, False, "", True, ({True: room, False: room},)), parts.Cut(granularity=1.0)
     counted = parts.CountedTree.of(tree, labels, shape.mesh.areas, room.open, room.kept)
     source = held.Held("parts", shape.sources[0], 0, shape.mesh.face_count)
-    found = choice.Found(task, source, labels, tree, counted, cut, labels, np.full(PARTS, 0.8))
+    found = choice.Found(task, source, labels, tree, {True: counted}, cut, labels, np.full(PARTS, 0.8))
     level = writing.NewLevel(found, held.HeldTrees())
 
     def write() -> None:

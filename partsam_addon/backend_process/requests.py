@@ -68,7 +68,8 @@ def segment_every_part(
 
     poses: in how many poses the network sees the shape
     count: about so many parts instead of a granularity
-    Result fields: parts (id for `face_labels` and `refine`), part_count; arrays as for `face_labels`.
+    Result fields: parts (id for `refine`), part_count; arrays: labels int32 [F] (0..P-1), confidence
+    float32 [P].
     """
     fields = {
         "shape": shape, "prompts": prompts, "poses": poses, "granularity": granularity, "count": count,
@@ -104,14 +105,6 @@ def predict_parts(shape: str, points: ArrayLike, parts: ArrayLike, *, strength: 
     return Request("predict_parts", {"shape": shape, "strength": strength}, arrays)
 
 
-def face_labels(parts: str, *, granularity: float = 0.5, count: int | None = None) -> Request:
-    """Cut the part tree at `granularity` in [0, 1], or into about `count` parts; no inference.
-
-    Result fields: part_count; arrays: labels int32 [F] (0..P-1), confidence float32 [P].
-    """
-    return Request("face_labels", {"parts": parts, "granularity": granularity, "count": count})
-
-
 def part_tree(parts: str) -> Request:
     """The labels of all S granularity steps, by atom (faces that no step tells apart), to be stored.
 
@@ -124,7 +117,11 @@ def part_tree(parts: str) -> Request:
 def refine(
     parts: str, *, granularity: float = 0.5, strength: float = 1.0, count: int | None = None
 ) -> Request:
-    """As `face_labels`, with borders moved to the creases by graph cut. Result as for `face_labels`."""
+    """Cut the part tree at `granularity` in [0, 1], or into about `count` parts, with borders moved to the
+    creases by graph cut.
+
+    Result fields: part_count; arrays as for `segment_every_part`.
+    """
     fields = {"parts": parts, "granularity": granularity, "strength": strength, "count": count}
     return Request("refine", fields)
 

@@ -98,6 +98,15 @@ class ShapeData:
         """World positions [..., 3] in the shape's coordinates."""
         return np.asarray(points, dtype=np.float64) - self.origin
 
+    def runs(self) -> list[tuple[MeshSource, int]]:
+        """For each mesh the source that says which labels it gets, the first of those that share it, and
+        where its triangles begin in `mesh`."""
+        starts = np.cumsum([0, *(source.triangle_count for source in self.sources)]).tolist()
+        found: dict[int, tuple[MeshSource, int]] = {}
+        for source, start in [*zip(self.sources, starts, strict=False), *((copy, 0) for copy in self.copies)]:
+            found.setdefault(source.mesh_uid, (source, start))
+        return list(found.values())
+
     def split(self, triangle_values: np.ndarray) -> list[tuple[MeshSource, np.ndarray]]:
         """Cut an array over all triangles [F, ...] into the runs of the sources."""
         stops = np.cumsum([source.triangle_count for source in self.sources])[:-1]
@@ -121,9 +130,11 @@ def read_shape(
     pieces = [_read_object(context, obj, origin, settings) for obj in objects]
     mesh = _joined([piece.mesh for piece in pieces])
     _check_usable(mesh, [piece.source.object_name for piece in pieces if piece.mesh.problem is not None])
-    copies: list[_Piece] = []
+    copies: list[MeshSource] = []
     if _are_copies_apart(pieces):
-        pieces, copies = pieces[:1], pieces[1:]
+        polygons = pieces[0].source.triangle_polygons  # equal in all; held once, however many there are
+        copies = [replace(piece.source, triangle_polygons=polygons) for piece in pieces[1:]]
+        pieces = pieces[:1]
         mesh = pieces[0].mesh
     colors = tuple(piece.colors for piece in pieces)
     return ShapeData(
@@ -131,7 +142,7 @@ def read_shape(
         origin=origin,
         sources=tuple(piece.source for piece in pieces),
         colors=colors,
-        copies=tuple(piece.source for piece in copies),
+        copies=tuple(copies),
     )
 
 

@@ -129,8 +129,8 @@ class CuttingOperator(CutProperties):
             changes = [one.from_tree() for one in targets]
         objects = write_changes(context, changes)
         session.redraw()
-        with_faces = [one for one, obj in zip(targets, objects, strict=True) if not is_cloud(obj.data)]
-        notices = [UNREFINED] if self.refine and not all(one.is_refined for one in with_faces) else []
+        of_faces = [change for change, obj in zip(changes, objects, strict=True) if not is_cloud(obj.data)]
+        notices = [UNREFINED] if self.refine and any(one.labels is None for one in of_faces) else []
         self.report({"INFO"}, "; ".join([summary(objects), *notices]))
         return {"FINISHED"}
 

@@ -17,8 +17,8 @@ from ..parts import PART_ATTRIBUTE, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, MAX_POSES, POSES, SEVERAL, SOURCES
 from ..session import get_session
 from ..session.clouds import CloudTask, FoundCloud
-from ..session.find_parts import Found, SegmentSettings, Task, segment
-from ..session.finished import cut_found, is_refined_slowly
+from ..session.find_parts import Found, SegmentSettings, Task, cut_found, segment
+from ..session.finished import is_refined_slowly
 from ..session.flow import Flow
 from ..session.reading import read_tasks
 from ..session.writing import new_levels, write_changes

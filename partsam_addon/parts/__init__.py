@@ -3,7 +3,7 @@
 
 from ..constants import PART_ATTRIBUTE
 from .attributes import TREE_ATTRIBUTE, read_part_ids
-from .counting import Room, granularity_of_levels, room_of
+from .counting import Room, Rooms, granularity_of_levels, rooms_of
 from .editing import (
     assign_selected,
     check_parts,
@@ -62,6 +62,7 @@ __all__ = [
     "PartTree",
     "PolygonGraph",
     "Room",
+    "Rooms",
     "active_part",
     "assign_selected",
     "bring_together",
@@ -100,7 +101,7 @@ __all__ = [
     "release_edits",
     "remove_small_parts",
     "rename_parts",
-    "room_of",
+    "rooms_of",
     "select_part",
     "set_active_part",
     "store_level",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -28,6 +28,19 @@ class Room:
 
     open: BoolArray
     kept: int = 0
+
+    def at(self, elements: IntArray) -> Room:
+        """The same by what lies in polygons or points [K], below 0 for none, which is open: bool [K]."""
+        return Room((elements < 0) | self.open[elements], self.kept)
+
+
+Rooms = Mapping[bool, Room]
+"""By whether what was made by hand stays."""
+
+
+def rooms_of(mesh: bpy.types.Mesh, inside: BoolArray, *, within: bool) -> Rooms:
+    """Both rooms for a cut; see `room_of`."""
+    return {keep: room_of(mesh, inside, within=within, keep_edits=keep) for keep in (True, False)}
 
 
 def room_of(mesh: bpy.types.Mesh, inside: BoolArray, *, within: bool, keep_edits: bool = True) -> Room:

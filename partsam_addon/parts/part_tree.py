@@ -126,10 +126,6 @@ class CountedTree:
         whole, part = (np.bincount(atoms[known], sums, tree.atom_count) for sums in (weights, of_open))
         return CountedTree(tree, whole.astype(np.float64), part.astype(np.float64), kept)
 
-    def all_open(self) -> CountedTree:
-        """The same where all faces take part."""
-        return CountedTree(self.tree, self.areas, self.areas)
-
     def part_counts(self) -> NDArray[np.integer]:
         """How many parts each step leaves, int [S]. What little sticks out of parts by hand is none."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,20 +11,20 @@ from numpy.typing import NDArray
 
 from ..backend_process import Result, requests
 from ..mesh_exchange.clouds import CloudData
-from ..parts import CountedTree, Cut, PartTree, Room, granularity_for
+from ..parts import CountedTree, Cut, PartTree, Rooms, granularity_for
 from .flow import Flow
 from .workplace import Workplace
 
 
 @dataclass(frozen=True)
 class CloudTask:
-    """One point cloud to segment; the other values as in `find_parts.Task`. room: of the cloud's points"""
+    """One point cloud to segment; the other values as in `find_parts.Task`. rooms: of the cloud's points"""
 
     cloud: CloudData
     partial: bool
     title: str
     keep_edits: bool
-    room: Room
+    rooms: Rooms
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,16 @@ class FoundCloud:
     task: CloudTask
     atoms: NDArray = field(repr=False)
     tree: PartTree
-    counted: CountedTree
+    counted: Mapping[bool, CountedTree]
     cut: Cut
 
     def with_edits(self, keep_edits: bool) -> FoundCloud:
         """The same, with another `keep_edits` of its task."""
-        if keep_edits == self.task.keep_edits:
-            return self
-        return replace(self, task=replace(self.task, keep_edits=keep_edits), counted=self.counted.all_open())
+        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+
+    def granularity_for(self, count: int) -> float:
+        """Where to cut for about so many parts in the list."""
+        return granularity_for(count, [self.counted[self.task.keep_edits].part_counts()])
 
 
 def segment_cloud(
@@ -65,8 +68,10 @@ def segment_cloud(
     tree = PartTree(answer.arrays["labels"], np.clip(answer.arrays["confidences"], 0.0, 1.0))
     # Points have no edges along which a border could be drawn.
     cut = replace(cut, strength=None)
-    atoms, room = answer.arrays["atoms"], task.room
-    counted = CountedTree.of(tree, atoms, np.ones(len(atoms)), room.open, room.kept)
-    if count:
-        cut = replace(cut, granularity=granularity_for(count, [counted.part_counts()]))
-    return FoundCloud(task, atoms, tree, counted, cut)
+    atoms = answer.arrays["atoms"]
+    areas = np.ones(len(atoms))
+    counted = {
+        keep: CountedTree.of(tree, atoms, areas, room.open, room.kept) for keep, room in task.rooms.items()
+    }
+    found = FoundCloud(task, atoms, tree, counted, cut)
+    return replace(found, cut=replace(cut, granularity=found.granularity_for(count))) if count else found

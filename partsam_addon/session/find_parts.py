@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend_process import Request, Result, requests
 from ..mesh_exchange import ShapeData, sample_shape
-from ..parts import CountedTree, Cut, PartTree, Room, granularity_for
+from ..parts import CountedTree, Cut, PartTree, Room, Rooms, granularity_for
 from .clouds import CloudTask, FoundCloud, segment_cloud
 from .flow import Calculation, Flow
 from .held import Held
@@ -40,14 +40,14 @@ class Task:
     partial: only some faces are in it; all others keep their part
     title: name of the part that is split; empty otherwise
     keep_edits: what was made by hand outranks the result
-    room: of the shape's triangles, what the result may change
+    rooms: what the result may change, of the triangles of each mesh (`ShapeData.runs`)
     """
 
     shape: ShapeData
     partial: bool
     title: str
     keep_edits: bool
-    room: Room
+    rooms: tuple[Rooms, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Found:
     """The parts of one object. T: its triangles.
 
     held: how the backend knows it
-    atoms: int32 [T], and the tree over them; counted: the tree with what counts of the shape
+    atoms: int32 [T], and the tree over them
+    counted: the tree with what counts of the shape, of a copy with what counts of that, by whether what was
+        made by hand stays
     cut: where the tree is cut
     labels: int32 [T], the labels of that cut, refined if `cut` says so; confidence: float32 [P]
     """
@@ -64,16 +66,18 @@ class Found:
     held: Held
     atoms: NDArray
     tree: PartTree
-    counted: CountedTree
+    counted: Mapping[bool, CountedTree]
     cut: Cut
     labels: NDArray
     confidence: NDArray
 
     def with_edits(self, keep_edits: bool) -> Found:
         """The same, with another `keep_edits` of its task."""
-        if keep_edits == self.task.keep_edits:
-            return self
-        return replace(self, task=replace(self.task, keep_edits=keep_edits), counted=self.counted.all_open())
+        return replace(self, task=replace(self.task, keep_edits=keep_edits))
+
+    def granularity_for(self, count: int) -> float:
+        """Where to cut for about so many parts in the list."""
+        return granularity_for(count, [self.counted[self.task.keep_edits].part_counts()])
 
 
 def encode(place: Workplace, shape: ShapeData, *, seed: int = 0) -> Flow:
@@ -132,21 +136,39 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
         parts_id = str(answer.fields["parts"])
         arrays: Result = yield place.send(requests.part_tree(parts_id))
         tree = PartTree(arrays.arrays["labels"], np.clip(arrays.arrays["confidences"], 0.0, 1.0))
-        atoms, room = arrays.arrays["atoms"], task.room
-        counted = CountedTree.of(tree, atoms, task.shape.mesh.areas, room.open, room.kept)
-        cut, notices = settings.cut, answer.notices
-        labels_at = refinement_request(parts_id, cut)
-        if settings.count:
-            cut = replace(cut, granularity=granularity_for(settings.count, [counted.part_counts()]))
-            labels_at = refinement_request(parts_id, cut) or requests.face_labels(
-                parts_id, granularity=cut.granularity
-            )
-        if labels_at is not None:
-            answer = yield place.send(labels_at)
-            notices += answer.notices
-        place.notices += notices
-        found += _by_object(task, parts_id, atoms, counted, cut, answer)
+        place.notices += answer.notices
+        of_shape = _by_mesh(task, parts_id, arrays.arrays["atoms"], tree, settings.cut, answer)
+        if settings.count or settings.cut.strength is not None:
+            of_shape = yield from cut_found(place, of_shape, settings.cut, count=settings.count)
+        found += of_shape
     return found
+
+
+def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *, count: int = 0) -> Flow:
+    """The same as `found`, cut elsewhere; asks the backend only for refined borders.
+
+    count: about so many parts in each list instead of the cut's granularity; 0: as the cut says
+    """
+    result: list[Found | FoundCloud] = []
+    answers: dict[tuple[str, Cut], Result] = {}  # copies of one mesh share theirs
+    for one in found:
+        if count:
+            cut = replace(cut, granularity=one.granularity_for(count))
+        if isinstance(one, FoundCloud):
+            result.append(replace(one, cut=replace(cut, strength=None)))
+            continue
+        request = refinement_request(one.held.parts_id, cut)
+        if request is None:
+            of_atom, confidence = one.tree.cut(cut.granularity)
+            labels = of_atom[one.atoms]
+        else:
+            key = one.held.parts_id, cut
+            if key not in answers:
+                answers[key] = yield place.send(request)
+                place.notices += answers[key].notices
+            labels, confidence = one.held.own(answers[key].arrays["labels"]), confidences(answers[key])
+        result.append(replace(one, cut=cut, labels=labels, confidence=confidence))
+    return result
 
 
 def refinement_request(parts_id: str, cut: Cut) -> Request | None:
@@ -161,24 +183,43 @@ def confidences(answer: Result) -> NDArray:
     return np.clip(answer.arrays["confidence"], 0.0, 1.0)
 
 
-def _by_object(
-    task: Task, parts_id: str, atoms: NDArray, counted: CountedTree, cut: Cut, answer: Result
-) -> Iterator[Found]:
-    """What each mesh gets: of objects that share one, what the first of them has, as labels belong to it."""
+def _by_mesh(
+    task: Task, parts_id: str, atoms: NDArray, tree: PartTree, cut: Cut, answer: Result
+) -> list[Found]:
+    """What each mesh gets. atoms: int32 [F], of the shape's triangles"""
     shape = task.shape
-    starts = np.cumsum([0, *(source.triangle_count for source in shape.sources)]).tolist()
-    runs = [*zip(shape.sources, starts, strict=False), *((copy, 0) for copy in shape.copies)]
-    of_meshes: dict[int, Held] = {}
-    for source, start in runs:
-        of_meshes.setdefault(source.mesh_uid, Held(parts_id, source, start, shape.mesh.face_count))
-    for held in of_meshes.values():
-        yield Found(
+    helds = [Held(parts_id, source, start, shape.mesh.face_count) for source, start in shape.runs()]
+    return [
+        Found(
             task=task,
             held=held,
             atoms=held.own(atoms),
-            tree=counted.tree,
+            tree=tree,
             counted=counted,
             cut=cut,
             labels=held.own(answer.arrays["labels"]),
             confidence=confidences(answer),
         )
+        for held, counted in zip(helds, _counted(task, tree, atoms, helds), strict=True)
+    ]
+
+
+def _counted(
+    task: Task, tree: PartTree, atoms: NDArray, helds: Sequence[Held]
+) -> list[Mapping[bool, CountedTree]]:
+    """`Found.counted` of each mesh: copies have parts by hand of their own, all others are one shape.
+
+    Triangles whose labels no mesh gets do not count.
+    """
+    areas = task.shape.mesh.areas
+
+    def count(some: Sequence[Held], rooms: Sequence[Room]) -> CountedTree:
+        own_atoms, own_areas = (np.concatenate([one.own(of) for one in some]) for of in (atoms, areas))
+        is_open = np.concatenate([room.open for room in rooms])
+        return CountedTree.of(tree, own_atoms, own_areas, is_open, sum(room.kept for room in rooms))
+
+    if task.shape.copies:
+        own = zip(helds, task.rooms, strict=True)
+        return [{keep: count([held], [room]) for keep, room in rooms.items()} for held, rooms in own]
+    whole = {keep: count(helds, [rooms[keep] for rooms in task.rooms]) for keep in (True, False)}
+    return [whole] * len(helds)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..mesh_exchange import MeshSource
 
-KEPT = 64
-"""Trees that are remembered, the most recent ones."""
+KEPT_BYTES = 2**28
+"""What the trees of all shapes that are remembered, the most recent ones, may take together."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,39 @@ class Held:
         """The run of this object among labels of the whole shape."""
         return np.asarray(shape_labels)[self.start : self.start + self.source.triangle_count]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays, some of which copies share."""
+        return self.source.triangle_polygons.nbytes + self.source.triangle_areas.nbytes
+
 
 @dataclass
 class HeldTrees:
-    """`Held` by the id of the tree (`PARTSAM_PG_level.tree_id`)."""
+    """`Held` by the id of the tree (`PARTSAM_PG_level.tree_id`).
 
-    _by_tree: OrderedDict[str, Held] = field(default_factory=OrderedDict)
+    All objects of a shape are remembered or none: its copies are cut alike, however many there are.
+    """
+
+    _by_tree: dict[str, Held] = field(default_factory=dict)
+    _bytes: dict[str, int] = field(default_factory=dict)
+    """Of each shape, by `parts_id`."""
 
     def keep(self, tree_id: str, held: Held) -> None:
         self._by_tree[tree_id] = held
-        while len(self._by_tree) > KEPT:
-            self._by_tree.popitem(last=False)
+        self._bytes[held.parts_id] = self._bytes.get(held.parts_id, 0) + held.nbytes
+        while sum(self._bytes.values()) > KEPT_BYTES and len(self._bytes) > 1:
+            self.forget(next(one for one in self._bytes if one != held.parts_id))
 
     def get(self, tree_id: str) -> Held | None:
         return self._by_tree.get(tree_id)
 
-    def forget(self, tree_id: str) -> None:
-        self._by_tree.pop(tree_id, None)
+    def forget(self, parts_id: str) -> None:
+        """The backend does not hold the parts of this shape any more."""
+        self._bytes.pop(parts_id, None)
+        for tree_id in [key for key, held in self._by_tree.items() if held.parts_id == parts_id]:
+            del self._by_tree[tree_id]
 
     def clear(self) -> None:
         """The backend that held them has ended."""
         self._by_tree.clear()
+        self._bytes.clear()

@@ -9,11 +9,19 @@ from collections.abc import Callable
 import bpy
 
 from ...backend.errors import Cancelled, MeshError, PartSAMError
-from ..backend_process import Job
+from ..backend_process import Job, RequestFailed
 from ..constants import LIVE_REFINE_FACES
 from ..parts import Cut, cut_of, driven_level, driven_levels, is_outdated
-from .find_parts import refinement_request
-from .recutting import Target, candidates, driven_objects, refined, target, update_tables
+from .recutting import (
+    Target,
+    candidates,
+    driven_objects,
+    forget_if_missing,
+    refined,
+    request_of,
+    target,
+    update_tables,
+)
 from .undo_steps import last_operator_is_own, push_undo_step
 from .workplace import Workplace
 from .writing import Recut, write_changes
@@ -35,7 +43,7 @@ class LiveLabels:
     def __init__(self, place: Workplace) -> None:
         self._place = place
         self._wanted: dict[tuple[int, int], Target] = {}
-        self._asked: Target | None = None
+        self._asked: dict[tuple[int, int], Target] = {}
         self._job: Job | None = None
         self._unsettled: dict[tuple[int, int], Target] = {}
         self._written_at = 0.0
@@ -52,10 +60,8 @@ class LiveLabels:
         if obj is None or obj.type != "MESH" or (level := driven_level(obj.data)) is None:
             return None
         key = obj.session_uid, level.number
-        for pending in (self._wanted.get(key), self._asked):
-            if pending and (pending.object_uid, pending.level) == key:
-                return pending.cut
-        return cut_of(level)
+        pending = self._wanted.get(key) or self._asked.get(key)
+        return cut_of(level) if pending is None else pending.cut
 
     def move(self, context: bpy.types.Context, moved: Callable[[Cut], Cut]) -> None:
         """A slider has a new value: cut each selected object where `moved` takes its cut."""
@@ -75,8 +81,8 @@ class LiveLabels:
         """Forget what was wanted and under way."""
         if self._job is not None:
             self._job.cancel()
-        self._wanted, self._unsettled = {}, {}
-        self._job = self._asked = None
+        self._wanted, self._asked, self._unsettled = {}, {}, {}
+        self._job = None
         self._moved_in = 0
 
     def make_way(self) -> None:
@@ -103,9 +109,7 @@ class LiveLabels:
     def _finish_at_once(self) -> None:
         """Write what is wanted without waiting for its borders, and push the step. In Edit mode, where
         nothing is written while Blender undoes, what is not written yet is dropped."""
-        pending, unsettled = self._wanted, self._unsettled
-        if self._asked is not None:
-            pending = {(self._asked.object_uid, self._asked.level): self._asked} | pending
+        pending, unsettled = self._asked | self._wanted, self._unsettled
         self.drop()
         try:
             if pending and bpy.context.mode != "EDIT_MESH":
@@ -150,23 +154,26 @@ class LiveLabels:
         if at_once:
             self._write(at_once, [one.from_tree() for one in at_once.values()])
         if to_refine:
-            _, self._asked = to_refine.popitem()
-            self._wanted = to_refine | self._wanted
-            held = self._asked.held
-            request = None if held is None else refinement_request(held.parts_id, self._asked.cut)
-            assert request is not None, "only what is refined is asked for"
-            self._job = self._place.send(request)
+            first = next(reversed(to_refine.values()))
+            self._asked = {key: one for key, one in to_refine.items() if one.question == first.question}
+            self._wanted = {key: one for key, one in to_refine.items() if key not in self._asked}
+            self._job = self._place.send(request_of(first))
 
     def _take_answer(self) -> None:
-        assert self._job is not None and self._asked is not None
+        """Write the answer to all that have asked for it."""
+        assert self._job is not None
         job, asked = self._job, self._asked
-        self._job = self._asked = None
-        assert asked.held is not None
-        written = {(asked.object_uid, asked.level): asked}
+        self._job, self._asked = None, {}
+        answer = None
         try:
-            self._write(written, [refined(asked, asked.held, job.result())])
-        except MeshError:  # the mesh was edited: the stored tree went with it, the backend's did not
-            self._write(written, [asked.from_tree()])
+            answer = job.result()
+        except RequestFailed as error:
+            forget_if_missing(self._place, next(iter(asked.values())), error)
+        for key, one in asked.items():
+            try:
+                self._write({key: one}, [refined(one, answer)])
+            except MeshError:  # the mesh was edited: the stored tree went with it, the backend's did not
+                self._write({key: one}, [one.from_tree()])
 
     def _write(self, written: dict[tuple[int, int], Target], changes: list[Recut]) -> None:
         write_changes(bpy.context, changes)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...backend.errors import MeshError
 from ..mesh_exchange import (
+    MeshSource,
     ReadSettings,
     ShapeData,
     check_editable,
@@ -20,7 +21,7 @@ from ..mesh_exchange import (
 )
 from ..mesh_exchange.clouds import read_cloud
 from ..mesh_exchange.elements import is_cloud
-from ..parts import Room, bring_together, room_of
+from ..parts import Rooms, bring_together, rooms_of
 from ..wording import say
 from .clouds import CloudTask
 from .find_parts import Task
@@ -97,19 +98,18 @@ def _read_task(
 ) -> Task:
     """`objects`, all with faces, as one shape."""
     shape = read_shape(context, objects, settings)
-    is_open, kept = [], 0
-    for source in shape.sources:
-        polygons = source.triangle_polygons
-        mesh = find_object(source.object_uid).data
-        inside = np.zeros(source.polygon_count, dtype=bool)
-        inside[polygons[polygons >= 0]] = True
-        room = room_of(
-            mesh, inside | (not settings.is_partial), within=settings.is_partial, keep_edits=keep_edits
-        )
-        is_open.append((polygons < 0) | room.open[polygons])
-        kept += room.kept
-    room = Room(np.concatenate(is_open), kept)
-    return Task(shape, settings.is_partial, title, keep_edits, room)
+    rooms = tuple(_rooms_of(source, settings) for source, _ in shape.runs())
+    return Task(shape, settings.is_partial, title, keep_edits, rooms)
+
+
+def _rooms_of(source: MeshSource, settings: ReadSettings) -> Rooms:
+    """The rooms for a cut of the triangles of `source`."""
+    polygons = source.triangle_polygons
+    inside = np.zeros(source.polygon_count, dtype=bool)
+    inside[polygons[polygons >= 0]] = True
+    mesh = find_object(source.object_uid).data
+    rooms = rooms_of(mesh, inside | (not settings.is_partial), within=settings.is_partial)
+    return {keep: room.at(polygons) for keep, room in rooms.items()}
 
 
 def _read_cloud_task(
@@ -118,11 +118,9 @@ def _read_cloud_task(
     cloud = read_cloud(obj, settings)
     inside = np.zeros(cloud.vertex_count, dtype=bool)
     inside[cloud.vertices] = True
-    inside |= not settings.is_partial
-    room = room_of(obj.data, inside, within=settings.is_partial, keep_edits=keep_edits)
-    return CloudTask(
-        cloud, settings.is_partial, title, keep_edits, Room(room.open[cloud.vertices], room.kept)
-    )
+    rooms = rooms_of(obj.data, inside | (not settings.is_partial), within=settings.is_partial)
+    here = {keep: room.at(cloud.vertices) for keep, room in rooms.items()}
+    return CloudTask(cloud, settings.is_partial, title, keep_edits, here)
 
 
 def unique_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:

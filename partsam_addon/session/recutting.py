@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import bpy
 
-from ..backend_process import Result
+from ..backend_process import Request, RequestFailed, Result
 from ..mesh_exchange import editable_problem, object_mode
 from ..mesh_exchange.elements import has_integers
 from ..parts import (
@@ -41,6 +41,11 @@ class Target:
     @property
     def is_refined(self) -> bool:
         return self.held is not None and self.cut.strength is not None
+
+    @property
+    def question(self) -> tuple[str, Cut]:
+        """What the backend is asked where it is refined: copies share one."""
+        return ("" if self.held is None else self.held.parts_id), self.cut
 
     def from_tree(self) -> Recut:
         """The change that needs no backend."""
@@ -107,24 +112,45 @@ def update_tables(context: bpy.types.Context, objects: Sequence[bpy.types.Object
 
 def recut(place: Workplace, targets: Sequence[Target]) -> Flow:
     """Cut all of `targets`; returns a list of `Recut`. Needs the backend only where one is refined."""
-    answers: dict[tuple[str, Cut], Result] = {}
+    answers: dict[tuple[str, Cut], Result | None] = {}
     changes = []
     for wanted in targets:
-        held, request = wanted.held, None
-        if held is not None:
-            request = refinement_request(held.parts_id, wanted.cut)
-        if held is None or request is None:
-            changes.append(wanted.from_tree())
-            continue
-        key = (held.parts_id, wanted.cut)
-        if key not in answers:
-            answers[key] = yield place.send(request)
-            place.notices += answers[key].notices
-        changes.append(refined(wanted, held, answers[key]))
+        if wanted.is_refined and wanted.question not in answers:
+            answers[wanted.question] = answer = yield from _refine(place, wanted)
+            place.notices += () if answer is None else answer.notices
+        changes.append(refined(wanted, answers.get(wanted.question)))
     return changes
 
 
-def refined(wanted: Target, held: Held, answer: Result) -> Recut:
-    """The change that an answer to `refinement_request` leads to."""
+def _refine(place: Workplace, wanted: Target) -> Flow:
+    """The answer to a target's question; None where the backend has forgotten the parts."""
+    job = place.send(request_of(wanted))
+    try:
+        return (yield job)
+    except RequestFailed as error:
+        forget_if_missing(place, wanted, error)
+        return None
+
+
+def request_of(wanted: Target) -> Request:
+    """What asks a target's question, which has to be refined."""
+    request = refinement_request(*wanted.question)
+    assert wanted.is_refined and request is not None, "only what is refined is asked for"
+    return request
+
+
+def forget_if_missing(place: Workplace, wanted: Target, error: RequestFailed) -> None:
+    """Note that the backend has forgotten the parts of a target, or raise `error` where it says something
+    else: it holds as many as it has room for."""
+    if error.kind != "missing" or wanted.held is None:
+        raise error
+    place.held.forget(wanted.held.parts_id)
+
+
+def refined(wanted: Target, answer: Result | None) -> Recut:
+    """The change that an answer to `request_of` leads to; without one it comes from the tree."""
+    held = wanted.held
+    if held is None or answer is None:
+        return wanted.from_tree()
     labels = held.own(answer.arrays["labels"])
     return Recut(wanted.object_uid, wanted.level, wanted.cut, held.source, labels, confidences(answer))

@@ -68,12 +68,13 @@ def random_found(task, seed):
     cut = parts.Cut(float(random.random()), None)
     of_atom, confidence = tree.cut(cut.granularity)
     everywhere = np.ones(source.triangle_count, dtype=bool)
+    counted = parts.CountedTree.of(tree, atoms, task.shape.mesh.areas, everywhere, 0)
     return steps.Found(
         task,
         held.Held("none", source, 0, source.triangle_count),
         atoms,
         tree,
-        parts.CountedTree.of(tree, atoms, task.shape.mesh.areas, everywhere, 0),
+        dict.fromkeys((True, False), counted),
         cut,
         of_atom[atoms],
         confidence,

@@ -264,7 +264,7 @@ def test_copies_share_one_refinement(session, addon, monkeypatch):
     found = session.run_now(steps.segment(session, tasks, settings))
     sent, send = [], session.send
     monkeypatch.setattr(session, "send", lambda request: sent.append(request) or send(request))
-    again = session.run_now(addon("session.finished").cut_found(session, found, parts.Cut(1.0, strength=1.0)))
+    again = session.run_now(steps.cut_found(session, found, parts.Cut(1.0, strength=1.0)))
     assert len(again) == 2 and len(sent) == 1
     assert again[0].labels.tolist() == again[1].labels.tolist()
 
@@ -469,3 +469,59 @@ def test_the_script_api(addon):
     assert addon("session").get_session().backend is None
     with pytest.raises(api.PartSAMError, match="segment it first"):
         api.cut(cube())
+
+
+def copies_of(first, count):
+    """So many copies of `first` in a row, each with a mesh of its own; all selected."""
+    copies = []
+    for place in range(1, count + 1):
+        copy = bpy.data.objects.new("copy", first.data.copy())
+        bpy.context.scene.collection.objects.link(copy)
+        copy.location.y = 3 * place
+        copy.select_set(True)
+        copies.append(copy)
+    bpy.context.view_layer.update()
+    return copies
+
+
+def test_the_slider_asks_once_for_all_copies_and_refines_every_one(session, monkeypatch):
+    first = dumbbell()
+    copies = copies_of(first, 70)
+    segment(several="JOINED")
+    sent, send = [], session.send
+    monkeypatch.setattr(session, "send", lambda request: sent.append(request.kind) or send(request))
+    bpy.context.window_manager.partsam.granularity = 0.8
+    assert session.live.shown(bpy.context).granularity == pytest.approx(0.8)
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert sent == ["refine"] and session.problem is None
+    for obj in (first, *copies):
+        assert held(session, obj) is not None
+        assert obj.data.partsam.levels[0].granularity == pytest.approx(0.8)
+        assert part_ids(obj).tolist() == part_ids(first).tolist()
+
+
+def test_what_the_backend_has_forgotten_is_cut_from_the_stored_tree(session, addon):
+    """It holds as many segmentations as it has room for."""
+    obj = dumbbell()
+    segment()
+    session.backend.restart()
+    bpy.context.window_manager.partsam.granularity = 0.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert session.problem is None and held(session, obj) is None
+    assert len(set(part_ids(obj).tolist())) == 1
+    segment(granularity=0.0)
+    session.backend.restart()
+    assert len(set(addon("api").cut(obj, granularity=1.0).part_ids)) > 1
+    assert held(session, obj) is None
+
+
+def test_the_oldest_shapes_are_forgotten_first_with_all_their_copies(session, addon, monkeypatch):
+    first = dumbbell()
+    (copy,) = copies_of(first, 1)
+    segment(several="JOINED")
+    other = cube()
+    one = held(session, first).nbytes + held(session, copy).nbytes
+    monkeypatch.setattr(addon("session.held"), "KEPT_BYTES", one)
+    segment()
+    assert held(session, other) is not None
+    assert held(session, first) is None and held(session, copy) is None
