@@ -138,6 +138,45 @@ def test_copies_that_stand_apart_are_read_once(exchange, scale, place, apart):
         assert shape.mesh.face_count == (4 if apart else 8)
 
 
+@pytest.mark.parametrize("scale", [20, 100, 1000])
+@pytest.mark.parametrize("has_many_faces", [True, False])
+@pytest.mark.parametrize(("offset", "apart"), [(-0.05, False), (0.002, False), (0.1, True)])
+def test_copies_of_very_different_size_that_touch_are_one_shape(
+    exchange, scale, has_many_faces, offset, apart
+):
+    """A small cube lies on a side of a large one, or stands off."""
+    small = cube(size=1.0)
+    if has_many_faces:
+        small.modifiers.new("faces", "SUBSURF").levels = 4
+        small.modifiers["faces"].subdivision_type = "SIMPLE"
+        bpy.ops.object.modifier_apply(modifier="faces")
+    others = [bpy.data.objects.new(name, small.data) for name in ("large", "larger", "tiny")]
+    for other in others:
+        bpy.context.scene.collection.objects.link(other)
+    large, larger, tiny = others
+    large.scale = [scale] * 3
+    large.location = (0.5 + scale / 2 + offset, scale / 3, scale / 5)
+    larger.scale, larger.location = [3 * scale] * 3, (0, 0, 10 * scale)
+    tiny.scale, tiny.location = [1 / scale] * 3, (-10 * scale, 0, 0)
+    bpy.context.view_layer.update()
+    shape = exchange.read_shape(bpy.context, [small, *others])
+    assert len(shape.copies) == (3 if apart else 0)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_small_copy_far_away_does_not_hide_that_large_ones_touch(exchange, apart):
+    first = cube(size=1.0)
+    others = [bpy.data.objects.new(name, first.data) for name in ("second", "tiny")]
+    for other in others:
+        bpy.context.scene.collection.objects.link(other)
+    # Their boxes meet, and they do so along an edge only.
+    first.rotation_euler.z = others[0].rotation_euler.z = np.pi / 4
+    others[0].location.x = np.sqrt(2) + (0.1 if apart else 0.0)
+    others[1].scale, others[1].location = [0.001] * 3, (0, 0, 5)
+    bpy.context.view_layer.update()
+    assert len(exchange.read_shape(bpy.context, [first, *others]).copies) == (2 if apart else 0)
+
+
 def test_copies_that_modifiers_change_differently_are_one_shape(exchange):
     first, second = grid(4, name="first"), grid(4, name="second")
     second.location.x = 10
