@@ -22,7 +22,7 @@ from .recutting import (
     target,
     update_tables,
 )
-from .undo_steps import last_operator_is_own, push_undo_step
+from .undo_steps import has_last_operator, last_operator_is_own, push_undo_step
 from .workplace import Workplace
 from .writing import Recut, write_changes
 
@@ -97,9 +97,9 @@ class LiveLabels:
         that and nothing else.
 
         A redo panel that is open takes back its own operator, with all that came after: then what was written
-        is wanted again, unless that operator cuts parts itself.
+        is wanted again, unless that operator cuts parts itself. A menu with Undo in it is as open.
         """
-        if not self._place.input.is_open:
+        if not self._place.input.is_open or not has_last_operator():
             self._finish_at_once()
             return
         unsettled, self._unsettled = self._unsettled, {}

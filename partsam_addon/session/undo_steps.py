@@ -37,6 +37,12 @@ def push_undo_step(label: str) -> None:
         bpy.ops.ed.undo_push(message=label)
 
 
+def has_last_operator() -> bool:
+    """Whether Adjust Last Operation would show an operator. Blender's own Undo forgets them all before it calls
+    the handlers."""
+    return bool(bpy.context.window_manager.operators)
+
+
 def last_operator_is_own() -> bool:
     """Whether Adjust Last Operation would show an operator of PartSAM."""
     operators = bpy.context.window_manager.operators

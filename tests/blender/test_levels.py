@@ -310,6 +310,20 @@ def test_undo_before_a_sliders_cut_is_written_takes_back_the_slider_alone(quarte
     assert part_count() == 2
 
 
+def test_undo_from_an_open_menu_takes_back_the_slider_alone(quarters, session, addon, monkeypatch):
+    """The window test opens a real one."""
+    bpy.ops.transform.translate("EXEC_DEFAULT", True, value=(1.0, 0.0, 0.0))
+    drag(session, 0.5)
+    watch = addon("session.input_watch").InputWatch
+    monkeypatch.setattr(watch, "is_open", True)
+    bpy.ops.ed.undo()
+    assert part_count() == 4 and bpy.data.objects["grid"].location.x == 1.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert part_count() == 4
+    bpy.ops.ed.redo()
+    assert part_count() == 2
+
+
 def test_work_that_begins_right_after_a_slider_leaves_it_a_step_of_its_own(quarters, session):
     quarters.location.x = 1.0
     bpy.ops.ed.undo_push(message="moved")
@@ -348,13 +362,14 @@ def test_two_drags_are_two_steps_and_one_where_no_pause_was_between(quarters, se
 
 
 def test_what_an_open_redo_panel_takes_back_is_cut_again(quarters, session, addon, monkeypatch):
-    """The window test opens a real one; here its undo comes without its operator."""
+    """The window test opens a real one; here its undo comes without its operator. Like that of Undo History it
+    leaves the list of operators as it is."""
     bpy.ops.transform.translate("EXEC_DEFAULT", True, value=(1.0, 0.0, 0.0))
     drag(session, 0.5)
     watch = addon("session.input_watch").InputWatch
     monkeypatch.setattr(watch, "is_open", True)
     monkeypatch.setattr(watch, "is_taken", True)
-    bpy.ops.ed.undo()
+    bpy.ops.ed.undo_history(item=1)  # the state before the move
     assert part_count() == 4 and session.live.is_waiting
     monkeypatch.undo()
     tick_until(session, lambda: not session.live.is_waiting)

@@ -294,6 +294,12 @@ def test_sliders_and_clicks_wait_for_others_but_not_for_themselves(play: Play) -
     assert record["slider_and_redo_panel"]["taken_back"]  # until the panel is closed
     assert record["slider_and_redo_panel"]["last"][-1] == "PARTSAM_OT_step_change_granularity"
     assert record["slider_and_redo_panel"]["other"]
+    assert record["slider_and_undo_menu"] == {
+        "open": [True, True],
+        "cut": True,
+        "undone": [True, True],
+        "redone": True,
+    }
     assert record["accepting"]
     assert record["taken"] == [False, True, False]
     assert record["still_running"]

@@ -19,6 +19,10 @@ GRANULARITY_BELOW_TOP = 168
 """Pixels from the sidebar's top edge to the slider."""
 MOVE_Z = 222, 92
 """Pixels to the right of the mouse and below it, to that field of the redo panel of a move."""
+EDIT_MENU = 83, 14
+"""Pixels from the left and the top of the window."""
+UNDO_IN_MENU = 27, 24
+"""Pixels to the right of those and below them."""
 
 
 def scenario(window: WindowDriver) -> Steps:
@@ -28,6 +32,7 @@ def scenario(window: WindowDriver) -> Steps:
     give_tree(window, obj())
     yield from window.open_tab()
     yield from slider(window, obj)
+    yield from slider_and_undo_menu(window, obj)
     yield from slider_and_redo_panel(window, obj)
     yield from click_tool(window)
     window.record["problem"] = str(window.session().problem)
@@ -105,6 +110,31 @@ def slider_and_redo_panel(window: WindowDriver, obj: object) -> Steps:
     yield from window.wait_for(lambda: not session.live.is_waiting, 20, "it was settled")
     told["last"] = last_operators()
     told["other"] = len(obj().data.partsam.parts) != before
+
+
+def slider_and_undo_menu(window: WindowDriver, obj: object) -> Steps:
+    """Undo is chosen from a menu that was opened before the new position has settled."""
+    session, told = window.session(), {}
+    window.record["slider_and_undo_menu"] = told
+    move_up(obj)
+    before, height = len(obj().data.partsam.parts), obj().location.z
+    x, y = EDIT_MENU[0], window.window.height - EDIT_MENU[1]
+    yield from window.move(x, y)
+    bpy.context.window_manager.partsam.granularity = 0.0 if before > 1 else 1.0
+    yield 0.15  # until the session has noticed
+    for value in ("PRESS", "RELEASE"):
+        window.window.event_simulate(type="LEFTMOUSE", value=value, x=x, y=y)
+        yield 0.05
+    yield 1.0
+    told["open"] = [session.live.is_waiting, bool(session.obstacle())]
+    told["cut"] = len(obj().data.partsam.parts) != before
+    window.shot("undo_menu")
+    yield from window.click(x + UNDO_IN_MENU[0], y - UNDO_IN_MENU[1])
+    yield from window.wait_for(lambda: not session.live.is_waiting, 20, "it was settled")
+    told["undone"] = [len(obj().data.partsam.parts) == before, obj().location.z == height]
+    yield from window.key("Z", *window.view_point(0.2, 0.6), ctrl=True, shift=True)
+    yield 0.5
+    told["redone"] = len(obj().data.partsam.parts) != before
 
 
 def click_tool(window: WindowDriver) -> Steps:
