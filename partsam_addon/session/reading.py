@@ -31,14 +31,14 @@ def read_objects(
     context: bpy.types.Context, objects: Sequence[bpy.types.Object], settings: ReadSettings
 ) -> ShapeData:
     """`objects` as one shape for clicks, whatever mode they are in. Raises MeshError for unusable ones."""
-    for obj in objects:
-        _refuse_cloud(obj)
     with _ready(context, objects):
+        for obj in objects:
+            _refuse_cloud(obj)
         return read_shape(context, objects, settings)
 
 
 def _refuse_cloud(obj: bpy.types.Object) -> None:
-    if obj.type == "MESH" and is_cloud(obj.data) and obj.mode != "EDIT" and len(obj.data.vertices):
+    if is_cloud(obj.data) and len(obj.data.vertices):
         raise MeshError(
             say(
                 '"{name}" has no faces to click on, and this needs faces. Press Segment for the parts of its '

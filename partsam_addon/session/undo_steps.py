@@ -38,8 +38,8 @@ def push_undo_step(label: str) -> None:
 
 
 def has_last_operator() -> bool:
-    """Whether Adjust Last Operation would show an operator. Blender's own Undo forgets them all before it calls
-    the handlers."""
+    """Whether Adjust Last Operation would show an operator. Blender's own Undo forgets them all before it
+    calls the handlers."""
     return bool(bpy.context.window_manager.operators)
 
 

@@ -167,6 +167,20 @@ def test_a_cloud_is_separated_by_its_parts(addon):
         assert set(mesh.shape_keys.key_blocks.keys()) == {"Basis", "up"}
 
 
+CLICK_REFUSED = r"this needs faces\. Press Segment .* select points in Edit mode"
+
+
+@pytest.mark.parametrize("mode", ["OBJECT", "EDIT"])
+def test_a_scripts_click_on_points_is_refused_with_the_way_out_in_every_mode(addon, mode):
+    obj = labelled(addon)
+    bpy.ops.object.mode_set(mode=mode)
+    with pytest.raises(RuntimeError, match=CLICK_REFUSED):
+        bpy.ops.partsam.click(points="0 0 1")
+    with pytest.raises(addon("api").PartSAMError, match=CLICK_REFUSED):
+        addon("api").predict(obj, [(0, 0, 1)], [1])
+    assert obj.mode == mode
+
+
 def test_what_needs_faces_says_so_and_loses_nothing(addon):
     obj = labelled(addon)
     before, attributes = ids(obj), set(obj.data.attributes.keys())
@@ -180,7 +194,7 @@ def test_what_needs_faces_says_so_and_loses_nothing(addon):
             bpy.ops.partsam.apply_separate(**wish)
     with pytest.raises(RuntimeError, match="set Falloff to 0"):
         bpy.ops.partsam.apply_vertex_groups(falloff=0.1)
-    with pytest.raises(RuntimeError, match=r"this needs faces\. Press Segment .* select points in Edit mode"):
+    with pytest.raises(RuntimeError, match=CLICK_REFUSED):
         bpy.ops.partsam.click(points="0 0 1")
     target = grid(3)
     activate(obj)

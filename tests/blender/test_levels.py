@@ -362,8 +362,8 @@ def test_two_drags_are_two_steps_and_one_where_no_pause_was_between(quarters, se
 
 
 def test_what_an_open_redo_panel_takes_back_is_cut_again(quarters, session, addon, monkeypatch):
-    """The window test opens a real one; here its undo comes without its operator. Like that of Undo History it
-    leaves the list of operators as it is."""
+    """The window test opens a real one; here its undo comes without its operator. As that of Undo History
+    does, it leaves the list of operators as it is."""
     bpy.ops.transform.translate("EXEC_DEFAULT", True, value=(1.0, 0.0, 0.0))
     drag(session, 0.5)
     watch = addon("session.input_watch").InputWatch
