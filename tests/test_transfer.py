@@ -48,6 +48,18 @@ def test_the_sides_of_a_sheet_keep_their_labels() -> None:
     np.testing.assert_array_equal(found[flat], fine.face_normals[flat][:, 2] < 0)
 
 
+def test_labels_find_faces_that_are_wound_the_other_way() -> None:
+    """Of a plate so thin that its sides are told apart by normals only, as of a copy that was mirrored."""
+    plate = trimesh.creation.box((1.0, 1.0, 0.02))
+    for _ in range(4):
+        plate = plate.subdivide()
+    side = (plate.triangles_center[:, 2] > 0).astype(np.int32)
+    source = Mesh(plate.vertices, plate.faces)
+    target = Mesh(plate.vertices * [-1, 1, 1] + [1e-3, 2e-3, 3e-3], plate.faces)
+    flat = np.abs(plate.face_normals[:, 2]) > 0.5
+    assert (transfer_labels(source, side, target) == side)[flat].all()
+
+
 def test_labels_keep_their_numbers_and_must_fit() -> None:
     box = trimesh.creation.box()
     mesh = Mesh(box.vertices, box.faces)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..errors import Cancelled, MeshError
-from ..geometry import Mesh, face_centroids, face_normals, sample_surface, validate_mesh
+from ..geometry import Mesh, face_areas, face_centroids, face_normals, sample_surface, validate_mesh
 from ..geometry.mesh import FloatArray, IntArray
 from ..refinement import build_face_graph, dissolve_islands, refine_labels
 from ..refinement.energy import EnergySettings
@@ -19,6 +19,15 @@ from .correspondence import Correspondence
 
 _SAMPLES = 60_000
 _LEAST_EVIDENCE = 1e-4
+_INSIDE_OUT = 0.9
+"""Share of the target's distance to the source, in place and normal, below which that with all its normals
+turned around says that its faces are wound the other way, as those of a copy that was mirrored and had its
+scale applied.
+"""
+
+_ORIENTED_BY = 4096
+"""Faces of the target that are asked for that."""
+
 _SMOOTHNESS = EnergySettings(smoothness=0.1)
 """Votes of a few near faces jump where a network's evidence is soft: twice as smooth as usual."""
 
@@ -102,6 +111,12 @@ def _nearest_surface(source: Mesh, target: Mesh, settings: TransferSettings) -> 
     scale = settings.normal_weight * diagonal / 2
     tree = cKDTree(np.column_stack([points, normals * scale]))
     queries = np.column_stack([face_centroids(target), face_normals(target) * scale])
+    turned = queries * [1, 1, 1, -1, -1, -1]
+    some = np.unique(np.linspace(0, target.face_count - 1, _ORIENTED_BY).astype(np.int64))
+    areas = face_areas(target)[some]
+    as_wound, inside_out = (tree.query(rows[some], workers=-1)[0] @ areas for rows in (queries, turned))
+    if inside_out < _INSIDE_OUT * as_wound:
+        queries = turned
     count = min(settings.neighbors, len(points))
     distance, near = tree.query(queries, k=count, workers=-1)
     distance, near = distance.reshape(-1, count), near.reshape(-1, count)

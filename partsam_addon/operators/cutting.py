@@ -81,7 +81,6 @@ class CutProperties:
         min=0,
         soft_max=64,
         max=1024,
-        options={"SKIP_SAVE"},  # or the next press would ask for as many, wherever the sliders stand
     )
 
     def cut(self) -> Cut:
@@ -90,6 +89,13 @@ class CutProperties:
     def take_sliders(self, context: bpy.types.Context) -> None:
         """Start from the sidebar's sliders, except for what the caller set."""
         take_settings(self, CUT_PROPERTIES, context.window_manager.partsam)
+        self.forget_count()
+
+    def forget_count(self) -> None:
+        """Start without a number of parts, unless the caller set one: what Blender remembers of the last time
+        would be wanted again, wherever the sliders stand. Not remembered, presets would not keep it."""
+        if not self.properties.is_property_set("count"):
+            self.count = 0
 
     def draw_cut(self) -> None:
         column = self.layout.column()
@@ -119,6 +125,7 @@ class CuttingOperator(CutProperties):
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
+        self.forget_count()
         session, targets = get_session(), self._targets(context)
         if self.options.is_repeat and not bpy.app.background and any(map(_is_slow, targets)):
             press_again(properties_of(self))
@@ -185,8 +192,9 @@ class PARTSAM_OT_cut_to_count(CuttingOperator, bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        is_given = self.properties.is_property_set("count")
         self.take_sliders(context)
-        if not self.properties.is_property_set("count"):
+        if not is_given:
             self.count = count_now(context)
         if bpy.app.background or not self.count:  # execute says what is missing
             return self.execute(context)

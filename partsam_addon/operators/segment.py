@@ -73,6 +73,7 @@ class SegmentingOperator(CutProperties):
         session = get_session()
         if session.is_written:  # from the window: what remains is the undo step
             return {"FINISHED"}
+        self.forget_count()
         if not bpy.app.background and self.options.is_repeat_last:  # perhaps of other objects
             self.is_found = False
             return self.begin(context)

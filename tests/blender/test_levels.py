@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -73,10 +75,25 @@ def test_a_number_of_parts_instead_of_a_granularity(addon, quarters, parts):
         bpy.ops.partsam.cut_to_count(count=2, refine=False)
 
 
-@pytest.mark.parametrize("name", ["segment", "split_part", "cut", "cut_to_count"])
-def test_a_press_does_not_begin_with_the_number_of_parts_of_the_one_before(name):
+def test_a_press_does_not_begin_with_the_number_of_parts_of_the_one_before(quarters):
     """Blender remembers the values of the redo panel, whatever the sidebar's slider says."""
-    assert getattr(bpy.ops.partsam, name).get_rna_type().properties["count"].is_skip_save
+    for name in ("cut", "cut_to_count"):
+        cut_parts = partial(getattr(bpy.ops.partsam, name), "EXEC_DEFAULT", True, refine=False)
+        cut_parts(count=2)
+        assert part_count() == 2
+        cut_parts(granularity=1.0)
+        assert part_count() == 4 and bpy.context.window_manager.operators[-1].count == 0
+
+
+def test_a_preset_keeps_the_number_of_parts(quarters):
+    cut_parts = partial(bpy.ops.partsam.cut, "EXEC_DEFAULT", True, refine=False)
+    cut_parts(count=2)
+    bpy.ops.wm.operator_preset_add(name="two", operator="PARTSAM_OT_cut")
+    cut_parts(granularity=1.0)
+    (stored,) = Path(bpy.utils.user_resource("SCRIPTS", path="presets/operator/partsam.cut")).glob("*.py")
+    bpy.ops.script.execute_preset(filepath=str(stored), menu_idname="WM_MT_operator_presets")
+    assert bpy.context.active_operator.count == 2
+    assert not bpy.ops.partsam.segment.get_rna_type().properties["count"].is_skip_preset
 
 
 def test_a_number_of_parts_counts_those_that_stay(addon, quarters, parts):

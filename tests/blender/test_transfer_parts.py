@@ -94,6 +94,38 @@ def test_the_two_sides_of_a_sheet_keep_to_themselves(parts):
     assert (ids(target, parts) == np.repeat([1, 2], 49)).all()
 
 
+def plate(*, name="plate"):
+    """A thin box of 2 x 8 x 8 quads without its rim: the lower side, then the upper one."""
+    line = np.linspace(-1, 1, 9)
+    y, x = np.meshgrid(line, line, indexing="ij")
+    index = np.arange(81).reshape(9, 9)
+    quads = np.stack([index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]], axis=-1).reshape(-1, 4)
+    layers = [np.stack([x, y, np.full_like(x, z)], axis=-1).reshape(-1, 3) for z in (-0.02, 0.02)]
+    return add_object(
+        name, np.concatenate(layers).tolist(), [*quads[:, ::-1].tolist(), *(quads + 81).tolist()]
+    )
+
+
+@pytest.mark.parametrize("place", ["LOCAL", "WORLD"])
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_mirrored_copy_gets_parts_on_the_sides_where_they_are(parts, place, applied):
+    """Applying a negative scale leaves the faces inside out: their normals are no guide any more."""
+    source, target = plate(), plate(name="mirrored")
+    side = np.repeat([0, 1], 64) * 2 + np.tile(columns(8, [4]), 2)  # lower and upper, left and right
+    parts.write_labels(source.data, side)
+    target.scale.x = -1
+    bpy.context.view_layer.update()
+    if applied:
+        bpy.ops.object.transform_apply(location=False, rotation=False, scale=True)
+        assert target.data.polygons[127].normal.z < 0
+    target.location.z = 0.003 if place == "WORLD" else 9
+    bpy.context.view_layer.update()
+    assert transfer(source, target, place=place) == {"FINISHED"}
+    mirrored = side.reshape(2, 8, 8)[:, :, ::-1].reshape(-1)  # the same faces on the other side
+    expected = side if place == "LOCAL" and not applied else mirrored
+    assert (ids(target, parts) == expected + 1).all()
+
+
 def test_undo_takes_it_back_and_nothing_selected_is_explained(striped, parts):
     activate(striped)
     with pytest.raises(RuntimeError, match="Shift-click"):
