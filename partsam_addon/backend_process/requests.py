@@ -62,18 +62,15 @@ def encode(
 
 
 def segment_every_part(
-    shape: str, *, prompts: int = 512, poses: int = 1, granularity: float = 0.5, count: int | None = None
+    shape: str, *, prompts: int = 512, poses: int = 1, granularity: float = 0.5
 ) -> Request:
     """Find all parts of an encoded shape. Progress stages stream.
 
     poses: in how many poses the network sees the shape
-    count: about so many parts instead of a granularity
     Result fields: parts (id for `refine`), part_count; arrays: labels int32 [F] (0..P-1), confidence
     float32 [P].
     """
-    fields = {
-        "shape": shape, "prompts": prompts, "poses": poses, "granularity": granularity, "count": count,
-    }  # fmt: skip
+    fields = {"shape": shape, "prompts": prompts, "poses": poses, "granularity": granularity}
     return Request("segment_every_part", fields)
 
 
@@ -114,15 +111,12 @@ def part_tree(parts: str) -> Request:
     return Request("part_tree", {"parts": parts})
 
 
-def refine(
-    parts: str, *, granularity: float = 0.5, strength: float = 1.0, count: int | None = None
-) -> Request:
-    """Cut the part tree at `granularity` in [0, 1], or into about `count` parts, with borders moved to the
-    creases by graph cut.
+def refine(parts: str, *, granularity: float = 0.5, strength: float = 1.0) -> Request:
+    """Cut the part tree at `granularity` in [0, 1], with borders moved to the creases by graph cut.
 
     Result fields: part_count; arrays as for `segment_every_part`.
     """
-    fields = {"parts": parts, "granularity": granularity, "strength": strength, "count": count}
+    fields = {"parts": parts, "granularity": granularity, "strength": strength}
     return Request("refine", fields)
 
 

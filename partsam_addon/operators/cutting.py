@@ -16,6 +16,7 @@ from ..mesh_exchange.elements import is_cloud
 from ..parts import Cut, driven_level
 from ..session import get_session
 from ..session.recutting import (
+    UNREFINED,
     Target,
     candidates,
     driven_objects,
@@ -35,9 +36,6 @@ from .running import (
     take_settings,
     write_in_window,
 )
-
-UNREFINED = "borders are as the network drew them: to refine them anew, segment again"
-"""Where the backend that found the parts has ended, or the mesh was edited since."""
 
 
 class CutProperties:

@@ -147,7 +147,8 @@ def segment(place: Workplace, tasks: Sequence[Task | CloudTask], settings: Segme
 def cut_found(place: Workplace, found: Sequence[Found | FoundCloud], cut: Cut, *, count: int = 0) -> Flow:
     """The same as `found`, cut elsewhere; asks the backend only for refined borders.
 
-    count: about so many parts in each list instead of the cut's granularity; 0: as the cut says
+    count: about so many parts in each list instead of the cut's granularity, of objects that are one shape in
+        all lists together; 0: as the cut says
     """
     result: list[Found | FoundCloud] = []
     answers: dict[tuple[str, Cut], Result] = {}  # copies of one mesh share theirs

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..mesh_exchange import MeshSource
 
 KEPT_BYTES = 2**28
-"""What the trees of all shapes that are remembered, the most recent ones, may take together."""
+"""What the trees of the shapes that are remembered, the most recent ones, may take together. One shape may
+take more."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class HeldTrees:
     """
 
     _by_tree: dict[str, Held] = field(default_factory=dict)
-    _bytes: dict[str, int] = field(default_factory=dict)
-    """Of each shape, by `parts_id`."""
+    _bytes: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Of each shape, by `parts_id`, and each of its objects: another cut keeps the same `Held` again."""
 
     def keep(self, tree_id: str, held: Held) -> None:
         self._by_tree[tree_id] = held
-        self._bytes[held.parts_id] = self._bytes.get(held.parts_id, 0) + held.nbytes
-        while sum(self._bytes.values()) > KEPT_BYTES and len(self._bytes) > 1:
+        self._bytes.setdefault(held.parts_id, {})[held.source.object_uid] = held.nbytes
+        while len(self._bytes) > 1 and sum(sum(own.values()) for own in self._bytes.values()) > KEPT_BYTES:
             self.forget(next(one for one in self._bytes if one != held.parts_id))
 
     def get(self, tree_id: str) -> Held | None:

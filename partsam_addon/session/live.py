@@ -9,7 +9,7 @@ from collections.abc import Callable
 import bpy
 
 from ...backend.errors import Cancelled, MeshError, PartSAMError
-from ..backend_process import Job, RequestFailed
+from ..backend_process import Job, RequestFailed, Result
 from ..constants import LIVE_REFINE_FACES
 from ..parts import Cut, cut_of, driven_level, driven_levels, is_outdated
 from .recutting import (
@@ -71,7 +71,8 @@ class LiveLabels:
         for obj in driven_objects(context):
             for level in driven_levels(obj.data):
                 key = obj.session_uid, level.number
-                before = self._wanted[key].cut if key in self._wanted else cut_of(level)
+                pending = self._wanted.get(key) or self._asked.get(key)
+                before = cut_of(level) if pending is None else pending.cut
                 self._wanted[key] = target(self._place, obj, level, moved(before))
         if self._wanted and context.window is not None:
             self._moved_in = context.window.as_pointer()
@@ -137,9 +138,9 @@ class LiveLabels:
             if self._job is None and self._wanted:
                 self._cut_or_ask()
         except Cancelled:
-            self.drop()
+            self.make_way()
         except PartSAMError as error:
-            self.drop()
+            self.make_way()
             self._place.report(error)
         self._settle()
 
@@ -152,7 +153,7 @@ class LiveLabels:
         }
         at_once = {key: one for key, one in wanted.items() if key not in to_refine}
         if at_once:
-            self._write(at_once, [one.from_tree() for one in at_once.values()])
+            self._write_trees(at_once)
         if to_refine:
             first = next(reversed(to_refine.values()))
             self._asked = {key: one for key, one in to_refine.items() if one.question == first.question}
@@ -169,11 +170,29 @@ class LiveLabels:
             answer = job.result()
         except RequestFailed as error:
             forget_if_missing(self._place, next(iter(asked.values())), error)
+        try:  # together: each time Edit mode is left and entered again
+            self._write(asked, [refined(one, answer) for one in asked.values()])
+        except PartSAMError:  # one of them cannot be written; the others can
+            self._write_each(asked, answer)
+
+    def _write_each(self, asked: dict[tuple[int, int], Target], answer: Result | None) -> None:
         for key, one in asked.items():
             try:
                 self._write({key: one}, [refined(one, answer)])
             except MeshError:  # the mesh was edited: the stored tree went with it, the backend's did not
-                self._write({key: one}, [one.from_tree()])
+                self._write_trees({key: one})
+
+    def _write_trees(self, wanted: dict[tuple[int, int], Target]) -> None:
+        """Write them without refinement. What cannot be written, as it is gone or linked, is told of and
+        holds up nothing else."""
+        try:
+            self._write(wanted, [one.from_tree() for one in wanted.values()])
+        except PartSAMError as error:
+            if len(wanted) == 1:
+                self._place.report(error)
+                return
+            for key, one in wanted.items():
+                self._write_trees({key: one})
 
     def _write(self, written: dict[tuple[int, int], Target], changes: list[Recut]) -> None:
         write_changes(bpy.context, changes)

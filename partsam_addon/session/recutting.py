@@ -28,6 +28,9 @@ from .held import Held
 from .workplace import Workplace
 from .writing import Recut
 
+UNREFINED = "borders are as the network drew them: to refine them anew, segment again"
+"""Where the backend that found the parts has ended or forgotten them, or the mesh was edited since."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -129,6 +132,7 @@ def _refine(place: Workplace, wanted: Target) -> Flow:
         return (yield job)
     except RequestFailed as error:
         forget_if_missing(place, wanted, error)
+        place.notices += (UNREFINED,)
         return None
 
 

@@ -513,6 +513,7 @@ def test_what_the_backend_has_forgotten_is_cut_from_the_stored_tree(session, add
     session.backend.restart()
     assert len(set(addon("api").cut(obj, granularity=1.0).part_ids)) > 1
     assert held(session, obj) is None
+    assert any("segment again" in notice for notice in session.notices)
 
 
 def test_the_oldest_shapes_are_forgotten_first_with_all_their_copies(session, addon, monkeypatch):
@@ -525,3 +526,82 @@ def test_the_oldest_shapes_are_forgotten_first_with_all_their_copies(session, ad
     segment()
     assert held(session, other) is not None
     assert held(session, first) is None and held(session, copy) is None
+
+
+def test_a_copy_that_is_gone_or_edited_holds_up_no_other(session):
+    first = dumbbell()
+    gone, *others = copies_of(first, 3)
+    segment(several="JOINED")
+    bpy.context.window_manager.partsam.granularity = 0.0
+    session.tick()
+    bpy.data.objects.remove(gone)
+    tick_until(session, lambda: not session.live.is_waiting)
+    assert "deleted" in str(session.problem.message)
+    for obj in (first, *others):
+        assert len(set(part_ids(obj).tolist())) == 1
+
+
+def test_copies_in_edit_mode_are_written_together(session, addon, monkeypatch):
+    first = dumbbell()
+    copies = copies_of(first, 3)
+    segment(several="JOINED")
+    bpy.ops.object.mode_set(mode="EDIT")
+    live, writes = addon("session.live"), []
+    write = live.write_changes
+    monkeypatch.setattr(live, "write_changes", lambda *given: writes.append(len(given[1])) or write(*given))
+    bpy.context.window_manager.partsam.granularity = 0.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert writes == [1 + len(copies)]
+    assert len(set(part_ids(first).tolist())) == 1
+
+
+def test_a_second_slider_does_not_take_back_the_first(session):
+    obj = dumbbell()
+    segment(granularity=0.0)
+    settings = bpy.context.window_manager.partsam
+    settings.granularity = 1.0
+    session.tick()
+    settings.strength = 2.0
+    tick_until(session, lambda: not session.live.is_waiting)
+    level = obj.data.partsam.levels[0]
+    assert (level.granularity, level.strength) == (1.0, 2.0)
+
+
+def test_a_sliders_cut_keeps_its_step_where_the_backend_ends_meanwhile(session):
+    """What was written before, and the user's next step, are taken back one after the other."""
+    first = dumbbell()
+    segment(granularity=1.0)
+    before = part_ids(first).tolist()
+    session.held.clear()
+    (copy,) = copies_of(first, 1)
+    first.select_set(False)
+    bpy.context.view_layer.objects.active = copy
+    segment(granularity=1.0)
+    first.select_set(True)
+    bpy.ops.ed.undo_push(message="Select")
+    names = first.name, copy.name
+    bpy.context.window_manager.partsam.granularity = 0.0
+    session.tick()  # one is written, the other asked for
+    session.backend.restart()
+    tick_until(session, lambda: not session.live.is_waiting)
+    copy.location.x = 9.0
+    bpy.ops.ed.undo_push(message="Move")
+    bpy.ops.ed.undo()
+    first, copy = (bpy.data.objects[name] for name in names)
+    assert copy.location.x == 0.0 and len(set(part_ids(first).tolist())) == 1
+    bpy.ops.ed.undo()
+    assert part_ids(bpy.data.objects[names[0]]).tolist() == before
+
+
+def test_another_cut_of_a_shape_takes_no_more_room(session, addon, monkeypatch):
+    other = dumbbell()
+    segment()
+    monkeypatch.setattr(addon("session.held"), "KEPT_BYTES", 3 * held(session, other).nbytes)
+    other.select_set(False)
+    obj = dumbbell()
+    segment()
+    kept = held(session, obj)
+    for number in range(8):
+        session.held.keep(f"redo {number}", kept)
+    assert held(session, other) is not None
