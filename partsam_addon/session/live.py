@@ -60,8 +60,11 @@ class LiveLabels:
         if obj is None or obj.type != "MESH" or (level := driven_level(obj.data)) is None:
             return None
         key = obj.session_uid, level.number
+        return self._cut_under_way(key) or cut_of(level)
+
+    def _cut_under_way(self, key: tuple[int, int]) -> Cut | None:
         pending = self._wanted.get(key) or self._asked.get(key)
-        return cut_of(level) if pending is None else pending.cut
+        return None if pending is None else pending.cut
 
     def move(self, context: bpy.types.Context, moved: Callable[[Cut], Cut]) -> None:
         """A slider has a new value: cut each selected object where `moved` takes its cut."""
@@ -71,8 +74,7 @@ class LiveLabels:
         for obj in driven_objects(context):
             for level in driven_levels(obj.data):
                 key = obj.session_uid, level.number
-                pending = self._wanted.get(key) or self._asked.get(key)
-                before = cut_of(level) if pending is None else pending.cut
+                before = self._cut_under_way(key) or cut_of(level)
                 self._wanted[key] = target(self._place, obj, level, moved(before))
         if self._wanted and context.window is not None:
             self._moved_in = context.window.as_pointer()
@@ -112,11 +114,8 @@ class LiveLabels:
         nothing is written while Blender undoes, what is not written yet is dropped."""
         pending, unsettled = self._asked | self._wanted, self._unsettled
         self.drop()
-        try:
-            if pending and bpy.context.mode != "EDIT_MESH":
-                self._write(pending, [one.from_tree() for one in pending.values()])
-        except PartSAMError as error:
-            self._place.report(error)
+        if pending and bpy.context.mode != "EDIT_MESH":
+            self._write_trees(pending)
         if unsettled or self._unsettled:
             self._unsettled = {}
             bpy.ops.ed.undo_push(message=STEP)
