@@ -583,8 +583,13 @@ def test_quality_is_learnt_stored_and_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", features=np.array(["height"]), **vars(again))
     with pytest.raises(CheckpointError, match="fit it again"):
         load_part_quality(tmp_path / "other.npz")
-    with pytest.raises(CheckpointError, match="missing or damaged"):
-        load_part_quality(tmp_path / "nowhere.npz")
+    whole = (tmp_path / "quality.npz").read_bytes()
+    for name, data in (("nowhere", None), ("empty", b""), ("cut", whole[:-90]), ("text", b"not an archive")):
+        path = tmp_path / f"{name}.npz"
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(CheckpointError, match="missing or damaged"):
+            load_part_quality(path)
 
 
 def test_the_bundled_quality_knows_these_features() -> None:

@@ -116,6 +116,26 @@ def test_commands_write_labels_and_maps(tmp_path: Path) -> None:
     assert main(["transfer", names[0], names[1], names[1], "--labels", names[3]]) == 1
 
 
+def test_what_is_no_map_and_no_labels_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One array without a name, an empty file, and the first half of an archive."""
+    box, labels, target = (tmp_path / name for name in ("a.ply", "a.npy", "out.npy"))
+    trimesh.creation.box().export(box)
+    np.save(labels, np.zeros(12, dtype=np.int32))
+    for name in ("labels", "empty", "half"):
+        (tmp_path / f"{name}.npz").write_bytes(b"" if name == "empty" else labels.read_bytes())
+    with open(tmp_path / "half.npz", "wb") as file:
+        np.savez(file, faces=np.zeros((12, 1), dtype=np.int64), weights=np.ones((12, 1)))
+    (tmp_path / "half.npz").write_bytes((tmp_path / "half.npz").read_bytes()[:300])
+    asked = [str(box), "--labels", str(target)]
+    for name in ("labels", "empty", "half"):
+        wrong = str(tmp_path / f"{name}.npz")
+        assert main(["transfer", str(box), str(labels), *asked, "--map", wrong]) == 1
+        assert "is no map" in capsys.readouterr().err
+    for name in ("empty", "half"):
+        assert main(["transfer", str(box), str(tmp_path / f"{name}.npz"), *asked]) == 1
+        assert "is no .npy file" in capsys.readouterr().err
+
+
 # --- copies ----------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..array_files import read_arrays
 from ..errors import MeshFileError
 from .arguments import glb_path, npy_path
 from .outputs import check_outputs, print_notes
@@ -62,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _labels(path: Path) -> np.ndarray:
     try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            labels = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise MeshFileError(f"{path} is no .npy file with labels, as `segment --labels` writes it") from error
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise MeshFileError(f"{path} does not hold one whole number per face")
@@ -76,9 +79,10 @@ def _correspondence(path: Path | None, faces: int, source_faces: int) -> Corresp
     from ..transfer import Correspondence
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = Correspondence(file["faces"], file["weights"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        found = Correspondence(arrays["faces"], arrays["weights"])
+    except (OSError, ValueError, KeyError) as error:
         raise MeshFileError(f"{path} is no map, as `correspond` writes it") from error
     fits = found.faces.shape == found.weights.shape and len(found.faces) == faces
     if not fits or found.faces.min() < 0 or found.faces.max() >= source_faces:

@@ -19,7 +19,6 @@ import io
 import json
 import lzma
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..array_files import read_arrays
 from ..errors import DataError
 from ..geometry import Mesh
 from ..geometry.mesh import NEUTRAL_GREY
@@ -219,9 +219,8 @@ def map_threads(function: Callable[[A], B], items: Sequence[A], *, workers: int 
 def load_arrays(data: bytes, name: str) -> dict[str, NDArray]:
     """The arrays of an xz-compressed `.npz`. Raises DataError if it is not one."""
     try:
-        with np.load(io.BytesIO(lzma.decompress(data)), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (lzma.LZMAError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        return read_arrays(io.BytesIO(lzma.decompress(data)))
+    except (lzma.LZMAError, EOFError, OSError, ValueError) as error:
         raise DataError(f"{name} is truncated or no shard ({error}); copy or build it again") from error
 
 

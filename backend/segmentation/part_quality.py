@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..array_files import read_arrays
 from ..errors import CheckpointError
 from ..geometry.mesh import FloatArray
 from .node_features import FEATURES
@@ -52,8 +53,8 @@ class PartQuality:
 def load_part_quality(path: Path) -> PartQuality:
     """Read what `PartQuality.save` wrote. Raises CheckpointError for other files."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is missing or damaged; install the extension again") from error
     if tuple(arrays.pop("features", ())) != FEATURES:
