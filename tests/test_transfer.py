@@ -123,7 +123,7 @@ def test_what_is_no_map_and_no_labels_is_named(tmp_path: Path, capsys: pytest.Ca
     np.save(labels, np.zeros(12, dtype=np.int32))
     for name in ("labels", "empty", "half"):
         (tmp_path / f"{name}.npz").write_bytes(b"" if name == "empty" else labels.read_bytes())
-    with open(tmp_path / "half.npz", "wb") as file:
+    with (tmp_path / "half.npz").open("wb") as file:
         np.savez(file, faces=np.zeros((12, 1), dtype=np.int64), weights=np.ones((12, 1)))
     (tmp_path / "half.npz").write_bytes((tmp_path / "half.npz").read_bytes()[:300])
     asked = [str(box), "--labels", str(target)]
