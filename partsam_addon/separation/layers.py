@@ -7,6 +7,7 @@ one way; vertex weights, shape keys and custom normals have one each, because Bl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import bmesh
@@ -121,8 +122,23 @@ def read_layers(obj: bpy.types.Object, *, keep_shading: bool = False) -> MeshLay
     )
 
 
+def add_attributes(mesh: bpy.types.Mesh, layers: Sequence[Layer]) -> None:
+    """Give `mesh`, which has no vertex groups yet, the attributes, without values.
+
+    Later they could not be had: Blender makes no attribute with the name of a vertex group, only the other
+    way round.
+    """
+    for layer in layers:
+        present = mesh.attributes.get(layer.name)
+        if present is not None and (present.data_type, present.domain) != (layer.data_type, layer.domain):
+            mesh.attributes.remove(present)
+            present = None
+        if present is None:
+            mesh.attributes.new(layer.name, layer.data_type, layer.domain)
+
+
 def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTopology) -> int:
-    """Write the attributes of a part into its new mesh, which has its connectivity already.
+    """Write the attributes of a part into its new mesh, which has them and its connectivity already.
 
     Returns at how many corners the normals could not be kept.
     """
@@ -132,14 +148,6 @@ def write_attributes(mesh: bpy.types.Mesh, layers: MeshLayers, topology: PartTop
         "FACE": topology.polygons,
         "CORNER": topology.corners,
     }
-    # New attributes invalidate all references held before: create all first, then look each one up.
-    for layer in layers.layers:
-        present = mesh.attributes.get(layer.name)
-        if present is not None and (present.data_type, present.domain) != (layer.data_type, layer.domain):
-            mesh.attributes.remove(present)
-            present = None
-        if present is None:
-            mesh.attributes.new(layer.name, layer.data_type, layer.domain)
     for layer in layers.layers:
         if len(sources[layer.domain]):
             _write(mesh.attributes[layer.name], layer, sources[layer.domain])

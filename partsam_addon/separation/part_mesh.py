@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import bpy
 import numpy as np
@@ -12,15 +12,18 @@ from ..apply.ownership import forget_made
 from ..apply.vertex_groups import KIND
 from ..mesh_exchange.arrays import FloatArray, IntArray
 from .animation import copy_animation, copy_drivers
+from .layers import Layer, add_attributes
 from .topology import PartTopology
 
 _SETTINGS = ("slider_min", "slider_max", "value", "mute", "vertex_group", "interpolation")
 
 
-def part_template(obj: bpy.types.Object, *, groups: Collection[str] = ()) -> bpy.types.Mesh:
+def part_template(
+    obj: bpy.types.Object, *, layers: Sequence[Layer] = (), groups: Collection[str] = ()
+) -> bpy.types.Mesh:
     """A mesh without geometry that has the materials and settings of `obj`'s; copy it per part.
 
-    groups: names of the vertex groups that it has, too
+    layers: attributes that it has, too; groups: names of its vertex groups
     """
     template = obj.data.copy()
     # Only an object can drop the keys of its mesh, and give it groups.
@@ -28,6 +31,7 @@ def part_template(obj: bpy.types.Object, *, groups: Collection[str] = ()) -> bpy
     if template.shape_keys is not None:
         holder.shape_key_clear()
     template.clear_geometry()
+    add_attributes(template, layers)
     forget_made(template, KIND)  # else each part would carry what was made of all
     for original in obj.vertex_groups if groups else ():
         if original.name in groups:

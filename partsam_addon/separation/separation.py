@@ -153,7 +153,8 @@ def separate_parts(
     place = arrange(context, obj, settings.grouping)
     keeps_origin = settings.origin == "KEEP" or _origin_matters(obj, moved_by_empty=place.empty is not None)
     joints = joint_places(obj.data) if settings.origin == "JOINT" and not keeps_origin else {}
-    template = part_template(obj, groups=() if settings.drop_unused else groups_of_every_part(obj))
+    groups = set[str]() if settings.drop_unused else groups_of_every_part(obj)
+    template = part_template(obj, layers=layers.layers, groups=groups)
     known = parts_by_id(obj.data)
     objects, dropped, lost_normals = [], _dropped(obj, layers) + place.left_out, 0
     built: dict[int, BuiltPart] = {}

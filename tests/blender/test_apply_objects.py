@@ -187,6 +187,25 @@ def test_every_layer_is_kept(parts):
     assert sorted(seen) == list(range(36))
 
 
+def test_an_attribute_named_as_a_vertex_group_is_kept_beside_it(parts, separation):
+    """Blender has both on a mesh if the attribute was there first, and refuses the attribute otherwise."""
+    obj = grid(2)
+    parts.write_labels(obj.data, np.array([0, 0, 1, 1], dtype=np.int32))
+    obj.data.attributes.new("Head", "FLOAT", "POINT").data.foreach_set(
+        "value", np.arange(9, dtype=np.float32)
+    )
+    obj.vertex_groups.new(name="Head").add([0, 8], 0.5, "REPLACE")
+    number_elements(obj.data)
+    for drop_unused in (False, True):
+        settings = separation.SeparateSettings(drop_unused=drop_unused)
+        for part in separation.separate_parts(bpy.context, obj, settings).objects:
+            sources = numbers(part.data, "v")
+            assert values(part.data, "Head").ravel().tolist() == sources.tolist()
+            (group,) = part.vertex_groups
+            weights = [{g.group: g.weight for g in v.groups}.get(group.index, 0) for v in part.data.vertices]
+            assert weights == [0.5 * (source in (0, 8)) for source in sources.tolist()]
+
+
 def test_custom_normals_and_sharp_edges_are_kept(parts):
     obj = cube()
     obj.data.polygons.foreach_set("use_smooth", [True] * 6)
