@@ -14,7 +14,7 @@ from mathutils import Vector
 from mathutils.geometry import closest_point_on_tri
 
 from ...backend.errors import PromptError
-from ..mesh_exchange import editable_problem
+from ..mesh_exchange import editable_problem, main_object, make_active
 from ..mesh_exchange.arrays import FloatArray
 from ..operators.reporting import reports_errors
 from ..parts import get_part
@@ -91,7 +91,7 @@ class PARTSAM_OT_click(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        problem = editable_problem(context.object)
+        problem = editable_problem(main_object(context))
         if get_session().is_busy or get_session().clicks is not None:
             problem = "PartSAM is still working; wait for it or press Cancel"
         if problem:
@@ -126,7 +126,10 @@ def click_part(
 ) -> int:
     """Make a part of the active object by clicks, world positions [K, 3] each; its id. Waits for it."""
     session = get_session()
-    work, picker = begin_work(context, context.object)
+    obj = main_object(context)
+    assert obj is not None, "poll has looked"
+    make_active(context, obj)
+    work, picker = begin_work(context, obj)
     error: Exception | None = None
     try:
         work.prepare(seed=context.scene.partsam.seed)

@@ -12,7 +12,14 @@ import numpy as np
 from bpy.props import BoolProperty
 
 from ...backend.errors import MeshError, PartSAMError, PromptError
-from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, object_mode
+from ..mesh_exchange import (
+    ReadSettings,
+    editable_problem,
+    hidden_notice,
+    main_object,
+    make_active,
+    object_mode,
+)
 from ..operators.reporting import reports_errors
 from ..session import get_session
 from ..session.reading import read_objects
@@ -68,13 +75,14 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         session = get_session()
-        problem = editable_problem(context.object)
+        obj = main_object(context)
+        problem = editable_problem(obj)
         if session.is_busy or (session.clicks is not None and run_to_join(context) is None):
             problem = "PartSAM is still working; wait for it or press Cancel"
         elif context.mode not in {"OBJECT", "EDIT_MESH"}:
             problem = "Go to Object or Edit mode first"
-        if problem is None and context.object is not None:
-            problem = hidden_notice(context.object)
+        if problem is None and obj is not None:
+            problem = hidden_notice(obj)
         if problem:
             cls.poll_message_set(problem)
         return problem is None
@@ -95,7 +103,9 @@ class PARTSAM_OT_click_part(bpy.types.Operator):
     @reports_errors
     def begin(self, context: bpy.types.Context) -> set[str]:
         """Encode the shape in the background, and listen to the mouse at once."""
-        session, obj = get_session(), context.object
+        session, obj = get_session(), main_object(context)
+        assert obj is not None, "poll has looked"
+        make_active(context, obj)
         work, picker = begin_work(context, obj, undo_message="Part by Clicks")
         before = activate_tool(context)
         keys = KeyTable.of_user(context.window_manager)

@@ -12,6 +12,7 @@ for source, labels in shape.split(triangle_labels):
 
 from .labels import UNLABELED, fill_unlabeled, labels_of_polygons
 from .modes import check_editable, editable_problem, hidden_notice, object_mode, sharing_notice
+from .selection import main_object, make_active
 from .shape import (
     MeshSource,
     ReadSettings,
@@ -37,6 +38,8 @@ __all__ = [
     "find_unchanged",
     "hidden_notice",
     "labels_of_polygons",
+    "main_object",
+    "make_active",
     "mesh_hash",
     "object_mode",
     "read_shape",

@@ -12,6 +12,9 @@ from ...backend.errors import MeshError
 from ..constants import LISTENER
 from ..wording import say
 
+_CONVERTIBLE = {"CURVE", "CURVES", "FONT", "META", "POINTCLOUD", "SURFACE", "GREASEPENCIL", "GPENCIL"}
+"""Types of objects that Blender makes meshes of."""
+
 
 @contextmanager
 def object_mode(context: bpy.types.Context, *objects: bpy.types.Object) -> Iterator[None]:
@@ -67,7 +70,7 @@ def editable_problem(obj: bpy.types.Object | None) -> str | None:
     if obj is None:
         return "Select a mesh object first"
     if obj.type != "MESH":
-        return say('"{name}" is not a mesh; convert it first (Object > Convert > Mesh)', name=obj.name)
+        return _no_mesh(obj)
     if obj.data.override_library is not None:
         return say(
             'The mesh of "{name}" is a library override, whose faces cannot get data '
@@ -81,6 +84,19 @@ def editable_problem(obj: bpy.types.Object | None) -> str | None:
             name=obj.name,
         )
     return None
+
+
+def _no_mesh(obj: bpy.types.Object) -> str:
+    """What to do with an object that is no mesh."""
+    if obj.type in _CONVERTIBLE:
+        return say('"{name}" is not a mesh; convert it first (Object > Convert > Mesh)', name=obj.name)
+    if obj.instance_collection is not None:
+        return say(
+            '"{name}" shows the objects of a collection; make them real first '
+            "(Object > Apply > Make Instances Real)",
+            name=obj.name,
+        )
+    return say('"{name}" is not a mesh; select a mesh object first', name=obj.name)
 
 
 def sharing_notice(obj: bpy.types.Object) -> str | None:

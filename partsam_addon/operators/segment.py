@@ -12,7 +12,14 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty
 
 from ...backend.errors import Cancelled, PartSAMError, PromptError
 from ..constants import WAITED_FACES
-from ..mesh_exchange import ReadSettings, editable_problem, hidden_notice, sharing_notice
+from ..mesh_exchange import (
+    ReadSettings,
+    editable_problem,
+    hidden_notice,
+    main_object,
+    make_active,
+    sharing_notice,
+)
 from ..parts import PART_ATTRIBUTE, active_part, has_parts
 from ..properties import DEFAULT_PROMPTS, MAX_POSES, POSES, SEVERAL, SOURCES
 from ..session import get_session
@@ -194,7 +201,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return poll_idle(cls, or_again=True) and _poll_mesh(cls, context)
+        return poll_idle(cls, or_again=True) and _poll_mesh(cls, main_object(context))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         take_settings(self, SCENE_PROPERTIES, context.scene.partsam)
@@ -209,6 +216,7 @@ class PARTSAM_OT_segment(SegmentingOperator, bpy.types.Operator):
 
     def tasks(self, context: bpy.types.Context) -> list[Task | CloudTask]:
         objects = target_objects(context)
+        make_active(context, objects[0])
         reading = ReadSettings(evaluated=self.source == "EVALUATED", selected_only=self.selected_faces_only)
         joined = self.several == "JOINED"
         return read_tasks(context, objects, reading, joined=joined, keep_edits=self.keep_edits)
@@ -233,7 +241,7 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not (poll_idle(cls, or_again=True) and _poll_mesh(cls, context)):
+        if not (poll_idle(cls, or_again=True) and _poll_mesh(cls, context.object)):
             return False
         part = active_part(context.object.data) if has_parts(context.object.data) else None
         if part is None:
@@ -260,14 +268,14 @@ class PARTSAM_OT_split_part(SegmentingOperator, bpy.types.Operator):
 def target_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected meshes, the active one first; the active object alone where none is selected."""
     chosen = [obj for obj in context.selected_objects if obj.type == "MESH"]
-    active = context.object
+    active = main_object(context)
     if active is not None and (active in chosen or not chosen):
         chosen = [active, *(obj for obj in chosen if obj != active)]
     return chosen
 
 
-def _poll_mesh(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    if problem := editable_problem(context.object):
+def _poll_mesh(cls: type[bpy.types.Operator], obj: bpy.types.Object | None) -> bool:
+    if problem := editable_problem(obj):
         cls.poll_message_set(problem)
         return False
     return True

@@ -82,6 +82,26 @@ def test_instances_get_a_sentence_that_helps(addon):
         exchange.read_shape(bpy.context, [obj], exchange.ReadSettings(evaluated=True))
 
 
+def test_what_is_no_mesh_is_told_the_way_to_one(addon):
+    problem = addon("mesh_exchange").editable_problem
+    scene = bpy.context.scene.collection
+    made = {
+        "text": bpy.data.curves.new("text", "FONT"),
+        "camera": bpy.data.cameras.new("camera"),
+        "empty": None,
+        "instance": None,
+    }
+    objects = {name: bpy.data.objects.new(name, data) for name, data in made.items()}
+    objects["instance"].instance_type = "COLLECTION"
+    objects["instance"].instance_collection = bpy.data.collections.new("collection")
+    for obj in objects.values():
+        scene.objects.link(obj)
+    assert "Object > Convert > Mesh" in problem(objects["text"])
+    assert "Make Instances Real" in problem(objects["instance"])
+    for name in ("camera", "empty"):
+        assert problem(objects[name]) == f'"{name}" is not a mesh; select a mesh object first'
+
+
 def test_a_mesh_that_is_edited_through_another_object(quarters, parts):
     twin = quarters.copy()
     bpy.context.scene.collection.objects.link(twin)

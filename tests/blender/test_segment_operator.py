@@ -605,3 +605,27 @@ def test_another_cut_of_a_shape_takes_no_more_room(session, addon, monkeypatch):
     for number in range(8):
         session.held.keep(f"redo {number}", kept)
     assert held(session, other) is not None
+
+
+@pytest.mark.parametrize("active", ["EMPTY", "NONE", "UNSELECTED"])
+def test_what_an_importer_leaves_selected_is_segmented(active):
+    """glTF leaves the parent of the meshes active, FBX nothing, or what was active before."""
+    other = cube(name="other")
+    empty = bpy.data.objects.new("empty", None)
+    bpy.context.scene.collection.objects.link(empty)
+    obj = dumbbell()
+    empty.select_set(True)
+    bpy.context.view_layer.objects.active = {"EMPTY": empty, "NONE": None, "UNSELECTED": other}[active]
+    assert segment() == {"FINISHED"}
+    assert len(obj.data.partsam.parts) > 1
+    assert bpy.context.object == obj, "the list shows its parts"
+    assert not len(other.data.partsam.parts)
+
+
+def test_a_click_by_a_script_is_meant_for_the_selected_mesh():
+    obj = dumbbell()
+    empty = bpy.data.objects.new("empty", None)
+    bpy.context.scene.collection.objects.link(empty)
+    bpy.context.view_layer.objects.active = empty
+    assert bpy.ops.partsam.click(points="-2 0 1", name="Ball") == {"FINISHED"}
+    assert [part.name for part in obj.data.partsam.parts][0] == "Ball"
