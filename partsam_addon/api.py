@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend.errors import PartSAMError, PromptError
 from .backend_process import Result, requests
 from .backend_process.prompts import Points, Size
-from .mesh_exchange import ReadSettings, ShapeData, labels_of_polygons, object_mode
+from .mesh_exchange import ReadSettings, ShapeData, check_editable, labels_of_polygons, object_mode
 from .parts import Cut, active_part, read_part_ids
 from .session import get_session
 from .session.find_parts import SegmentSettings, encode
@@ -96,6 +96,7 @@ def segment(
     keep_edits: parts that were made or changed by hand keep their faces
     parts: about so many parts instead of a granularity, those that stay as they are included
     """
+    check_editable(obj)
     session = get_session()
     reading = ReadSettings(evaluated=evaluated, selected_only=selected_faces_only)
     tasks = read_tasks(bpy.context, [obj], reading, keep_edits=keep_edits)
@@ -115,6 +116,7 @@ def cut(
 
     parts: about so many parts instead of a granularity, those that stay as they are included
     """
+    check_editable(obj)
     session = get_session()
     update_tables(bpy.context, [obj])
     wanted = targets_of(session, obj, Cut(granularity, strength), count=parts)
@@ -221,6 +223,7 @@ def add_part(obj: bpy.types.Object, prediction: Prediction, *, name: str = "") -
 
     Returns its id.
     """
+    check_editable(obj)
     change = NewPart(obj.session_uid, prediction.polygons, prediction.score, name)
     write_changes(bpy.context, [change])
     part = active_part(obj.data)

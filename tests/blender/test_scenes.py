@@ -102,6 +102,22 @@ def test_what_is_no_mesh_is_told_the_way_to_one(addon):
         assert problem(objects[name]) == f'"{name}" is not a mesh; select a mesh object first'
 
 
+def test_functions_for_scripts_say_what_is_no_mesh(addon):
+    api, error = addon("api"), addon("backend.errors").MeshError
+    empty = bpy.data.objects.new("empty", None)
+    clicked = api.Prediction(np.ones(1, dtype=bool), 1.0)
+    for obj, problem in ((empty, "is not a mesh"), (None, "Select a mesh")):
+        for call in (
+            api.segment,
+            api.cut,
+            lambda obj: api.predict(obj, [(0, 0, 0)], [1]),
+            lambda obj: api.predict_parts(obj, [[(0, 0, 0)]]),
+            lambda obj: api.add_part(obj, clicked),
+        ):
+            with pytest.raises(error, match=problem):
+                call(obj)
+
+
 def test_a_mesh_that_is_edited_through_another_object(quarters, parts):
     twin = quarters.copy()
     bpy.context.scene.collection.objects.link(twin)
