@@ -628,4 +628,4 @@ def test_a_click_by_a_script_is_meant_for_the_selected_mesh():
     bpy.context.scene.collection.objects.link(empty)
     bpy.context.view_layer.objects.active = empty
     assert bpy.ops.partsam.click(points="-2 0 1", name="Ball") == {"FINISHED"}
-    assert obj.data.partsam.parts[0].name == "Ball"
+    assert next(part.name for part in obj.data.partsam.parts) == "Ball"
