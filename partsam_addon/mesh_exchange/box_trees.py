@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backend.geometry import Mesh
+from ...backend.geometry.canonical import morton
 from .arrays import FloatArray, IntArray
 from .triangle_gaps import any_closer, plane_comes_near
 
@@ -160,16 +161,7 @@ def _order(corners: FloatArray) -> IntArray:
     low = middles.min(axis=0)
     size = float(np.ptp(middles, axis=0).max()) or 1.0
     cells = ((middles - low) * ((_CELLS - 1) / size)).astype(np.int64)
-    code = (_spread(cells[:, 0]) << 2) | (_spread(cells[:, 1]) << 1) | _spread(cells[:, 2])
-    return np.argsort(code, kind="stable")
-
-
-def _spread(values: IntArray) -> IntArray:
-    """Numbers of ten bits with two empty bits before each of them, int64."""
-    values = (values | (values << 16)) & 0x30000FF
-    values = (values | (values << 8)) & 0x300F00F
-    values = (values | (values << 4)) & 0x30C30C3
-    return (values | (values << 2)) & 0x9249249
+    return np.argsort(morton(cells), kind="stable")
 
 
 def _some_of(waiting: list[_Pairs]) -> _Pairs:
