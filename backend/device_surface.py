@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from .geometry import NEUTRAL_GREY, Mesh, PointSample, validate_mesh
-from .geometry.canonical import CORNER_AXES, GRID_BITS, GRID_BITS_IN_CELL, canonical_axes, morton
+from .geometry.canonical import (
+    CORNER_AXES,
+    GRID_BITS,
+    GRID_BITS_IN_CELL,
+    CanonicalFrame,
+    frame_of_moments,
+    morton,
+)
 from .geometry.mesh import LARGEST_COORDINATE, FloatArray, IntArray
 from .geometry.sampling import draw
 
@@ -32,7 +39,8 @@ class DeviceSurface:
             validate_mesh(mesh)
         self._vertices = _moved(mesh.vertices, device)
         self._triangles = _moved(mesh.triangles, device).long()
-        self._frame = self._checked_frame()
+        self.frame, self._middle = self._checked_frame()
+        self._signs = _moved(self.frame.signs, device)
 
     @property
     def face_count(self) -> int:
@@ -80,8 +88,7 @@ class DeviceSurface:
     @cached_property
     def order(self) -> Tensor:
         """Faces in canonical order (`geometry.canonical`), int64 [F]."""
-        axes, signs, middle = self._frame
-        places = _on_grid((self._sums - middle)[:, axes] * signs)
+        places = _on_grid((self._sums - self._middle)[:, self._axes] * self._signs)
         in_cell = places & ((1 << GRID_BITS_IN_CELL) - 1)
         places >>= GRID_BITS_IN_CELL
         by_place = in_cell[:, 0]
@@ -132,17 +139,22 @@ class DeviceSurface:
     @cached_property
     def _corner_heights(self) -> Tensor:
         """Of the vertices, int64 [V]; of those that no face uses it may be anything."""
-        axes, signs, middle = self._frame
-        offsets = (self._vertices - middle / _number(3, middle))[:, axes] * signs
+        middle = self._middle / _number(3, self._middle)
+        offsets = (self._vertices - middle)[:, self._axes] * self._signs
         x, y, z = (offsets[:, axis] * CORNER_AXES[axis] for axis in range(3))
         heights = x + y + z
         used = torch.zeros_like(heights, dtype=torch.bool).index_fill_(0, self._triangles.flatten(), True)
         lowest = heights.masked_fill(~used, torch.inf).min()
         return _on_grid((heights - lowest).masked_fill_(~used, 0.0)[:, None])[:, 0]
 
-    def _checked_frame(self) -> tuple[list[int], Tensor, Tensor]:
-        """Axes, and signs and middle float64 [3], of the canonical frame. Checks the mesh on the way: what
-        the CPU has to know of it comes from the device in one piece."""
+    @property
+    def _axes(self) -> list[int]:
+        axes: list[int] = self.frame.axes.tolist()
+        return axes
+
+    def _checked_frame(self) -> tuple[CanonicalFrame, Tensor]:
+        """The canonical frame, and three times its middle, float64 [3]. Checks the mesh on the way: what the
+        CPU has to know of it comes from the device in one piece."""
         lowest, highest = torch.stack(self._corners).flatten(0, 1).aminmax(dim=0)
         low, high = self._sums.aminmax(dim=0)
         middle = (low + high) / 2
@@ -155,8 +167,7 @@ class DeviceSurface:
         rows = torch.stack([*facts, total.expand(3)]).cpu().numpy()
         if not _surely_sane(rows[0], rows[1], float(rows[5, 0])):
             validate_mesh(self.mesh)
-        axes, signs = canonical_axes(rows[2], rows[3], rows[4])
-        return axes.tolist(), _moved(signs, middle.device), middle
+        return frame_of_moments(rows[2], rows[3], rows[4]), middle
 
 
 _NEXT, _PREVIOUS = [1, 2, 0], [2, 0, 1]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .device_surface import DeviceSurface
 from .devices import keeps_surfaces, works_by_itself
-from .geometry import Mesh, Normalization
+from .geometry import Mesh, Normalization, sample_surface
+from .geometry.canonical import frame_of_points
 from .geometry.mesh import FloatArray, IntArray
 from .nearest import nearest_faced
 from .network import (
@@ -36,6 +37,7 @@ from .segmentation.creases import CreaseRegions, crease_regions
 from .segmentation.encoded_shape import PlacedRegions
 from .segmentation.sites import Sites, sites_in_order
 from .threads import started
+from .upright import SEEN_POINTS, UprightNetwork, upright_turn
 
 _GRAPH_AHEAD_FACES = 300_000
 """Of a mesh with more faces, the tables of an encoding and the work on the face graph together would set how
@@ -61,9 +63,13 @@ class _EncodedPoints:
 
 @dataclass(frozen=True)
 class ShapeEncoder:
-    """A network on a device that encodes. Arrays must be finite, normals unit, colours in [0, 1]."""
+    """A network on a device that encodes. Arrays must be finite, normals unit, colours in [0, 1].
+
+    upright: says how shapes are turned first; None: the network sees them as they are
+    """
 
     on_device: DeviceNetwork
+    upright: UprightNetwork | None = None
 
     def whole(
         self,
@@ -91,7 +97,8 @@ class ShapeEncoder:
         others: list[_Given] = []
         if sites.of_face is not None:
             others.append((sites.locations, *sites.attributes(mesh, normals, colors)))
-        normalization = Normalization.of_points(points)
+        turn = self._turn(points, normals, mesh, surface)
+        normalization = Normalization.of_points(points, turn)
         made = self._encoded(
             normalization, (points, normals, colors), others, locates_own=True, regions=regions
         )
@@ -120,29 +127,42 @@ class ShapeEncoder:
             regions=regions,
         )
 
+    def _turn(
+        self, points: FloatArray, normals: FloatArray, mesh: Mesh | None, surface: DeviceSurface | None
+    ) -> FloatArray | None:
+        """How to turn a shape before the network sees it, a signed permutation [3, 3]; None: not at all.
+
+        Of a mesh the same points are looked at whatever the caller's sample, so that no seed turns it.
+        """
+        if self.upright is None:
+            return None
+        if mesh is None:
+            seen = points[:SEEN_POINTS], normals[:SEEN_POINTS]
+            return upright_turn(self.upright, *seen, frame_of_points(points))
+        if surface is None:
+            drawn, frame = sample_surface(mesh, SEEN_POINTS), mesh.order.frame
+        else:
+            drawn, frame = surface.sample(SEEN_POINTS), surface.frame
+        return upright_turn(self.upright, drawn.points, drawn.normals, frame)
+
     def surface(self, mesh: Mesh) -> DeviceSurface | None:
         """The surface of a mesh on the device, if the device computes with it. Raises MeshError for meshes
         that cannot be segmented."""
         return DeviceSurface(mesh, self.on_device.device) if keeps_surfaces(self.on_device.device) else None
 
     def turned(self, shape: EncodedShape, turn: FloatArray) -> EncodedShape:
-        """The same points and sites, seen by the network turned (or mirrored) by an orthogonal matrix [3, 3].
-
-        Only for decoding: `sites`, mesh and graph are those of the shape as it is.
-        """
-        points, normals = shape.world_points @ turn.T, shape.normals @ turn.T
+        """The same points and sites, seen by the network turned by a further signed permutation [3, 3]."""
         others: list[_Given] = []
         if shape.sites.of_face is not None:
-            site_normals, site_colors = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
-            others.append((shape.sites.locations @ turn.T, site_normals @ turn.T, site_colors))
-        normalization = Normalization.of_points(points)
-        own, known = (points, normals, shape.colors), shape.regions
+            attributes = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
+            others.append((shape.sites.locations, *attributes))
+        normalization = shape.normalization.turned(turn)
+        own, known = (shape.world_points, shape.normals, shape.colors), shape.regions
         regions = None if known is None else lambda: known
         made = self._encoded(normalization, own, others, locates_own=True, regions=regions)
         turned = replace(
             shape,
             points=made.cube,
-            normals=normals,
             normalization=normalization,
             geometry=made.geometry,
             encoding=made.encoding,
@@ -158,7 +178,7 @@ class ShapeEncoder:
         at_sites = np.flatnonzero(ball.reaches(shape.sites.locations))
         site_normals, site_colors = shape.sites.attributes(shape.mesh, shape.normals, shape.colors)
         sites = shape.sites.locations[at_sites]
-        normalization = Normalization.of_points(drawn.points)
+        normalization = Normalization.of_points(drawn.points, shape.normalization.turn)
         others = [
             (shape.world_points[in_ball], shape.normals[in_ball], shape.colors[in_ball]),
             (sites, site_normals[at_sites], site_colors[at_sites]),
@@ -205,21 +225,19 @@ class ShapeEncoder:
         that first.
         """
         device, network = self.on_device.device, self.on_device.network
-        given = [own, *others]
-        cubes = [normalization.apply(points) for points, _, _ in given]
-        spaces = [patch_space(cube, rows[1], self._config) for cube, rows in zip(cubes, given, strict=True)]
+        points, directions, tints = zip(own, *others, strict=True)
+        cubes = [normalization.apply(places) for places in points]
+        facing = [normalization.directions(vectors) for vectors in directions]
+        spaces = [patch_space(cube, rows, self._config) for cube, rows in zip(cubes, facing, strict=True)]
         space = placed(np.concatenate(spaces), device)
-        cube, normals, colors = (
-            self._tensor(np.concatenate(rows))[None]
-            for rows in (cubes, [rows[1] for rows in given], [rows[2] for rows in given])
-        )
+        cube, normals, colors = (self._tensor(np.concatenate(rows))[None] for rows in (cubes, facing, tints))
         count = len(cubes[0])
         geometry = patch_geometry(space[:count], self._config, device=device)
         centers = space[geometry.center_index[0]]
         geometry = geometry.to(device)
-        points = (cube[:, :count], normals[:, :count], colors[:, :count])
+        seen = (cube[:, :count], normals[:, :count], colors[:, :count])
         known = None if regions is None else lambda: regions().for_network
-        encoding = self.on_device.encode(*points, geometry, known)
+        encoding = self.on_device.encode(*seen, geometry, known)
         start = 0 if locates_own else count
         index, weight = interpolation_weights(centers, space[start:], device=device)
         places = cube[:, start:]

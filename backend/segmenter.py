@@ -42,6 +42,7 @@ from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as
 from .segmentation.point_normals import estimate_normals
 from .segmentation.poses import TURNS, find_parts_in_poses
 from .segmentation.together import JointPrediction
+from .upright import bundled_upright
 
 __all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
@@ -75,6 +76,7 @@ class Segmenter:
         self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True
     ) -> None:
         self._on_device = DeviceNetwork(network, device)
+        self._upright = bundled_upright() if network.config.upright else None
         self.network, self.device = self._on_device.network, device
         self.model_name = name or network.config.name
         self.is_trained = trained
@@ -249,7 +251,7 @@ class Segmenter:
 
     @property
     def _encoder(self) -> ShapeEncoder:
-        return ShapeEncoder(self._on_device)
+        return ShapeEncoder(self._on_device, self._upright)
 
     @property
     def _answers(self) -> ClickAnswers:
@@ -310,6 +312,14 @@ class Segmenter:
         logits, _ = self._answers.batch(shape, shape.site_locations, points, labels, previous)
         return shape.at_faces(logits)
 
+    def turned(self, shape: EncodedShape, turn: FloatArray) -> EncodedShape:
+        """The same points and sites, seen by the network turned (or mirrored) from the caller's axes by a
+        signed permutation [3, 3]: as `Normalization.turn` of the result says. Costs as much as `encode` where
+        it is not seen so already."""
+        if np.array_equal(turn, shape.normalization.turn):
+            return shape
+        return self._encoder.turned(shape, turn @ shape.normalization.turn.T)
+
     @torch.inference_mode()
     def field(self, shape: EncodedShape, locations: FloatArray) -> FloatArray:
         """The encoder's features at locations [K, 3] of the network's cube: float32 [K, C]."""
@@ -357,7 +367,7 @@ class Segmenter:
         )
 
     def _turned(self, decoder: PromptDecoder, turn: FloatArray) -> PromptDecoder:
-        """The decoder of the same shape, seen turned or mirrored by an orthogonal matrix [3, 3]."""
+        """The decoder of the same shape, seen turned or mirrored by a further signed permutation [3, 3]."""
         if np.array_equal(turn, np.eye(3)):
             return decoder
         return PromptDecoder(self._on_device, self._encoder.turned(decoder.shape, turn))

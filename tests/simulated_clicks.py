@@ -50,8 +50,7 @@ def clicked(
     rounds = simulate_clicks(segmenter, shape, points, targets, settings, torch.Generator().manual_seed(0))
     ious = accepted_ious(segmenter, shape, mesh, points, targets, rounds, settings)
     clicks, positive = rounds.clicks.numpy(), rounds.labels.numpy()
-    cube = shape.normalization
-    places = shape.points[clicks].astype(np.float64) / cube.scale + cube.center
+    places = shape.normalization.invert(shape.points[clicks])
     masks = np.zeros((*clicks.shape, mesh.face_count), dtype=bool)
     for part in range(len(parts)):
         previous: MaskPrediction | None = None

@@ -53,7 +53,7 @@ def on_card() -> Segmenter:
 def logits(segmenter: Segmenter, shape: EncodedShape) -> list[np.ndarray]:
     """Of clicks in one, two and three rounds, on several places."""
     found = []
-    places = shape.points[:6] / shape.normalization.scale + shape.normalization.center
+    places = shape.world_points[:6]
     for place in range(3):
         clicks = places[[place]]
         prediction = segmenter.predict(shape, clicks, np.array([1]))

@@ -154,7 +154,8 @@ def test_patches_are_told_how_they_hang_together(mesh: Mesh) -> None:
     for seen in (shape, segmenter._encoder.turned(shape, TURNS[1])):
         assert_known(seen, regions_of(shape))
         given = [
-            torch.as_tensor(x, dtype=torch.float32)[None] for x in (seen.points, seen.normals, seen.colors)
+            torch.as_tensor(rows, dtype=torch.float32)[None]
+            for rows in (seen.points, seen.normalization.directions(seen.normals), seen.colors)
         ]
         assert seen.regions is not None
         with torch.inference_mode():

@@ -28,6 +28,7 @@ from backend.service.protocol import (
     read_message,
     write_message,
 )
+from backend.transfer import TransferSettings, correspond_by, transfer_labels
 from tests.service_client import BALL, MODEL, Client, encode_fields, mesh_arrays
 
 MALFORMED = PREFIX.pack(MAGIC, PROTOCOL_VERSION, 0, 3, 0) + b"{}}"
@@ -427,6 +428,27 @@ def test_parts_travel_between_encoded_shapes(client: Client, ball: str) -> None:
     found = client.result("transfer_encoded", wanted, labels=labels).arrays["labels"]
     assert set(found) == {4, 5} and (found == labels).mean() > 0.9
     assert client.error("transfer_encoded", {**wanted, "target": "gone"}, labels=labels)[0] == "missing"
+
+
+def test_fields_of_encoded_shapes_are_compared_as_the_files_stand(
+    client: Client, segmenter: Segmenter
+) -> None:
+    """A body and the same lying, which stand alike before the network when they are looked at alone."""
+    body = trimesh.util.concatenate([trimesh.creation.cone(1.0, 3.0), trimesh.creation.box((1.0, 2.5, 0.4))])
+    bodies = [body.subdivide().subdivide(), body.subdivide().subdivide()]
+    bodies[1].vertices = bodies[1].vertices @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    arrays = [mesh_arrays(each) for each in bodies]
+    labels = (bodies[0].triangles_center[:, 2] > 1).astype(np.int32)
+    names = [client.result("encode", encode_fields(each), **each).fields["shape"] for each in arrays]
+    fields = {"source": names[0], "target": names[1], "strength": 0.0}
+    found = client.result("transfer_encoded", fields, labels=labels).arrays["labels"]
+    meshes = [Mesh(**each) for each in arrays]
+    shapes = [segmenter.encode(mesh) for mesh in meshes]
+    assert not np.array_equal(*(shape.normalization.turn for shape in shapes))
+    by, _ = correspond_by(segmenter, *shapes)
+    settings = TransferSettings(strength=0.0)
+    expected = transfer_labels(meshes[0], labels, meshes[1], correspondence=by, settings=settings)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_cloud_gets_the_labels_of_all_granularities(client: Client) -> None:

@@ -32,11 +32,35 @@ below the second (1)."""
 
 
 @dataclass(frozen=True)
+class CanonicalFrame:
+    """A frame of a shape's own.
+
+    axes: int [3], those of the file, the longest first; signs: float [3], 1 or -1, where each points
+    """
+
+    axes: IntArray
+    signs: FloatArray
+
+    def turns(self) -> FloatArray:
+        """Signed permutations float64 [6, 3, 3], one for each direction that may be up: it becomes the second
+        axis, the longer of the others the first, and both of these point where the frame's do."""
+        turns = np.zeros((6, 3, 3))
+        for row, (place, up) in enumerate((place, up) for place in range(3) for up in (1.0, -1.0)):
+            first, last = (other for other in range(3) if other != place)
+            turns[row, [0, 1, 2], self.axes[[first, place, last]]] = self.signs[[first, place, last]]
+            turns[row, 1] *= up
+        return turns
+
+
+@dataclass(frozen=True)
 class CanonicalOrder:
-    """faces: int32 [F], faces along a space-filling curve; corners: int8 [F, 3], of each face, in order"""
+    """faces: int32 [F], faces along a space-filling curve; corners: int8 [F, 3], of each face, in order
+    frame: whose axes that curve follows
+    """
 
     faces: NDArray[np.int32]
     corners: NDArray[np.int8]
+    frame: CanonicalFrame
 
 
 def canonical_order(vertices: FloatArray, triangles: IntArray, areas: FloatArray) -> CanonicalOrder:
@@ -51,12 +75,13 @@ def canonical_order(vertices: FloatArray, triangles: IntArray, areas: FloatArray
     sums = vertices.take(first, axis=0)  # three times the centroids, without a rounding of their own
     sums += vertices.take(second, axis=0)
     sums += vertices.take(third, axis=0)
-    axes, signs, middle = _frame(sums, areas)
+    frame, middle = _frame(sums, areas)
+    axes, signs = frame.axes, frame.signs
     sums -= middle
     faces = _along_curve(_rounded(sums, axes, signs))
     with np.errstate(invalid="ignore", over="ignore"):  # vertices that no face uses may be anything
         along = ((vertices - middle / 3)[:, axes] * signs) @ CORNER_AXES
-    return CanonicalOrder(faces, _corners_along(along, triangles))
+    return CanonicalOrder(faces, _corners_along(along, triangles), frame)
 
 
 def _corners_along(along: FloatArray, triangles: IntArray) -> NDArray[np.int8]:
@@ -109,8 +134,13 @@ def _on_grid(heights: FloatArray, highest: float) -> IntArray:
     return np.rint(heights / highest * 2**GRID_BITS).astype(np.int64)
 
 
-def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Axes int [3] in canonical order, their signs float [3], and the middle float64 [3] in the mesh's axes.
+def frame_of_points(points: FloatArray) -> CanonicalFrame:
+    """The frame of points [N, 3] that lie evenly on a surface."""
+    return _frame(points, np.ones(len(points)))[0]
+
+
+def _frame(places: FloatArray, areas: FloatArray) -> tuple[CanonicalFrame, FloatArray]:
+    """The canonical frame, and the middle float64 [3] in the mesh's axes.
 
     places: float64 [F, 3] of the faces
     """
@@ -125,16 +155,15 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[IntArray, FloatArray,
         weights, squares = areas[rows] / total, offsets**2
         spread += squares @ weights
         skew += (squares * offsets) @ weights
-    axes, signs = canonical_axes(extent / largest, spread, skew)
-    return axes, signs, middle
+    return frame_of_moments(extent / largest, spread, skew), middle
 
 
-def canonical_axes(extent: FloatArray, spread: FloatArray, skew: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Axes int [3] in canonical order, and their signs float [3], from the extent of the faces' places and
-    the second and third moment of the surface [3 each], relative to the longest extent."""
+def frame_of_moments(extent: FloatArray, spread: FloatArray, skew: FloatArray) -> CanonicalFrame:
+    """The canonical frame from the extent of the faces' places and the second and third moment of the surface
+    [3 each], relative to the longest extent."""
     # Rounded, as sums depend on the order of the faces in their last digits.
     axes = np.lexsort([-np.round(spread, 9), -np.round(extent, 9)])
-    return axes, np.where(skew < -1e-9, -1.0, 1.0)[axes]
+    return CanonicalFrame(axes, np.where(skew < -1e-9, -1.0, 1.0)[axes])
 
 
 def morton(cells: Any) -> Any:

@@ -63,13 +63,13 @@ def sample_surface(mesh: Mesh, count: int, *, seed: int = 0) -> PointSample:
     )
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def draw(count: int, seed: int) -> tuple[FloatArray, IntArray, FloatArray]:
     """The random numbers of a sample: one place in each of `count` equal strata of the cumulative area,
     float64 [count]; a permutation int64 [count]; barycentric coordinates in it, float64 [count, 3].
 
-    To be read only: the last two are kept, as most meshes are sampled with the same (100,000 take 5 ms), and
-    their face graph with others."""
+    To be read only: the last three are kept, as most meshes are sampled with the same (100,000 take 5 ms),
+    and their face graph and what sets them upright with others."""
     random = np.random.default_rng(seed)
     strata = (np.arange(count) + random.random(count)) / count
     # Strata follow face order; shuffled so that a prefix of the sample is a sample, too.

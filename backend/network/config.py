@@ -44,6 +44,8 @@ class NetworkConfig:
     region_prompt: hidden width of the layers that read how each place hangs together with the clicks by the
         regions that creases bound (0: none)
     region_close_ups: so it does in close-ups and in training's crops, too
+    upright: shapes that are segmented are turned by right angles first, so that they stand, whatever their
+        file's axes (`backend.upright`); training turns them as its configuration says
 
     half_precision: on a graphics card. float16 is the more precise one: on two shapes 98 to 100 % of the
         faces had the part that float32 gives them, with bfloat16 75 to 99.8 %. Its numbers end at 65,504;
@@ -85,6 +87,7 @@ class NetworkConfig:
     patch_regions: int = 0
     region_prompt: int = 0
     region_close_ups: bool = False
+    upright: bool = False
     half_precision: str = "float16"
 
     def __post_init__(self) -> None:
@@ -197,6 +200,7 @@ SMALL = NetworkConfig(
     patch_regions=32,
     region_prompt=64,
     region_close_ups=True,
+    upright=True,
 )
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL)}

@@ -281,12 +281,12 @@ def _starting_network(config: TrainingConfig) -> PartSAM:
 def grown_network(trained: PartSAM, wanted: NetworkConfig) -> PartSAM | None:
     """The trained network with additions that start as no change at all; None if `wanted` differs in more.
 
-    How many patches there are is no weight: another number may be trained on with.
+    How many patches there are, and whether shapes are set upright, is no weight and may differ.
     """
     scores = ("score_context", "score_regions")
     patch_layers = ("patch_layers", "patch_width", "patch_heads", "patch_regions")
     regions = ("region_prompt", "region_close_ups")
-    names = ("size_prompt", "patches", *scores, *regions, *patch_layers)
+    names = ("size_prompt", "patches", "upright", *scores, *regions, *patch_layers)
     same = dataclasses.replace(trained.config, **{name: getattr(wanted, name) for name in names})
     if same != wanted:
         return None

@@ -73,12 +73,17 @@ def match_faces(
 
 
 def face_features(segmenter: Segmenter, shape: EncodedShape) -> FloatArray:
-    """The field at the faces' centroids, float64 [F, C], each row of length 1."""
+    """The field at the faces' centroids, float64 [F, C], each row of length 1.
+
+    The network sees the mesh as it stands in its file: shapes set upright by themselves may face anywhere, and
+    their fields do not compare. So a shape that was turned to be segmented is encoded again.
+    """
     if shape.mesh is None:
         raise ValueError("a correspondence is between meshes")
-    places = shape.normalization.apply(face_centroids(shape.mesh))
+    seen = segmenter.turned(shape, np.eye(3))
+    places = seen.normalization.apply(face_centroids(shape.mesh))
     values = np.concatenate(
-        [segmenter.field(shape, places[start : start + 16384]) for start in range(0, len(places), 16384)]
+        [segmenter.field(seen, places[start : start + 16384]) for start in range(0, len(places), 16384)]
     ).astype(np.float64)
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
