@@ -42,7 +42,7 @@ from .segmentation.every_part import Cancel, Progress, find_parts, find_parts_as
 from .segmentation.point_normals import estimate_normals
 from .segmentation.poses import TURNS, find_parts_in_poses
 from .segmentation.together import JointPrediction
-from .upright import bundled_upright
+from .upright import upright_on
 
 __all__ = ["CloseUp", "EncodedShape", "JointPrediction", "MaskPrediction", "Segmenter", "available_models"]
 
@@ -76,7 +76,7 @@ class Segmenter:
         self, network: PartSAM, *, device: str = "cpu", name: str = "", trained: bool = True
     ) -> None:
         self._on_device = DeviceNetwork(network, device)
-        self._upright = bundled_upright() if network.config.upright else None
+        self._upright = upright_on(device) if network.config.upright else None
         self.network, self.device = self._on_device.network, device
         self.model_name = name or network.config.name
         self.is_trained = trained

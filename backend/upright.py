@@ -8,6 +8,7 @@ on how the file is turned or mirrored along its axes.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .array_files import read_arrays
+from .devices import keeps_surfaces
 from .errors import CheckpointError
 from .geometry.canonical import CanonicalFrame
 from .geometry.mesh import FloatArray
@@ -144,6 +146,13 @@ def bundled_upright() -> UprightNetwork:
     return load_upright()
 
 
+def upright_on(device: str) -> UprightNetwork:
+    """What comes with the product, where it is fast: on a graphics card that samples meshes itself, else on the
+    CPU. Raises CheckpointError where it is missing or damaged."""
+    network = bundled_upright()
+    return deepcopy(network).to(device) if keeps_surfaces(device) else network
+
+
 @torch.inference_mode()
 def upright_turn(
     network: UprightNetwork, points: FloatArray, normals: FloatArray, frame: CanonicalFrame
@@ -151,18 +160,19 @@ def upright_turn(
     """The signed permutation float64 [3, 3] that turns a shape so that its second axis is up.
 
     points, normals: [N, 3], of the surface; frame: of the shape. Of directions that look equally upright it
-    is the first in the frame's order.
+    is the first in the frame's order. Computed where the network's weights are.
     """
+    device = network.output.weight.device
     turns = frame.turns()
     low, high = bounds(points)
     longest = max(float((high - low).max()), 1e-300)
     cube, facing = (
-        torch.as_tensor(rows @ turns[0].T, dtype=torch.float32)[None]
+        torch.as_tensor(rows @ turns[0].T, dtype=torch.float32).to(device)[None]
         for rows in ((points - (low + high) / 2) * (CUBE_SIDE / longest), normals)
     )
     grids = _turned_grids(surface_grids(cube, facing)[0], turns @ turns[0].T)
     with torch.autocast(grids.device.type, enabled=False):  # no precision of the caller's turns a shape
-        scores = network(grids).numpy()
+        scores = network(grids).cpu().numpy()
     found: FloatArray = turns[int((scores > scores.max() - _EVEN).argmax())]
     return found
 

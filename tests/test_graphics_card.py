@@ -66,6 +66,16 @@ def logits(segmenter: Segmenter, shape: EncodedShape) -> list[np.ndarray]:
     return found
 
 
+def test_shapes_are_set_upright_as_on_the_cpu(mesh: Mesh, on_card: Segmenter) -> None:
+    """Whatever the file's axes, and found by the card."""
+    assert next(on_card._upright.parameters()).is_cuda
+    on_cpu = Segmenter.load("small", device="cpu")
+    for axes in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        turned = Mesh(mesh.vertices[:, axes], mesh.triangles)
+        expected, found = (each.encode(turned).normalization.turn for each in (on_cpu, on_card))
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(("count", "config"), [(16_384, SMALL), (100_000, PUBLISHED)])
 def test_patches_are_those_of_the_cpu(count: int, config) -> None:
     axes = 6 if config.normal_distance else 3
