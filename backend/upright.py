@@ -147,8 +147,8 @@ def bundled_upright() -> UprightNetwork:
 
 
 def upright_on(device: str) -> UprightNetwork:
-    """What comes with the product, where it is fast: on a graphics card that samples meshes itself, else on the
-    CPU. Raises CheckpointError where it is missing or damaged."""
+    """What comes with the product, where it is fast: on a graphics card that samples meshes itself, else on
+    the CPU. Raises CheckpointError where it is missing or damaged."""
     network = bundled_upright()
     return deepcopy(network).to(device) if keeps_surfaces(device) else network
 

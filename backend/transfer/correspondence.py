@@ -75,8 +75,8 @@ def match_faces(
 def face_features(segmenter: Segmenter, shape: EncodedShape) -> FloatArray:
     """The field at the faces' centroids, float64 [F, C], each row of length 1.
 
-    The network sees the mesh as it stands in its file: shapes set upright by themselves may face anywhere, and
-    their fields do not compare. So a shape that was turned to be segmented is encoded again.
+    The network sees the mesh as it stands in its file: shapes set upright by themselves may face anywhere,
+    and their fields do not compare. So a shape that was turned to be segmented is encoded again.
     """
     if shape.mesh is None:
         raise ValueError("a correspondence is between meshes")
