@@ -71,6 +71,54 @@ def test_turns_without_freedom_are_right_angles() -> None:
     torch.testing.assert_close(matrices, matrices.round(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("z_share", "axis"), [(0.0, 1), (1.0, 2)])
+def test_turns_are_about_the_axis_that_is_asked_for(z_share: float, axis: int) -> None:
+    up = torch.eye(3)[axis]
+    matrices = axis_turns(200, device="cpu", free=0.5, z_share=z_share)
+    torch.testing.assert_close(matrices @ up, up.expand(200, 3), atol=1e-6, rtol=0)
+    assert len(torch.unique(matrices.round(decimals=3), dim=0)) > 50
+
+
+def test_of_turns_about_an_up_axis_a_share_is_about_z() -> None:
+    config = AugmentationConfig(spin=1, axis_swap=0, any_rotation=0, stretch=0, flip=0, about_z=0.2)
+    z_stays = (random_transforms(torch.zeros(2000, 1, 3), config)[:, 2, 2] - 1).abs() < 1e-6
+    assert float(z_stays.float().mean()) == pytest.approx(0.2, abs=0.04)
+
+
+def test_a_share_stays_as_stored() -> None:
+    """Neither mirrored nor turned about the up axis, but other changes of pose reach it, too."""
+    still = AugmentationConfig(spin=1, axis_swap=0, any_rotation=0, stretch=0, about_z=0, as_stored=0.3)
+    points = torch.zeros(2000, 1, 3)
+    kept = (random_transforms(points, still) == torch.eye(3)).flatten(1).all(dim=1)
+    assert float(kept.float().mean()) == pytest.approx(0.3, abs=0.04)
+    swapped = random_transforms(points, dataclasses.replace(still, as_stored=1, axis_swap=1))
+    assert len(torch.unique(swapped, dim=0)) == 24
+    assert (torch.linalg.det(swapped) > 0).all()
+
+
+def test_without_shapes_as_stored_no_random_number_is_drawn_for_them() -> None:
+    """Runs without the setting go on with the random numbers that they had before there was one."""
+    states = []
+    for share in (0.0, 0.5):
+        torch.manual_seed(3)
+        random_transforms(torch.zeros(4, 1, 3), AugmentationConfig(as_stored=share))
+        states.append(torch.get_rng_state())
+    assert not torch.equal(*states)
+    torch.manual_seed(3)
+    _transforms_drawn_by_hand(4)
+    assert torch.equal(states[0], torch.get_rng_state())
+
+
+def _transforms_drawn_by_hand(batch: int) -> None:
+    for columns in (3, 3):  # stretch, mirror
+        torch.rand(batch, columns)
+    for _ in ("angle", "free", "about z", "swap"):
+        torch.rand(batch)
+    random_axis_frames(batch, "cpu")
+    torch.rand(batch)  # any rotation
+    random_rotations(batch, "cpu")
+
+
 def test_normals_stay_perpendicular_and_outward_under_any_transform() -> None:
     points = sphere(400).expand(64, -1, -1)
     matrices = random_transforms(points, AugmentationConfig(stretch=0.8))

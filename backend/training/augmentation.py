@@ -54,6 +54,9 @@ class AugmentationConfig:
     """Probabilities are per shape; amounts are upper bounds of what is drawn.
 
     spin: turned freely about an up axis (y or z) rather than by a multiple of 90 degrees
+    about_z: turned about z rather than about y
+    as_stored: neither mirrored nor turned about an up axis: shapes that were set upright, as the product
+        shows them to the network
     axis_swap: 90-degree turns about any axis first: up axes differ by format
     any_rotation: turned freely about any axis
     stretch: largest natural logarithm of the scale along each axis
@@ -81,6 +84,8 @@ class AugmentationConfig:
     scanned: float = 0.0
     scan_jitter: float = 0.02
     scan_normal_noise: float = 0.6
+    about_z: float = 0.5
+    as_stored: float = 0.0
 
 
 def joined(groups: Sequence[LabelledPoints]) -> LabelledPoints:
@@ -138,7 +143,11 @@ def random_transforms(like: Tensor, config: AugmentationConfig) -> Tensor:
     batch, device = len(like), like.device
     scale = torch.exp(config.stretch * (2 * torch.rand(batch, 3, device=device) - 1))
     mirror = 1 - 2 * _chance(batch, 3, probability=config.flip, device=device)
-    upright = axis_turns(batch, device=device, free=config.spin)
+    upright = axis_turns(batch, device=device, free=config.spin, z_share=config.about_z)
+    if config.as_stored:  # nothing is drawn for it otherwise: earlier runs keep their random numbers
+        stored = _chance(batch, 1, probability=config.as_stored, device=device)
+        mirror = torch.lerp(mirror, torch.ones_like(mirror), stored)
+        upright = torch.lerp(upright, torch.eye(3, device=device).expand_as(upright), stored[:, :, None])
     swap = _chance(batch, 1, 1, probability=config.axis_swap, device=device)
     swapped = torch.lerp(
         torch.eye(3, device=device).expand(batch, 3, 3), random_axis_frames(batch, device), swap
@@ -148,8 +157,9 @@ def random_transforms(like: Tensor, config: AugmentationConfig) -> Tensor:
     return turn * (scale * mirror)[:, None, :]
 
 
-def axis_turns(batch: int, *, device: torch.device | str, free: float) -> Tensor:
-    """Rotations about y or z: by any angle with probability `free`, else by a multiple of 90 degrees."""
+def axis_turns(batch: int, *, device: torch.device | str, free: float, z_share: float = 0.5) -> Tensor:
+    """Rotations about y, or z with probability `z_share`, float32 [B, 3, 3]: by any angle with probability
+    `free`, else by a multiple of 90 degrees."""
     angle = 2 * math.pi * torch.rand(batch, device=device)
     right = (angle * (2 / math.pi)).floor() * (math.pi / 2)
     angle = torch.lerp(right, angle, _chance(batch, probability=free, device=device))
@@ -157,7 +167,7 @@ def axis_turns(batch: int, *, device: torch.device | str, free: float) -> Tensor
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     about_y = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=1)
     about_z = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1)
-    return torch.lerp(about_y, about_z, _chance(batch, 1, probability=0.5, device=device)).view(-1, 3, 3)
+    return torch.lerp(about_y, about_z, _chance(batch, 1, probability=z_share, device=device)).view(-1, 3, 3)
 
 
 def random_axis_frames(batch: int, device: torch.device | str) -> Tensor:
