@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The PartSAM network: configuration, modules and weights."""
 
-from .checkpoint import LoadedNetwork, load_network, save_network, untrained_network
+from .checkpoint import (
+    LoadedNetwork,
+    StoredWeights,
+    load_network,
+    read_weights,
+    save_network,
+    untrained_network,
+    write_weights,
+)
 from .config import PRESETS, PUBLISHED, SMALL, NetworkConfig
 from .farthest_points import farthest_point_sampling
 from .model import Decoding, Encoding, Locations, PartSAM, attributes_at
@@ -24,6 +32,7 @@ __all__ = [
     "PartSAM",
     "PatchGeometry",
     "Regions",
+    "StoredWeights",
     "attributes_at",
     "farthest_point_sampling",
     "interpolation_weights",
@@ -31,8 +40,10 @@ __all__ = [
     "patch_geometry",
     "patch_space",
     "placed",
+    "read_weights",
     "regions_in_view",
     "save_network",
     "sparse_mask_logits",
     "untrained_network",
+    "write_weights",
 ]

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,30 +35,33 @@ class LoadedNetwork:
     metadata: dict[str, str]
 
 
+@dataclass(frozen=True)
+class StoredWeights:
+    """A file of ours as it is, without a network that is made of it.
+
+    tensors: by name, of the types that the file has them in
+    metadata: all but the configuration
+    """
+
+    tensors: dict[str, Tensor]
+    config: NetworkConfig
+    metadata: dict[str, str]
+
+
 def load_network(path: Path | str, *, device: torch.device | str = "cpu") -> LoadedNetwork:
     """Read our own file or the published checkpoint from `path`; float32 on `device`.
 
     Raises CheckpointError, naming the first mismatches, for missing, truncated, foreign or wrong files.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no such weights file: {path}")
-    try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            sources, unused, config = _plan(path, shapes, metadata)
-            network = _empty_network(path, config)
-            _check_shapes(path, network, sources, shapes)
-            wanted = network.state_dict()
-            tensors = {name: _assemble(file, sources[name], wanted[name].shape) for name in wanted}
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"{path.name} is not a readable safetensors file ({error}); "
-            "it may be truncated: download it again"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        sources, unused, config = _plan(path, shapes, metadata)
+        network = _empty_network(path, config)
+        _check_shapes(path, network, sources, shapes)
+        wanted = network.state_dict()
+        tensors = {name: _assemble(file, sources[name], wanted[name].shape) for name in wanted}
     network.load_state_dict(tensors, assign=True)
     return LoadedNetwork(network.to(device).eval().requires_grad_(False), unused, metadata)
 
@@ -70,14 +74,36 @@ def save_network(
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Write weights with their configuration; the file appears whole or not at all."""
-    path = Path(path)
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
         for name, tensor in network.state_dict().items()
     }
+    write_weights(StoredWeights(tensors, network.config, metadata or {}), path)
+
+
+def read_weights(path: Path | str) -> StoredWeights:
+    """Read a file of ours, on the CPU. Raises CheckpointError for other, missing and truncated files; whether
+    the tensors fit the configuration is not looked at."""
+    path = Path(path)
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        if _CONFIG_KEY not in metadata:
+            raise CheckpointError(f"{path} holds no network configuration in its metadata")
+        config = NetworkConfig.from_json(metadata.pop(_CONFIG_KEY))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return StoredWeights(tensors, config, metadata)
+
+
+def write_weights(weights: StoredWeights, path: Path | str) -> None:
+    """The inverse of `read_weights`; the file appears whole or not at all.
+
+    Raises CheckpointError where it cannot be written.
+    """
+    path = Path(path)
+    metadata = {**weights.metadata, _CONFIG_KEY: weights.config.to_json()}
     try:
         with appearing_whole(path) as partial:
-            save_file(tensors, partial, metadata={**(metadata or {}), _CONFIG_KEY: network.config.to_json()})
+            save_file(weights.tensors, partial, metadata=metadata)
     # The library reports a full disk as an error of its own.
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
@@ -88,6 +114,23 @@ def untrained_network(config: NetworkConfig, *, seed: int = 0) -> PartSAM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PartSAM(config).eval().requires_grad_(False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safetensors.safe_open]:
+    """A file of weights to read from. Raises CheckpointError where it is missing, truncated or foreign."""
+    if not path.is_file():
+        raise CheckpointError(f"no such weights file: {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{path.name} is not a readable safetensors file ({error}); "
+            "it may be truncated: download it again"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def _plan(
