@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 AXES = ("-x", "x", "y", "-y", "z", "-z")
 """The labels: which axis of the file is up."""
 UNKNOWN = -1
+UP_KEY = "up"
+"""In the info of shapes that were set upright since their file was read (`upright_shards`): what is up."""
 
 DIRECTIONS = torch.tensor(
     [
@@ -87,7 +89,9 @@ class Surfaces:
 
 def known_label(info: dict[str, str]) -> int:
     """The row of `AXES` that is up in a shape's file, or UNKNOWN."""
-    if "bone" in str(info.get("names", "")):
+    if UP_KEY in info:
+        axis = info[UP_KEY]
+    elif "bone" in str(info.get("names", "")):
         axis = "y" if info.get("repo") in _listed()["bones_y"] else "z"
     else:
         extension = PurePosixPath(info.get("path", "").partition("@")[0]).suffix.lower().partition("#")[0]
