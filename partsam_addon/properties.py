@@ -21,7 +21,7 @@ MAX_POSES = 8
 
 POSES = (
     "In how many poses, turned and mirrored, the network looks at the shape. With 4 the parts depend less "
-    "on how the mesh lies and on the seed, and finding them takes nearly four times as long"
+    "on the seed, and finding them takes nearly four times as long"
 )
 
 SOURCES = (
