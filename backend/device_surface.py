@@ -156,7 +156,9 @@ class DeviceSurface:
         """The canonical frame, and three times its middle, float64 [3]. Checks the mesh on the way: what the
         CPU has to know of it comes from the device in one piece."""
         lowest, highest = torch.stack(self._corners).flatten(0, 1).aminmax(dim=0)
-        low, high = self._sums.aminmax(dim=0)
+        unseen = (self.areas <= 0)[:, None]
+        low = self._sums.masked_fill(unseen, torch.inf).amin(dim=0)
+        high = self._sums.masked_fill(unseen, -torch.inf).amax(dim=0)
         middle = (low + high) / 2
         largest = (high - low).max().clamp(min=1e-100)
         offsets = (self._sums - middle) / largest

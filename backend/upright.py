@@ -23,6 +23,7 @@ from .geometry.canonical import CanonicalFrame
 from .geometry.mesh import FloatArray
 from .geometry.normalization import CUBE_SIDE
 from .geometry.rows import bounds
+from .whole_files import appearing_whole
 
 BUNDLED = Path(__file__).parent / "models" / "upright.npz"
 
@@ -118,11 +119,18 @@ def surface_grids(points: Tensor, normals: Tensor) -> Tensor:
 
 
 def save_upright(network: UprightNetwork, path: Path) -> None:
-    """Write an `.npz` that `load_upright` reads, in float16."""
+    """Write what `load_upright` reads, an `.npz` in float16; the file appears whole or not at all.
+
+    Raises CheckpointError where it cannot be written.
+    """
     arrays = {
         name: value.detach().cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()
     }
-    np.savez(path, **arrays)
+    try:
+        with appearing_whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
 
 
 def load_upright(path: Path = BUNDLED) -> UprightNetwork:

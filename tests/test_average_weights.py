@@ -115,6 +115,14 @@ def test_tensors_of_other_names_and_sizes_are_refused(files: tuple[Path, Path]) 
         average_weights(files[0], other)
 
 
+def test_an_input_is_not_written_over(files: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    for path in files:
+        before = path.read_bytes()
+        assert main([*map(str, files), "-o", str(path)]) == 1
+        assert path.read_bytes() == before
+    assert "written over" in caplog.text
+
+
 def test_unusable_files_shares_and_folders_are_named(
     files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:

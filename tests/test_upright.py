@@ -14,6 +14,7 @@ import torch
 import trimesh
 
 from backend import encoding
+from backend.device_surface import DeviceSurface
 from backend.errors import CheckpointError
 from backend.geometry import Mesh, Normalization, face_centroids, sample_surface
 from backend.geometry.canonical import CanonicalFrame
@@ -216,6 +217,22 @@ def test_of_directions_that_look_alike_it_is_the_first_of_the_frame() -> None:
     np.testing.assert_array_equal(
         upright_turn(undecided(), drawn.points, drawn.normals, frame), frame.turns()[0]
     )
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("side", [-3.0, 3.0])
+def test_faces_without_area_have_no_say_in_the_frame(axis: int, side: float) -> None:
+    mesh = crossbow()
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    stray = (low + high) / 2
+    stray[axis] += side * float((high - low).max())
+    corner = len(mesh.vertices)
+    strayed = Mesh(np.vstack([mesh.vertices, stray]), np.vstack([mesh.triangles, [[corner] * 3]]))
+    for frame in (strayed.order.frame, DeviceSurface(strayed, "cpu").frame):
+        np.testing.assert_array_equal(frame.axes, mesh.order.frame.axes)
+        np.testing.assert_array_equal(frame.signs, mesh.order.frame.signs)
+    encoded = upright().encode(strayed)
+    np.testing.assert_array_equal(encoded.normalization.turn, upright().encode(mesh).normalization.turn)
 
 
 def test_a_frame_has_every_direction_up_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from backend.errors import DataError  # noqa: E402
+from backend.errors import CheckpointError, DataError  # noqa: E402
 from backend.training.upright import (  # noqa: E402
     AXES,
     DIRECTIONS,
@@ -15,6 +15,7 @@ from backend.training.upright import (  # noqa: E402
     agreed_labels,
     chances_of_directions,
     known_label,
+    main,
     train_upright,
 )
 from backend.upright import load_upright, save_upright  # noqa: E402
@@ -68,6 +69,32 @@ def test_a_few_steps_make_the_labelled_direction_likelier(tmp_path) -> None:
 def test_without_a_known_axis_nothing_is_trained() -> None:
     with pytest.raises(DataError, match="up axis"):
         train_upright(_cones(2, label=UNKNOWN), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "nowhere/up.npz"], "folder that exists"),
+        (["-o", "."], "folder that exists"),
+        (["-o", "up.npz", "--seconds", "0"], "above 0"),
+        (["-o", "up.npz", "--workers", "0"], "above 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_training(
+    options: list[str], message: str, tmp_path, monkeypatch, caplog
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["missing.npz.xz", *options]) == 1
+    assert message in caplog.text
+
+
+def test_weights_are_written_where_asked_or_not_at_all(tmp_path) -> None:
+    network = train_upright(_cones(2, label=Z), steps=1, batch=2)
+    save_upright(network, tmp_path / "up")
+    assert [path.name for path in tmp_path.iterdir()] == ["up"]
+    load_upright(tmp_path / "up")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_upright(network, tmp_path / "nowhere" / "up.npz")
 
 
 def _cones(count: int, *, label: int) -> Surfaces:

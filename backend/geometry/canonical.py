@@ -142,9 +142,10 @@ def frame_of_points(points: FloatArray) -> CanonicalFrame:
 def _frame(places: FloatArray, areas: FloatArray) -> tuple[CanonicalFrame, FloatArray]:
     """The canonical frame, and the middle float64 [3] in the mesh's axes.
 
-    places: float64 [F, 3] of the faces
+    places: float64 [F, 3] of the faces; those without area have no say, wherever they lie
     """
-    low, high = bounds(places)
+    seen = areas > 0
+    low, high = bounds(places if seen.all() or not seen.any() else places[seen])
     middle = (low + high) / 2
     extent = high - low
     largest = max(float(extent.max()), 1e-100)

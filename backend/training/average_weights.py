@@ -94,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
+        if args.output.resolve() in (args.first.resolve(), args.second.resolve()):
+            raise CheckpointError(f"{args.output} would be written over; give another file with -o")
         weights = average_weights(args.first, args.second, share=args.share, upright=args.upright)
         write_weights(weights, args.output)
         log.info("%d tensors averaged in %s", len(weights.tensors), args.output)

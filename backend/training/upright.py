@@ -145,7 +145,8 @@ def train_upright(
     while (done := max(step / steps, (time.monotonic() - start) / seconds)) < 1:
         if relabelled < len(_RELABELLED_AT) and done > _RELABELLED_AT[relabelled]:
             relabelled += 1
-            labels = agreed_labels(chances_of_directions(averaged, surfaces), surfaces.labels)
+            agreed = agreed_labels(chances_of_directions(averaged, surfaces), surfaces.labels)
+            labels = agreed if (agreed != UNKNOWN).any() else surfaces.labels
         rows = _drawn(random, batch, chances, labels)
         grids = _training_grids(surfaces, torch.as_tensor(rows, device=device), random)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -287,6 +288,14 @@ def _turns_about_up(count: int, device: torch.device) -> Tensor:
     return torch.matrix_exp(tilt) @ (turns * torch.stack([mirror, one, one], dim=1)[:, None])
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raise DataError for what would show only after the training."""
+    if not args.output.parent.is_dir() or args.output.is_dir():
+        raise DataError(f"{args.output} cannot be written: give a file in a folder that exists")
+    if not args.seconds > 0 or (args.workers is not None and args.workers < 1):
+        raise DataError("--seconds and --workers have to be above 0")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train on the files that are named; exit status 1 where that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -297,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
+        _check(args)
         shapes = load_shapes(args.shards)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         surfaces = sampled_surfaces(shapes, device=device, workers=args.workers)
