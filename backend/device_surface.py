@@ -161,7 +161,7 @@ class DeviceSurface:
         high = self._sums.masked_fill(unseen, -torch.inf).amax(dim=0)
         middle = (low + high) / 2
         largest = (high - low).max().clamp(min=1e-100)
-        offsets = (self._sums - middle) / largest
+        offsets = ((self._sums - middle) / largest).clamp_(-1, 1)  # those without area may lie anywhere
         total = self.areas.sum()
         weights = self.areas / total.clamp(min=1e-300)
         squares = offsets.square()

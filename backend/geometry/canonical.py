@@ -152,7 +152,8 @@ def _frame(places: FloatArray, areas: FloatArray) -> tuple[CanonicalFrame, Float
     total = max(areas.sum(), 1e-300)
     spread, skew = np.zeros(3), np.zeros(3)
     for rows in blocks(len(places)):
-        offsets = (places[rows].T - middle[:, None]) / largest
+        # Clipped for the faces without area, which may lie anywhere; the others are within a half.
+        offsets = np.clip((places[rows].T - middle[:, None]) / largest, -1, 1)
         weights, squares = areas[rows] / total, offsets**2
         spread += squares @ weights
         skew += (squares * offsets) @ weights

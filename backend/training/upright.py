@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..devices import CUDA, mixed_precision
 from ..errors import DataError, PartSAMError
 from ..geometry import Mesh, sample_surface
 from ..geometry.mesh import FloatArray
@@ -149,7 +150,7 @@ def train_upright(
             labels = agreed if (agreed != UNKNOWN).any() else surfaces.labels
         rows = _drawn(random, batch, chances, labels)
         grids = _training_grids(surfaces, torch.as_tensor(rows, device=device), random)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with mixed_precision(device.type):
             scores = network(grids).float().view(batch, len(AXES))
         wanted = torch.as_tensor(labels[rows], device=device)
         loss = functional.cross_entropy(scores, wanted, label_smoothing=0.05)
@@ -308,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check(args)
         shapes = load_shapes(args.shards)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = CUDA if torch.cuda.is_available() else "cpu"
         surfaces = sampled_surfaces(shapes, device=device, workers=args.workers)
         network = train_upright(surfaces, seconds=args.seconds)
         save_upright(network, args.output)
