@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which way is up: a small network looks at a shape with each of its six directions up.
 
-Files differ in their up axis, and the large network answers a shape that lies on its side worse. Each
+Files differ in their up axis, and what the large network answers depends on how a shape lies. Each
 direction's shape is seen in a frame of its own (`geometry.canonical`), so that what is found does not depend
 on how the file is turned or mirrored along its axes.
 """
